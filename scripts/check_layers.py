@@ -1,0 +1,1 @@
+print('layers: not checked yet')

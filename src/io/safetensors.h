@@ -1,0 +1,50 @@
+// Reading and writing .safetensors: names ↔ tensors, nothing about models. Reads by mmap without a second copy; every
+// header field is checked against the file before a byte of data is touched.
+// Format: u64 little-endian N | N bytes of JSON {name: {dtype, shape, data_offsets}} | data.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace continuo {
+
+struct TensorInfo {
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+  int64_t begin = 0, end = 0;  // bytes relative to the data section
+};
+
+class SafetensorsFile {
+ public:
+  // Maps the file privately. Error naming the file and the header field: truncated, oversized or non-JSON header,
+  // overlapping or out-of-range offsets, holes, size that disagrees with shape and dtype, duplicate or unknown names.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::map<std::string, TensorInfo>& tensors() const;
+  const std::map<std::string, std::string>& metadata() const;
+  // A tensor over the mapping (kept alive by it). Writes to it are private to the process. Error: unknown name.
+  at::Tensor tensor(const std::string& name) const;
+  const std::filesystem::path& path() const;
+
+ private:
+  struct Mapping;
+  std::shared_ptr<Mapping> mapping_;
+};
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// Writes `tensors` (any strides, CPU or CUDA) in the given order, streaming one tensor at a time; flushed to disk
+// before it returns. The caller replaces files atomically (core/files.h).
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+// All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json lists.
+std::map<std::string, at::Tensor> read_model_safetensors(const std::filesystem::path& directory);
+
+}  // namespace continuo

@@ -1,5 +1,5 @@
-// The one exception of the project. It says what is wrong, where (file:line:column) and how to fix it.
-// Thrown anywhere, caught once, in main. Knows nothing about tensors, text or configuration.
+// The one exception of the project. It says what is wrong, where (file:line:column) and how to fix
+// it. Thrown anywhere, caught once, in main. Knows nothing about tensors, text or configuration.
 #pragma once
 
 #include <stdexcept>

@@ -1,0 +1,60 @@
+#include "core/json.h"
+
+#include <algorithm>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/utf8.h"
+
+namespace continuo {
+namespace {
+
+// "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error while …" →
+// "syntax error while …".
+std::string reason_of(const nlohmann::json::parse_error& error) {
+  std::string text = error.what();
+  if (size_t end = text.find("column "); end != std::string::npos) {
+    if (size_t colon = text.find(": ", end); colon != std::string::npos)
+      return text.substr(colon + 2);
+  }
+  if (size_t end = text.find("] "); end != std::string::npos) return text.substr(end + 2);
+  return text;
+}
+
+}  // namespace
+
+Location locate_offset(std::string_view text, size_t offset, const Location& where) {
+  std::string_view before = text.substr(0, std::min(offset, text.size()));
+  auto newlines = std::count(before.begin(), before.end(), '\n');
+  size_t line_start = newlines == 0 ? 0 : before.rfind('\n') + 1;
+  auto is_start = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  auto column =
+      std::count_if(before.begin() + static_cast<ptrdiff_t>(line_start), before.end(), is_start);
+  int first_column = newlines == 0 ? std::max(where.column, 1) : 1;
+  return {where.file, std::max(where.line, 1) + static_cast<int>(newlines),
+          first_column + static_cast<int>(column)};
+}
+
+nlohmann::json parse_json(std::string_view text, const Location& where) {
+  try {
+    return nlohmann::json::parse(text.begin(), text.end());
+  } catch (const nlohmann::json::parse_error& error) {
+    if (auto invalid = find_invalid_utf8(text)) {
+      throw Error(locate_offset(text, *invalid, where), "this is not UTF-8",
+                  "convert the file to UTF-8");
+    }
+    // `byte` counts from 1 and names the byte that was read last.
+    size_t offset = error.byte > 0 ? error.byte - 1 : 0;
+    throw Error(locate_offset(text, offset, where), "invalid JSON: " + reason_of(error));
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(where, std::string("invalid JSON: ") + error.what());
+  }
+}
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  return parse_json(read_file(path), {path.string()});
+}
+
+}  // namespace continuo

@@ -152,7 +152,7 @@ class Writer {
         // The first key stands on the line of the dash.
         size_t start = out_.size();
         fields(item, from, indent + 2);
-        out_.replace(start, static_cast<size_t>(indent) + 2, " ");
+        out_.erase(start, static_cast<size_t>(indent) + 1);
       } else {
         entry(item, from, indent);
       }
@@ -198,7 +198,7 @@ class Writer {
     for (char& c : place) {
       if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
     }
-    return "  # " + place;
+    return fmt::format("  # {}", place);
   }
 
   bool with_origins_;

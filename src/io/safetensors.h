@@ -1,8 +1,9 @@
-// Reading and writing .safetensors: names ↔ tensors, nothing about models. Reads by mmap without a second copy; every
-// header field is checked against the file before a byte of data is touched.
+// Reading and writing .safetensors: names ↔ tensors, nothing about models. Reads by mmap without a
+// second copy; every header field is checked against the file before a byte of data is touched.
 // Format: u64 little-endian N | N bytes of JSON {name: {dtype, shape, data_offsets}} | data.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -22,13 +23,16 @@ struct TensorInfo {
 
 class SafetensorsFile {
  public:
-  // Maps the file privately. Error naming the file and the header field: truncated, oversized or non-JSON header,
-  // overlapping or out-of-range offsets, holes, size that disagrees with shape and dtype, duplicate or unknown names.
+  // Maps the file privately. Error naming the file and the header field: truncated, oversized or
+  // non-JSON header, overlapping or out-of-range offsets, holes, size that disagrees with shape and
+  // dtype, duplicate or unknown names.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::map<std::string, TensorInfo>& tensors() const;
   const std::map<std::string, std::string>& metadata() const;
-  // A tensor over the mapping (kept alive by it). Writes to it are private to the process. Error: unknown name.
+  // A tensor over the mapping (kept alive by it); a copy where the file left it unaligned for its
+  // dtype. Writes to it are private to the process. Error: unknown name, BOOL byte other than 0
+  // or 1. The file must not be shortened while it is in use: the system answers that with SIGBUS.
   at::Tensor tensor(const std::string& name) const;
   const std::filesystem::path& path() const;
 
@@ -39,12 +43,16 @@ class SafetensorsFile {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// Writes `tensors` (any strides, CPU or CUDA) in the given order, streaming one tensor at a time; flushed to disk
-// before it returns. The caller replaces files atomically (core/files.h).
+// Writes `tensors` (any strides, CPU or CUDA), streaming one tensor at a time; flushed to disk
+// before it returns. Wider dtypes come first so that every tensor is aligned; within a width the
+// given order stays. transformers wants metadata {"format": "pt"} in a model file. The caller
+// replaces files atomically (core/files.h). Error: duplicate name, undefined tensor, dtype without
+// a name in the format, full disk.
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json lists.
+// All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json
+// lists.
 std::map<std::string, at::Tensor> read_model_safetensors(const std::filesystem::path& directory);
 
 }  // namespace continuo

@@ -1,0 +1,154 @@
+#include "io/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/mapped_file.h"
+#include "io/safetensors_header.h"
+
+namespace continuo {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+namespace {
+
+constexpr int64_t kLengthBytes = 8;
+
+[[noreturn]] void fail_errno(const std::filesystem::path& path, std::string_view what) {
+  fail("{}: {}: {}", path.string(), what, std::strerror(errno));
+}
+
+void write_all(int fd, const char* data, int64_t size, const std::filesystem::path& path) {
+  while (size > 0) {
+    const ssize_t written = ::write(fd, data, static_cast<size_t>(size));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_errno(path, "cannot write");
+    data += written;
+    size -= written;
+  }
+}
+
+}  // namespace
+
+struct SafetensorsFile::Mapping {
+  explicit Mapping(const std::filesystem::path& path);
+
+  std::filesystem::path path;
+  // Private: optimizers may update loaded weights in place without touching the file.
+  MappedFile file;
+  int64_t data_begin = 0;
+  SafetensorsHeader header;
+};
+
+SafetensorsFile::Mapping::Mapping(const std::filesystem::path& where)
+    : path(where), file(where, MappedFile::Mode::kPrivate) {
+  const std::string name = path.string();
+  const auto size = static_cast<int64_t>(file.size());
+  if (size < kLengthBytes) {
+    fail("{}: the file is truncated: {} bytes are too few for safetensors", name, size);
+  }
+  if (file.text().starts_with("version https://git-lfs")) {
+    throw Error(name + ": a Git LFS pointer instead of the weights", "run `git lfs pull` there");
+  }
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), kLengthBytes);
+  if (length > static_cast<uint64_t>(kMaxSafetensorsHeader)) {
+    fail("{}: not a safetensors file: its header would have {} bytes, at most {} are allowed", name,
+         length, kMaxSafetensorsHeader);
+  }
+  data_begin = kLengthBytes + static_cast<int64_t>(length);
+  if (data_begin > size) {
+    fail("{}: the file is truncated: the header has {} bytes, the file {}", name, length, size);
+  }
+  header =
+      parse_safetensors_header(file.text().substr(kLengthBytes, length), size - data_begin, name);
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : mapping_(std::make_shared<Mapping>(path)) {}
+
+const std::map<std::string, TensorInfo>& SafetensorsFile::tensors() const {
+  return mapping_->header.tensors;
+}
+
+const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
+  return mapping_->header.metadata;
+}
+
+const std::filesystem::path& SafetensorsFile::path() const { return mapping_->path; }
+
+at::Tensor SafetensorsFile::tensor(const std::string& name) const {
+  const auto found = tensors().find(name);
+  if (found == tensors().end()) fail("{}: no tensor named '{}'", path().string(), name);
+  const TensorInfo& info = found->second;
+  std::byte* const begin = mapping_->file.mutable_data() + mapping_->data_begin + info.begin;
+  const int64_t bytes = info.end - info.begin;
+
+  // Any other byte in a bool is undefined behaviour in every kernel that reads it.
+  if (info.dtype == at::kBool &&
+      std::any_of(begin, begin + bytes, [](std::byte byte) { return byte > std::byte{1}; })) {
+    fail("{}: tensor '{}' is BOOL but holds bytes other than 0 and 1", path().string(), name);
+  }
+  const bool aligned = reinterpret_cast<uintptr_t>(begin) % c10::elementSize(info.dtype) == 0;
+  if (bytes == 0 || !aligned) {
+    at::Tensor copy = at::empty(info.shape, info.dtype);
+    if (bytes != 0) std::memcpy(copy.data_ptr(), begin, static_cast<size_t>(bytes));
+    return copy;
+  }
+  // The deleter owns a share of the mapping: tensors outlive the file object.
+  return at::from_blob(
+      begin, info.shape, [mapping = mapping_](void*) {}, at::TensorOptions().dtype(info.dtype));
+}
+
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.defined()) fail("{}: tensor '{}' is not defined", path.string(), name);
+    if (safetensors_dtype_name(tensor.scalar_type()).empty()) {
+      fail("{}: tensor '{}' has dtype {}, which safetensors cannot hold", path.string(), name,
+           c10::toString(tensor.scalar_type()));
+    }
+  }
+  std::vector<const NamedTensors::value_type*> order;
+  order.reserve(tensors.size());
+  for (const auto& entry : tensors) order.push_back(&entry);
+  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return a->second.element_size() > b->second.element_size();
+  });
+
+  std::vector<std::pair<std::string, TensorInfo>> layout;
+  layout.reserve(order.size());
+  int64_t offset = 0;
+  for (const auto* entry : order) {
+    const int64_t end = offset + static_cast<int64_t>(entry->second.nbytes());
+    layout.push_back(
+        {entry->first, {entry->second.scalar_type(), entry->second.sizes().vec(), offset, end}});
+    offset = end;
+  }
+  const std::string header = encode_safetensors_header(layout, metadata);
+  const uint64_t length = header.size();
+
+  FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) fail_errno(path, "cannot create");
+  write_all(file.get(), reinterpret_cast<const char*>(&length), kLengthBytes, path);
+  write_all(file.get(), header.data(), static_cast<int64_t>(length), path);
+  for (const auto* entry : order) {
+    const at::Tensor flat = entry->second.detach().cpu().contiguous();
+    write_all(file.get(), static_cast<const char*>(flat.const_data_ptr()),
+              static_cast<int64_t>(flat.nbytes()), path);
+  }
+  if (::fsync(file.get()) != 0) fail_errno(path, "cannot flush to disk");
+  // Network file systems report a full disk here.
+  if (::close(file.release()) != 0) fail_errno(path, "cannot close");
+}
+
+}  // namespace continuo

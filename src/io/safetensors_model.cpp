@@ -1,0 +1,89 @@
+// A model directory's weights: one file, or shards behind an index.
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "io/safetensors.h"
+
+namespace continuo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr uintmax_t kMaxIndexBytes = 100'000'000;
+
+// Tensor name → shard file name, as the index lists them.
+std::map<std::string, std::string> read_index(const fs::path& path) {
+  if (fs::file_size(path) > kMaxIndexBytes) fail("{}: too large for an index", path.string());
+  const nlohmann::json index = read_json(path);
+  if (!index.is_object()) fail("{}: not a JSON object", path.string());
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object())
+    fail("{}: has no object 'weight_map'", path.string());
+
+  std::map<std::string, std::string> shards;
+  for (const auto& [name, shard] : map->items()) {
+    if (!shard.is_string()) fail("{}: the shard of '{}' is not a string", path.string(), name);
+    const fs::path file(shard.get<std::string>());
+    // A shard lives beside its index: an index from elsewhere must not reach into other
+    // directories.
+    if (file.empty() || file != file.filename() || file == "." || file == "..") {
+      fail("{}: the shard of '{}' is not a plain file name: '{}'", path.string(), name,
+           file.string());
+    }
+    shards.emplace(name, file.string());
+  }
+  return shards;
+}
+
+std::map<std::string, at::Tensor> read_all(const SafetensorsFile& file) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& entry : file.tensors()) tensors.emplace(entry.first, file.tensor(entry.first));
+  return tensors;
+}
+
+std::map<std::string, at::Tensor> read_shards(const fs::path& directory) {
+  const fs::path index_path = directory / kIndexFile;
+  const auto index = read_index(index_path);
+  std::map<std::string, SafetensorsFile> files;
+  for (const auto& entry : index) {
+    const std::string& shard = entry.second;
+    if (files.contains(shard)) continue;
+    if (!fs::exists(directory / shard)) {
+      throw Error(fmt::format("{}: the shard {} is missing", index_path.string(), shard),
+                  "the download or copy of this model is incomplete");
+    }
+    files.emplace(shard, SafetensorsFile(directory / shard));
+  }
+
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, shard] : index) {
+    const SafetensorsFile& file = files.at(shard);
+    if (!file.tensors().contains(name)) {
+      for (const auto& [other, candidate] : files) {
+        if (candidate.tensors().contains(name)) {
+          fail("{}: '{}' should be in {} but is in {}", index_path.string(), name, shard, other);
+        }
+      }
+      fail("{}: '{}' should be in {} but is not there", index_path.string(), name, shard);
+    }
+    tensors.emplace(name, file.tensor(name));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::map<std::string, at::Tensor> read_model_safetensors(const fs::path& directory) {
+  if (!fs::is_directory(directory)) fail("{}: no such directory", directory.string());
+  if (fs::exists(directory / kSingleFile))
+    return read_all(SafetensorsFile(directory / kSingleFile));
+  if (fs::exists(directory / kIndexFile)) return read_shards(directory);
+  throw Error(
+      fmt::format("{}: holds neither {} nor {}", directory.string(), kSingleFile, kIndexFile),
+      "name a model directory with safetensors weights");
+}
+
+}  // namespace continuo

@@ -1,7 +1,9 @@
-// How a record or a conversation becomes text, and which parts of it are trained. The same object serves training
-// and generation and travels with the checkpoint (prompt.yaml), so both see the same prompt ids.
+// How a record or a conversation becomes text, and which parts of it are trained. The same object
+// serves training and generation and travels with the checkpoint (prompt.yaml), so both see the
+// same prompt ids.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -9,15 +11,19 @@
 #include <vector>
 
 #include "core/config.h"
+#include "text/prompt_format.h"
 #include "text/tokenizer.h"
 
 namespace continuo {
 
-// A stretch of text. Trained segments count in the loss; a special one names a vocabulary entry ("<|user|>").
+// A stretch of text. Trained segments count in the loss; a special one names a vocabulary entry
+// ("<|user|>").
 struct Segment {
   std::string text;
   bool trained = false;
   bool special = false;
+
+  bool operator==(const Segment&) const = default;
 };
 
 struct Turn {
@@ -28,13 +34,15 @@ struct Turn {
 using Fields = std::map<std::string, std::string, std::less<>>;
 
 struct PromptConfig {
-  std::string prompt = "{prompt}";          // "{name}" is a field, "{{" a brace, "<|x|>"-style specials via `specials`
-  std::string completion = "{completion}";  // may be "{text}" with an empty prompt: plain text, everything trained
-  std::string system = "{content}\n";       // conversations: one format per role
+  std::string prompt =
+      "{prompt}";  // "{name}" is a field, "{{" a brace, "<|x|>"-style specials via `specials`
+  std::string completion =
+      "{completion}";  // may be "{text}" with an empty prompt: plain text, everything trained
+  std::string system = "{content}\n";  // conversations: one format per role
   std::string user = "{content}\n";
-  std::string assistant = "{content}";      // trained, followed by end-of-sequence
-  std::vector<std::string> specials;        // vocabulary entries that the formats above may name
-  bool bos = false;                         // open every document with the beginning-of-sequence id
+  std::string assistant = "{content}";  // trained from {content} on, followed by end-of-sequence
+  std::vector<std::string> specials;    // vocabulary entries that the formats above may name
+  bool bos = false;                     // open every document with the beginning-of-sequence id
 };
 void fields(FieldVisitor& v, PromptConfig& c);
 
@@ -46,20 +54,26 @@ struct MaskedTokens {
 
 class PromptTemplate {
  public:
-  // Error: unbalanced brace, special that is not in `specials`.
+  // Error: unbalanced brace, special that is not in `specials`, a role's format without its one
+  // {content}.
   explicit PromptTemplate(PromptConfig config);
 
-  // Training. Error: a field the formats name is missing.
+  // Training. A trained run may be empty (an empty completion): its segment is there all the same.
+  // In conversations an untrained segment, possibly empty, precedes every answer, so that each one
+  // is a run of its own. Error: a field the formats name is missing, unknown role.
   std::vector<Segment> render(const Fields& fields) const;
   std::vector<Segment> render(std::span<const Turn> turns) const;
-  // Generation: exactly the untrained prefix of `render`.
+  // Generation: exactly the untrained prefix of `render`. Of turns: everything up to where the
+  // content of the next answer starts; an answer that ends `turns` is left out and asked for again.
   std::vector<Segment> render_prompt(const Fields& fields) const;
   std::vector<Segment> render_prompt(std::span<const Turn> turns) const;
   // The text that a user typed: fills the one field of `prompt`. Error when `prompt` names several.
+  // When it names none the text is the beginning of the completion (plain text: of the document
+  // itself) and generation goes on from there.
   std::vector<Segment> render_prompt(const std::string& text) const;
 
-  const std::vector<std::string>& prompt_fields() const;
-  const std::vector<std::string>& completion_fields() const;
+  const std::vector<std::string>& prompt_fields() const { return prompt_fields_; }
+  const std::vector<std::string>& completion_fields() const { return completion_fields_; }
   const PromptConfig& config() const { return config_; }
   std::string hash() const;
 
@@ -67,14 +81,25 @@ class PromptTemplate {
   static PromptTemplate load(const std::filesystem::path& file);
 
  private:
+  void add_turn(const Turn& turn, std::vector<Segment>& segments) const;
+
   PromptConfig config_;
+  std::vector<FormatPart> prompt_, completion_, system_, user_;
+  std::vector<FormatPart> answer_header_,
+      answer_;  // `assistant` before its content, and from there on
+  std::vector<std::string> prompt_fields_, completion_fields_;
 };
 
-// prompt ids ++ completion ids ++ [end-of-sequence]: each run of segments up to a change of `trained` is encoded on its
-// own (the first with `encode`, later ones with `encode_continuation`), so prompt ids never depend on the completion.
-// End-of-sequence is appended as an id after every trained run, trained. Error: tokenizer without EOS, unknown special.
-MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt, std::span<const Segment> segments);
-// The ids that generation starts from; equals the untrained prefix of encode_training.
+// prompt ids ++ completion ids ++ [end-of-sequence]: each run of segments up to a change of
+// `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
+// the document (nothing before it, or BOS alone) goes through `encode`, all other text through
+// `encode_continuation`. End-of-sequence is appended as an id after every trained run, trained,
+// unless the run ends with it as a special segment. Error: tokenizer without EOS (or BOS, where the
+// template wants one), unknown special.
+MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             std::span<const Segment> segments);
+// The ids that generation starts from; equals the part of encode_training before its last trained
+// run. A trained run at the end of `segments` is left out.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                                    std::span<const Segment> segments);
 

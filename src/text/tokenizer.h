@@ -23,9 +23,11 @@ class Tokenizer {
   virtual std::vector<TokenId> encode(std::string_view text) const = 0;
   // Ids of a text that continues one: as `encode`, but without a dummy prefix.
   virtual std::vector<TokenId> encode_continuation(std::string_view text) const = 0;
-  // The bytes of a whole document (its dummy prefix stripped). Special tokens decode to nothing unless `special`.
+  // The bytes of a whole document (its dummy prefix stripped). Special tokens decode to nothing
+  // unless `special`.
   virtual std::string decode(std::span<const TokenId> ids, bool special = false) const = 0;
-  // The bytes that one token adds inside a document; byte tokens give one raw byte. Special tokens: empty.
+  // The bytes that one token adds inside a document; byte tokens give one raw byte. Special tokens:
+  // empty.
   virtual std::string token_bytes(TokenId id) const = 0;
   // The token as the vocabulary spells it ("▁the", "<0x0A>", "</s>").
   virtual std::string piece(TokenId id) const = 0;

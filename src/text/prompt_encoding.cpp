@@ -1,0 +1,105 @@
+// Segments → ids with the mask of training. One function serves both sides, which is why they
+// agree.
+#include "text/prompt_template.h"
+
+namespace continuo {
+namespace {
+
+TokenId require(std::optional<TokenId> id, std::string_view what, std::string_view why) {
+  if (!id) throw Error(fmt::format("the tokenizer has no {} token", what), std::string(why));
+  return *id;
+}
+
+class Encoder {
+ public:
+  Encoder(const Tokenizer& tokenizer, bool bos) : tokenizer_(tokenizer) {
+    if (bos)
+      push(require(tokenizer.bos(), "beginning-of-sequence",
+                   "set bos: false in the prompt template"),
+           false);
+  }
+
+  // Segments of one run, all with the same `trained`.
+  void run(std::span<const Segment> segments, bool trained) {
+    size_t begin = result_.tokens.size();
+    std::string text;
+    for (const Segment& segment : segments) {
+      if (!segment.special) {
+        text += segment.text;
+        continue;
+      }
+      push_text(text, trained);
+      text.clear();
+      push_special(segment.text, trained);
+    }
+    push_text(text, trained);
+    if (!trained) return;
+    TokenId eos =
+        require(tokenizer_.eos(), "end-of-sequence", "training needs one to teach where to stop");
+    bool ends = result_.tokens.size() > begin && result_.tokens.back() == eos;
+    if (!ends) push(eos, true);
+  }
+
+  MaskedTokens take() { return std::move(result_); }
+
+ private:
+  void push(TokenId id, bool trained) {
+    result_.tokens.push_back(id);
+    result_.trained.push_back(trained);
+  }
+
+  // Only BOS leaves a document unopened.
+  bool opens() const {
+    return result_.tokens.empty() ||
+           (result_.tokens.size() == 1 && result_.tokens[0] == tokenizer_.bos());
+  }
+
+  void push_text(const std::string& text, bool trained) {
+    if (text.empty()) return;
+    for (TokenId id : opens() ? tokenizer_.encode(text) : tokenizer_.encode_continuation(text))
+      push(id, trained);
+  }
+
+  void push_special(const std::string& piece, bool trained) {
+    std::optional<TokenId> id = tokenizer_.find(piece);
+    if (!id || !tokenizer_.is_special(*id)) {
+      throw Error(fmt::format("the prompt template's special '{}' is not {} of the tokenizer",
+                              piece, id ? "a special token" : "in the vocabulary"),
+                  "train the tokenizer with it in `specials`, or take it out of the template");
+    }
+    bool doubled_bos = id == tokenizer_.bos() && !result_.tokens.empty() && opens();
+    if (!doubled_bos) push(*id, trained);
+  }
+
+  const Tokenizer& tokenizer_;
+  MaskedTokens result_;
+};
+
+MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             std::span<const Segment> segments) {
+  Encoder encoder(tokenizer, prompt.config().bos);
+  while (!segments.empty()) {
+    bool trained = segments.front().trained;
+    size_t length = 1;
+    while (length < segments.size() && segments[length].trained == trained) ++length;
+    encoder.run(segments.first(length), trained);
+    segments = segments.subspan(length);
+  }
+  return encoder.take();
+}
+
+}  // namespace
+
+MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             std::span<const Segment> segments) {
+  return encode_segments(tokenizer, prompt, segments);
+}
+
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                                   std::span<const Segment> segments) {
+  while (!segments.empty() && segments.back().trained)
+    segments = segments.first(segments.size() - 1);
+  return encode_segments(tokenizer, prompt, segments).tokens;
+}
+
+}  // namespace continuo

@@ -1,9 +1,9 @@
-// One ragged micro-batch: documents laid end to end, targets already shifted (here and nowhere else).
+// One ragged micro-batch: documents laid end to end, targets already shifted (here and nowhere
+// else).
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,18 +12,23 @@
 
 namespace continuo {
 
+class ExampleStore;
+
 inline constexpr int64_t kIgnoredTarget = -100;
 
 struct Batch {
-  at::Tensor tokens;                // [N] int64, CPU
-  at::Tensor positions;             // [N] int64, restart at 0 in every document
-  at::Tensor targets;               // [N] int64, the next token of the same document where trained, else -100
+  at::Tensor tokens;     // [N] int64, CPU
+  at::Tensor positions;  // [N] int64, restart at 0 in every document
+  at::Tensor targets;    // [N] int64, the next token of the same document where trained, else -100
   std::vector<int64_t> boundaries;  // [D+1] offsets into the above
   int64_t trained_count = 0;        // targets that are not -100
   std::vector<int64_t> rows;        // [D] example indices, for messages about a document
 };
 
-// The last token of a document has no successor, so it is never fed: a document of n tokens gives n-1 positions.
+// The last token of a document has no successor, so it is never fed: a document of n tokens gives
+// n-1 positions. A document's first token is never a target, so nothing leaks from one document
+// into the next. Runs no parallel ATen op. Error: a document of fewer than two tokens.
 Batch make_batch(std::span<const ExampleView> examples, std::span<const int64_t> rows);
+Batch make_batch(const ExampleStore& store, std::span<const int64_t> rows);
 
 }  // namespace continuo

@@ -1,50 +1,74 @@
-// Every tokenized document of a data set in one memory-mapped file, keyed by content. Built once by background threads,
-// then opened in milliseconds; memory stays flat however large the data is.
+// Every tokenized document of a data set in one memory-mapped file, keyed by content. Built once by
+// background threads, then opened in milliseconds; memory stays flat however large the data is.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/data_config.h"
 #include "data/example.h"
+#include "data/store_report.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer.h"
 
 namespace continuo {
 
-// What happened to the rows of a source; shown by inspect and saved beside the cache.
-struct StoreReport {
-  int64_t rows = 0, kept = 0, tokens = 0, trained = 0;
-  int64_t truncated = 0;
-  std::map<std::string, int64_t> dropped;  // reason → rows
-};
+class StoreFile;
+
+// Which rows of the sources: with DataConfig::eval_share, kEval are the held-out ones and kTrain
+// the others. A row is held out by a hash of its rendered text, so equal rows never land in both
+// and rows added later move no other row.
+enum class Split { kAll, kTrain, kEval };
 
 class ExampleStore {
  public:
   int64_t size() const;
   ExampleView operator[](int64_t index) const;
+  int64_t length(int64_t index) const;  // tokens; cheaper than the view: touches only the index
   // "file:line" of the row an example came from.
   std::string where(int64_t index) const;
-  int64_t source(int64_t index) const;                       // index into DataConfig::sources
+  int64_t source(int64_t index) const;  // index into the sources
+  int64_t sources() const;
   std::pair<int64_t, int64_t> source_range(int64_t source) const;  // [begin, end) of its examples
-  const StoreReport& report() const;
-  std::string hash() const;  // of data + tokenizer + template + length settings
+  double weight(int64_t source) const;                             // as configured
+  const StoreReport& report() const;                               // all sources together
+  const StoreReport& source_report(int64_t source) const;
+  const std::string& source_name(int64_t source) const;  // its path as messages show it
+  // Of data, tokenizer, template and every setting that changes an example. Weights do not.
+  const std::string& hash() const;
 
  private:
-  friend std::shared_ptr<const ExampleStore> open_example_store(const DataConfig&, const std::vector<DataSource>&,
-                                                                const Tokenizer&, const PromptTemplate&, int64_t);
-  struct Mapping;
-  std::shared_ptr<Mapping> mapping_;
+  struct State;
+  explicit ExampleStore(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  friend std::shared_ptr<const ExampleStore> open_example_store(const DataConfig&,
+                                                                const std::vector<DataSource>&,
+                                                                const Tokenizer&,
+                                                                const PromptTemplate&, int64_t,
+                                                                Split);
+  std::shared_ptr<const State> state_;
 };
 
-// Opens the cached store for `sources`, or builds it (with progress on stderr; interrupted builds leave nothing behind).
-// `context` is the longest document in tokens that training feeds. Errors carry file:line of the faulty row.
-std::shared_ptr<const ExampleStore> open_example_store(const DataConfig& config, const std::vector<DataSource>& sources,
-                                                       const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                                                       int64_t context);
+// Opens the cached store for `sources`, or builds it (with progress on stderr; interrupted builds
+// leave nothing behind). `context` is the longest document that training feeds, in positions: n
+// tokens are n-1 positions. Source paths as resolve_data_config left them. Errors carry file:line
+// of the faulty row. Two processes that need the same store build it once. A damaged cache file is
+// rebuilt with a warning.
+std::shared_ptr<const ExampleStore> open_example_store(const DataConfig& config,
+                                                       const std::vector<DataSource>& sources,
+                                                       const Tokenizer& tokenizer,
+                                                       const PromptTemplate& prompt,
+                                                       int64_t context, Split split = Split::kAll);
+
+struct DataSets {
+  std::shared_ptr<const ExampleStore> train;
+  std::shared_ptr<const ExampleStore> eval;  // null without `eval` and `eval_share`
+};
+// Both sets of a configuration. Error when one that was asked for is empty, saying what became of
+// its rows.
+DataSets open_data_sets(const DataConfig& config, const Tokenizer& tokenizer,
+                        const PromptTemplate& prompt, int64_t context);
 
 }  // namespace continuo

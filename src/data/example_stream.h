@@ -1,5 +1,6 @@
-// The order of training: a stateless permutation of (seed, epoch) cut into optimizer steps and micro-batches.
-// Nothing is replayed on resume: seek is O(1).
+// The order of training: a stateless permutation of (seed, epoch) cut into optimizer steps and
+// micro-batches. Nothing is replayed on resume: seek is O(1), and no order is ever held in memory.
+// Knows no tensors.
 #pragma once
 
 #include <cstdint>
@@ -7,19 +8,22 @@
 #include <vector>
 
 #include "core/config.h"
-#include "data/batch.h"
 #include "data/example_store.h"
 
 namespace continuo {
 
 struct BatchConfig {
-  int64_t rows = 8;             // rows of an optimizer step; 0 = as many as `tokens` allows
-  int64_t tokens = 0;           // token budget of an optimizer step; 0 = as many as `rows` says
-  int64_t micro_tokens = 8192;  // token budget of one forward/backward; steps above it accumulate gradients
+  int64_t rows = 8;    // rows of an optimizer step; 0 = as many as `tokens` allows
+  int64_t tokens = 0;  // token budget of an optimizer step; 0 = as many as `rows` says
+  int64_t micro_tokens =
+      8192;  // token budget of one forward/backward; steps above it accumulate gradients
   bool shuffle = true;
   int64_t seed = 0;
 };
 void fields(FieldVisitor& v, BatchConfig& c);
+// Faults that one field cannot know alone; `key` is the dotted name of the section in `root`.
+void validate(const BatchConfig& config, const ConfigNode& root, std::string_view key,
+              Problems& problems);
 
 struct StreamCursor {
   int64_t epoch = 0;
@@ -27,25 +31,40 @@ struct StreamCursor {
   friend bool operator==(const StreamCursor&, const StreamCursor&) = default;
 };
 
-// The rows of one optimizer step, packed by length into micro-batches of at most micro_tokens (a longer row stands
-// alone). The last step of an epoch may be smaller; a step never crosses epochs.
+// The rows of one optimizer step, packed by length into micro-batches of at most micro_tokens (a
+// longer row stands alone). The last step of an epoch may be smaller; a step never crosses epochs.
 struct StepRows {
   int64_t epoch = 0;
   std::vector<std::vector<int64_t>> micro_batches;  // example indices
 };
 
+// Tokens are counted as the model sees them: an example of n tokens is n-1 positions.
+//
+// A source of weight w appears floor(w) times in full per epoch, plus a share w - floor(w) of its
+// examples that is drawn afresh every epoch. With `rows` and `tokens` a step ends at whichever is
+// reached first, but holds one row at least. Without `shuffle` the examples come in the order of
+// the sources.
 class ExampleStream {
  public:
-  ExampleStream(std::shared_ptr<const ExampleStore> store, std::vector<double> source_weights, BatchConfig config);
+  // One weight per source of the store; empty = as the store was configured. Error: nothing to
+  // train on, no budget.
+  ExampleStream(std::shared_ptr<const ExampleStore> store, std::vector<double> source_weights,
+                BatchConfig config);
 
   StepRows next();
-  StreamCursor cursor() const;
+  StreamCursor cursor() const { return cursor_; }
+  // Error: a position that does not exist.
   void seek(const StreamCursor& cursor);
   int64_t epoch_size() const;  // rows per epoch after weighting
-  const ExampleStore& store() const;
+  // The example at a position of an epoch.
+  int64_t row(const StreamCursor& at) const;
+  const ExampleStore& store() const { return *store_; }
+  const BatchConfig& config() const { return config_; }
 
  private:
   struct Order;
+  int64_t positions(int64_t row) const { return store_->length(row) - 1; }
+
   std::shared_ptr<const ExampleStore> store_;
   BatchConfig config_;
   std::shared_ptr<const Order> order_;
@@ -53,6 +72,7 @@ class ExampleStream {
 };
 
 // Every example once, in store order, packed under the token budget: what evaluation walks over.
-std::vector<std::vector<int64_t>> evaluation_batches(const ExampleStore& store, int64_t micro_tokens);
+std::vector<std::vector<int64_t>> evaluation_batches(const ExampleStore& store,
+                                                     int64_t micro_tokens);
 
 }  // namespace continuo

@@ -1,0 +1,45 @@
+// Segments → examples: tokenizes, drops what cannot be trained, treats rows that exceed the
+// context, cuts plain text into pieces. A pure function of its input; knows no files.
+//
+// Lengths: the last token of a document is never fed, so n tokens are n-1 positions, and n-1 ≤
+// context.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/data_config.h"
+#include "text/prompt_template.h"
+
+namespace continuo {
+
+struct BuiltRow {
+  std::vector<MaskedTokens> examples;  // trained[0] is always 0: nothing predicts a first token
+  std::string dropped;                 // reason, when there are no examples
+  std::string overlong;                // the message for OverlongRows::kFail
+  bool truncated = false;
+};
+
+class ExampleBuilder {
+ public:
+  // References must outlive the builder. Error: context < 1.
+  ExampleBuilder(const Tokenizer& tokenizer, const PromptTemplate& prompt, int64_t context,
+                 OverlongRows overlong);
+
+  // Thread-safe. `plain_text`: pieces of `context` positions; each piece opens with the last token
+  // of the one before, so that every token but the very first is trained exactly once.
+  BuiltRow build(std::span<const Segment> segments, bool plain_text) const;
+
+ private:
+  BuiltRow fit(MaskedTokens tokens) const;
+  BuiltRow cut(const MaskedTokens& tokens) const;
+
+  const Tokenizer& tokenizer_;
+  const PromptTemplate& prompt_;
+  size_t longest_;  // tokens of the longest document
+  OverlongRows overlong_;
+};
+
+}  // namespace continuo

@@ -1,0 +1,222 @@
+#include "data/row_parser.h"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+
+#include "core/json.h"
+#include "core/suggest.h"
+#include "core/utf8.h"
+#include "data/row_reader.h"
+
+namespace continuo {
+namespace {
+
+bool blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
+}
+
+bool is_scalar(const JsonValue* value) {
+  return value && value->kind != JsonKind::kObject && value->kind != JsonKind::kList;
+}
+
+std::vector<std::string> template_fields(const PromptTemplate& prompt) {
+  std::vector<std::string> names = prompt.prompt_fields();
+  for (const std::string& name : prompt.completion_fields()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+std::string present(const JsonRow& row) {
+  return row.names.empty() ? "the row is empty"
+                           : fmt::format("the row has {}", fmt::join(row.names, ", "));
+}
+
+RowFault missing_fields(const JsonRow& row, const std::vector<std::string>& missing) {
+  std::vector<std::string> candidates;
+  for (const auto& [path, value] : row.values) {
+    if (candidates.size() < 64 && is_scalar(&value)) candidates.push_back(path);
+  }
+  const auto close = closest_name(missing.front(), candidates);
+  return {"missing field", fmt::format("no field {}; {}", fmt::join(missing, ", "), present(row)),
+          close ? fmt::format("did you mean {}?", *close)
+                : "the prompt template names the fields that every row must have"};
+}
+
+RowFault malformed(std::string message, std::string hint = {}) {
+  return {"malformed messages", std::move(message), std::move(hint)};
+}
+
+}  // namespace
+
+RowFormat detect_format(const DataSource& source, const PromptTemplate& prompt) {
+  if (source.format != RowFormat::kAuto) return source.format;
+  if (is_text_file(source.path)) return RowFormat::kText;
+  const std::vector<std::string> names = template_fields(prompt);
+  const std::string file = display_path(source.path);
+  RowReader reader(source);
+  // Rows that are no JSON are somebody else's fault to report; a file that starts with many of them
+  // is not data.
+  for (int tries = 0; tries < 100; ++tries) {
+    const auto raw = reader.next();
+    if (!raw) break;
+    const auto parsed = parse_json_row(raw->text);
+    const auto* row = std::get_if<JsonRow>(&parsed);
+    if (!row) continue;
+    const bool whole_text =
+        prompt.prompt_fields().empty() && names.size() == 1 && names[0] == source.text;
+    const bool record =
+        !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+          return is_scalar(row->find(name));
+        });
+    if (record && !whole_text) return RowFormat::kRecords;
+    if (row->find(source.messages)) return RowFormat::kMessages;
+    if (is_scalar(row->find(source.text))) return RowFormat::kText;
+    throw Error({file, static_cast<int>(raw->line)},
+                fmt::format("cannot tell what the rows are: there are not all of {} (records), no "
+                            "{} (messages), no {} "
+                            "(text); {}",
+                            fmt::join(names, ", "), source.messages, source.text, present(*row)),
+                "name the row's fields in the prompt template, or set `format` of the source");
+  }
+  if (const auto raw = RowReader(source).next()) {
+    // The first row gets the precise message.
+    DataSource records = source;
+    records.format = RowFormat::kRecords;
+    const auto parsed = RowParser(records, prompt).parse(raw->text);
+    if (const auto* fault = std::get_if<RowFault>(&parsed)) {
+      throw Error({file, static_cast<int>(raw->line), static_cast<int>(fault->column)},
+                  fault->message, fault->hint);
+    }
+  }
+  throw Error(Location{file}, "the file has no rows");
+}
+
+RowParser::RowParser(DataSource source, const PromptTemplate& prompt)
+    : source_(std::move(source)), prompt_(prompt), json_(!is_text_file(source_.path)) {
+  if (!json_ && source_.format != RowFormat::kText) {
+    throw Error(
+        Location{display_path(source_.path)},
+        "a .txt file holds plain text, not records or messages",
+        "set `format: text`, or name the file .jsonl when it holds one JSON object per line");
+  }
+}
+
+std::variant<std::vector<Segment>, RowFault> RowParser::parse(std::string_view row) const {
+  if (const auto byte = find_invalid_utf8(row)) {
+    const Location at = locate_offset(row, *byte, {"row", 1});
+    return RowFault{
+        "invalid UTF-8",
+        fmt::format("invalid UTF-8: byte 0x{:02X}", static_cast<unsigned char>(row[*byte])),
+        "save the file as UTF-8", at.column, at.line - 1};
+  }
+  if (!json_) return document(std::string(row));
+  auto parsed = parse_json_row(row);
+  if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
+  const JsonRow& fields = std::get<JsonRow>(parsed);
+  if (source_.format == RowFormat::kRecords) return record(fields);
+  if (source_.format == RowFormat::kMessages) return messages(fields);
+  const JsonValue* value = fields.find(source_.text);
+  if (!value) return missing_fields(fields, {source_.text});
+  Text text = text_of(*value, source_.text);
+  if (auto* fault = std::get_if<RowFault>(&text)) return std::move(*fault);
+  return document(std::move(std::get<std::string>(text)));
+}
+
+RowParser::Segments RowParser::record(const JsonRow& row) const {
+  Fields fields;
+  std::vector<std::string> missing;
+  for (const std::string& name : template_fields(prompt_)) {
+    const JsonValue* value = row.find(name);
+    if (!value) {
+      missing.push_back(name);
+      continue;
+    }
+    Text text = text_of(*value, name);
+    if (auto* fault = std::get_if<RowFault>(&text)) return std::move(*fault);
+    fields[name] = std::move(std::get<std::string>(text));
+  }
+  if (!missing.empty()) return missing_fields(row, missing);
+  const std::vector<std::string>& completion = prompt_.completion_fields();
+  if (!completion.empty() &&
+      std::all_of(completion.begin(), completion.end(),
+                  [&](const std::string& name) { return blank(fields[name]); })) {
+    return RowFault{"empty completion",
+                    fmt::format("empty completion: {} is blank", fmt::join(completion, ", ")), ""};
+  }
+  return prompt_.render(fields);
+}
+
+RowParser::Segments RowParser::messages(const JsonRow& row) const {
+  const std::string& list = source_.messages;
+  const JsonValue* turns = row.find(list);
+  if (!turns) return missing_fields(row, {list});
+  if (turns->kind != JsonKind::kList) {
+    return RowFault{"wrong type",
+                    fmt::format("field {} is {}, not a list of turns", list, describe(turns->kind)),
+                    ""};
+  }
+  if (turns->count == 0) return malformed(fmt::format("{} is an empty list", list));
+  std::vector<Turn> conversation;
+  bool answered = false;
+  for (int64_t i = 0; i < turns->count; ++i) {
+    const std::string path = fmt::format("{}.{}", list, i);
+    if (const JsonValue* turn = row.find(path); turn->kind != JsonKind::kObject) {
+      return malformed(fmt::format("{} is {}, not an object", path, describe(turn->kind)));
+    }
+    const JsonValue* role = row.find(path + ".role");
+    const JsonValue* content = row.find(path + ".content");
+    if (!role || !content) {
+      return malformed(fmt::format("{} has no {}", path, role ? "content" : "role"),
+                       "a turn is {\"role\": …, \"content\": …}");
+    }
+    if (role->kind != JsonKind::kString || content->kind != JsonKind::kString) {
+      const bool bad_role = role->kind != JsonKind::kString;
+      return malformed(fmt::format("{}.{} is {}, not a string", path, bad_role ? "role" : "content",
+                                   describe(bad_role ? role->kind : content->kind)));
+    }
+    if (role->text != "system" && role->text != "user" && role->text != "assistant") {
+      return malformed(fmt::format("{}: unknown role \"{}\"", path, role->text),
+                       "roles are system, user and assistant");
+    }
+    Turn turn{role->text, stripped(content->text)};
+    if (turn.role == "assistant") {
+      if (blank(turn.content)) {
+        return RowFault{"empty completion", fmt::format("{}: empty assistant turn", path), ""};
+      }
+      answered = true;
+    }
+    conversation.push_back(std::move(turn));
+  }
+  if (!answered)
+    return malformed(fmt::format("{} has no assistant turn", list), "there is nothing to train on");
+  return prompt_.render(conversation);
+}
+
+RowParser::Segments RowParser::document(std::string text) const {
+  text = stripped(std::move(text));
+  if (blank(text)) return RowFault{"empty completion", "the text is empty", ""};
+  return std::vector<Segment>{{std::move(text), /*trained=*/true, /*special=*/false}};
+}
+
+RowParser::Text RowParser::text_of(const JsonValue& value, std::string_view path) const {
+  if (value.kind == JsonKind::kNull || !is_scalar(&value)) {
+    std::string hint;
+    if (value.kind == JsonKind::kObject)
+      hint = fmt::format("name one of its fields: {}.<field>", path);
+    if (value.kind == JsonKind::kList) hint = fmt::format("name one of its entries: {}.0", path);
+    return RowFault{"wrong type",
+                    fmt::format("field {} is {}, not text", path, describe(value.kind)), hint};
+  }
+  return stripped(value.text);
+}
+
+std::string RowParser::stripped(std::string text) const {
+  if (!source_.strip_suffix.empty() && text.ends_with(source_.strip_suffix)) {
+    text.resize(text.size() - source_.strip_suffix.size());
+  }
+  return text;
+}
+
+}  // namespace continuo

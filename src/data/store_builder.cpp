@@ -1,0 +1,203 @@
+#include "data/store_builder.h"
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <thread>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "data/example_builder.h"
+#include "data/ordered_workers.h"
+#include "data/row_parser.h"
+#include "data/row_reader.h"
+#include "data/store_file.h"
+
+namespace continuo {
+namespace {
+
+// Enough text for a thread to be busy for a while, little enough to keep memory flat.
+constexpr size_t kBlockRows = 256;
+constexpr size_t kBlockBytes = 256 << 10;
+
+struct Block {
+  std::vector<RawRow> rows;
+  int64_t bytes = 0;  // of the file, read so far
+};
+
+struct RowOutcome {
+  int64_t line = 0;
+  bool elsewhere = false;  // belongs to the other half of a split
+  std::optional<RowFault> fault;
+  BuiltRow built;
+};
+
+struct BlockOutcome {
+  std::vector<RowOutcome> rows;
+  int64_t bytes = 0;
+};
+
+class SourceJob {
+ public:
+  SourceJob(const StorePlan& plan, const DataSource& source, const ExampleBuilder& builder,
+            const PromptTemplate& prompt)
+      : plan_(plan), parser_(source, prompt), builder_(builder) {}
+
+  BlockOutcome work(const Block& block) const {
+    BlockOutcome outcome;
+    outcome.bytes = block.bytes;
+    for (const RawRow& row : block.rows) outcome.rows.push_back(work(row));
+    return outcome;
+  }
+
+ private:
+  RowOutcome work(const RawRow& row) const {
+    RowOutcome outcome;
+    outcome.line = row.line;
+    auto parsed = parser_.parse(row.text);
+    if (auto* fault = std::get_if<RowFault>(&parsed)) {
+      outcome.fault = std::move(*fault);
+      // Without its text nobody can say which half it belongs to: the training half counts it.
+      outcome.elsewhere = plan_.split == Split::kEval;
+      return outcome;
+    }
+    const auto& segments = std::get<std::vector<Segment>>(parsed);
+    if (plan_.split != Split::kAll &&
+        held_out(segments, plan_.eval_share) != (plan_.split == Split::kEval)) {
+      outcome.elsewhere = true;
+      return outcome;
+    }
+    outcome.built = builder_.build(segments, parser_.plain_text());
+    return outcome;
+  }
+
+  const StorePlan& plan_;
+  RowParser parser_;
+  const ExampleBuilder& builder_;
+};
+
+Block read_block(RowReader& reader) {
+  Block block;
+  size_t bytes = 0;
+  while (block.rows.size() < kBlockRows && bytes < kBlockBytes) {
+    auto row = reader.next();
+    if (!row) break;
+    bytes += row->text.size();
+    block.rows.push_back(std::move(*row));
+  }
+  block.bytes = reader.bytes();
+  return block;
+}
+
+Location place(const DataSource& source, int64_t line, int64_t column = 0) {
+  return {display_path(source.path), static_cast<int>(line), static_cast<int>(column)};
+}
+
+// Writes the examples of a block and accounts for its rows. Throws on what the settings do not
+// tolerate.
+void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block,
+                StoreWriter& writer, StoreReport& report) {
+  const DataSource& file = plan.sources[static_cast<size_t>(source)];
+  for (const RowOutcome& row : block.rows) {
+    if (row.fault && plan.faulty_rows == FaultyRows::kFail) {
+      throw Error(place(file, row.line + row.fault->line, row.fault->column), row.fault->message,
+                  row.fault->hint);
+    }
+    if (row.elsewhere) continue;
+    ++report.rows;
+    if (row.fault) {
+      ++report.dropped[row.fault->reason];
+      continue;
+    }
+    if (!row.built.overlong.empty()) {
+      throw Error(place(file, row.line), row.built.overlong,
+                  "raise the context length, or set `overlong` to drop or truncate_prompt_left");
+    }
+    if (row.built.examples.empty()) {
+      ++report.dropped[row.built.dropped];
+      continue;
+    }
+    ++report.kept;
+    report.truncated += row.built.truncated;
+    for (const MaskedTokens& example : row.built.examples) {
+      writer.add(example, source, row.line);
+      ++report.examples;
+      report.tokens += static_cast<int64_t>(example.tokens.size());
+      report.trained += std::count(example.trained.begin(), example.trained.end(), 1);
+    }
+  }
+}
+
+StoreReport build_source(const StorePlan& plan, int64_t index, const ExampleBuilder& builder,
+                         const PromptTemplate& prompt, int64_t threads, StoreWriter& writer,
+                         Progress& progress, int64_t bytes_before) {
+  const DataSource& source = plan.sources[static_cast<size_t>(index)];
+  const SourceJob job(plan, source, builder, prompt);
+  RowReader reader(source);
+  StoreReport report;
+  OrderedWorkers<Block, BlockOutcome> workers(
+      threads, [&job](const Block& block) { return job.work(block); });
+  const size_t most = static_cast<size_t>(threads) * 3;
+  bool finished = false;
+  // A file that cannot be read on is reported after the rows before it, whatever the number of
+  // threads.
+  std::exception_ptr read_error;
+  for (;;) {
+    while (!finished && workers.pending() < most) {
+      try {
+        Block block = read_block(reader);
+        finished = block.rows.empty();
+        if (!finished) workers.submit(std::move(block));
+      } catch (const Error&) {
+        read_error = std::current_exception();
+        finished = true;
+      }
+    }
+    if (workers.pending() == 0) break;
+    if (interrupted()) fail("interrupted while tokenizing; nothing was kept of it");
+    const BlockOutcome block = workers.take();
+    take_block(plan, index, block, writer, report);
+    progress.update(bytes_before + block.bytes);
+  }
+  if (read_error) std::rethrow_exception(read_error);
+  return report;
+}
+
+}  // namespace
+
+bool held_out(std::span<const Segment> segments, double share) {
+  Hasher hasher;
+  hasher.update_sized("eval split");
+  for (const Segment& segment : segments) {
+    hasher.update_sized(segment.text);
+    hasher.update(uint64_t{segment.trained} | uint64_t{segment.special} << 1);
+  }
+  const uint64_t bits = std::stoull(hasher.hex().substr(0, 16), nullptr, 16);
+  return static_cast<double>(bits >> 11) * 0x1p-53 < share;
+}
+
+void build_store(const StorePlan& plan, const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                 const std::filesystem::path& path, const std::string& key) {
+  const int64_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const int64_t threads = plan.threads > 0 ? plan.threads : cores;
+  const ExampleBuilder builder(tokenizer, prompt, plan.context, plan.overlong);
+  std::vector<int64_t> begins = {0};
+  for (const DataSource& source : plan.sources) {
+    begins.push_back(begins.back() + static_cast<int64_t>(std::filesystem::file_size(source.path)));
+  }
+  StoreWriter writer(path, key);
+  Progress progress({.title = plan.split == Split::kEval ? "Tokenizing (held out)" : "Tokenizing",
+                     .total = begins.back(),
+                     .unit = "bytes"});
+  std::vector<StoreReport> reports;
+  for (size_t i = 0; i < plan.sources.size(); ++i) {
+    reports.push_back(build_source(plan, static_cast<int64_t>(i), builder, prompt, threads, writer,
+                                   progress, begins[i]));
+  }
+  writer.commit(reports);
+  progress.finish();
+}
+
+}  // namespace continuo

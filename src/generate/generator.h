@@ -1,5 +1,9 @@
-// Prompts (ids) → completions (ids). Prefill and cached decode over a ragged batch of sequences; sampling by a chain of
-// stages; every way to stop is a distinct reason. Knows no text: stop strings work on the bytes that a callback gives.
+// Prompts (ids) → completions (ids). Prefill and cached decode over a ragged batch of sequences;
+// sampling by a chain of stages; every way to stop is a distinct reason. Knows no text: stop
+// strings work on the bytes that the vocabulary gives.
+//
+// What a sequence draws depends on its prompt, key, sample and seed alone: every prompt is
+// prefilled by itself, and noise and stage state belong to the sequence.
 #pragma once
 
 #include <cstdint>
@@ -7,37 +11,43 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "generate/generation_config.h"
+#include "generate/sampler_chain.h"
+#include "generate/stop_matcher.h"
+#include "generate/vocabulary.h"
 #include "nn/decoder.h"
 
 namespace continuo {
 
-using TokenId = int32_t;
-
 enum class FinishReason { kEos, kStop, kLength, kContext, kTime, kInterrupted };
+std::string_view name(FinishReason reason);  // "eos", "stop", …
 
 struct GeneratedToken {
   TokenId id = 0;
-  double logprob = 0;          // log-softmax of the raw logits
+  double logprob = 0;          // log-softmax of the model's own logits
   double sampled_logprob = 0;  // under the law that was drawn from
 };
 
 struct Completion {
-  int64_t prompt = 0;  // index of the prompt
-  int64_t sample = 0;  // 0 … n-1
-  std::vector<GeneratedToken> tokens;
-  std::string text_bytes;  // bytes of the tokens up to the stop
+  int64_t prompt = 0;                  // index of the prompt
+  int64_t sample = 0;                  // 0 … n-1
+  std::vector<GeneratedToken> tokens;  // all that were drawn, an end-of-sequence token included
+  std::string text_bytes;              // visible bytes up to the stop
   FinishReason reason = FinishReason::kLength;
-  TokenId stop_token = -1;       // kEos: which one
-  int64_t stop_offset = -1;      // kStop: byte offset of the match in the completion
-  std::string stop_string;
+  TokenId stop_token = -1;   // kEos: which one
+  int64_t stop_offset = -1;  // kStop: byte offset of the match in the completion
+  std::string stop_string;   // kStop: which one
 };
 
 struct GenerationTimings {
-  double prefill_seconds = 0, decode_seconds = 0;
-  int64_t prompt_tokens = 0, decoded_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;  // of the model, head included
+  double sampling_seconds = 0;                     // stages, draws and stops
+  double first_token_seconds = 0;                  // from the call to the first token
+  int64_t prompt_tokens = 0;                       // prefilled
+  int64_t decoded_tokens = 0;                      // drawn
 };
 
 struct GenerationResult {
@@ -45,24 +55,38 @@ struct GenerationResult {
   GenerationTimings timings;
 };
 
-// What the generator must know of a vocabulary, without knowing text.
-struct Vocabulary {
-  int64_t size = 0;
-  std::vector<TokenId> eos;                                // all ids that end a sequence
-  std::function<std::string(TokenId)> token_bytes;         // for stop strings and DRY breakers
-  std::function<std::vector<TokenId>(std::string_view)> encode;  // banned words, logit bias by string
-};
-
 class Generator {
  public:
-  Generator(Decoder& decoder, Vocabulary vocabulary, GenerationConfig config);
+  // Error: faults of the config; ids or texts of stages that the vocabulary does not know.
+  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config);
+  ~Generator();
+  Generator(Generator&&) noexcept;
 
-  // Called for every token as it is accepted, with the bytes that are now final (stop strings held back).
+  // Called for every token as it is accepted, with the bytes that became final with it (stop
+  // strings held back), and with whatever was held back when the completion ends without a stop
+  // string. `so_far.text_bytes` already holds the bytes.
   using OnToken = std::function<void(const Completion& so_far, std::string_view bytes)>;
 
-  // Error: empty prompt list, prompt longer than the context, NaN logits (naming prompt and position).
-  GenerationResult generate(std::span<const std::vector<TokenId>> prompts, const OnToken& on_token = {},
-                            const std::function<bool()>& interrupted = {});
+  // `keys` name the prompts' noise (default: their indices), so that a prompt gives the same
+  // completion wherever it stands. `interrupted` is asked once a step.
+  // Error: no prompt, an empty prompt, a prompt longer than the context, keys of another number;
+  // faulty logits and stages that leave no token, naming prompt, sample and position.
+  GenerationResult generate(std::span<const std::vector<TokenId>> prompts,
+                            const OnToken& on_token = {},
+                            const std::function<bool()>& interrupted = {},
+                            std::span<const uint64_t> keys = {});
+
+  int64_t context() const { return context_; }
+
+ private:
+  friend class GenerationRun;
+
+  Decoder& decoder_;
+  Vocabulary vocabulary_;
+  GenerationConfig config_;
+  SamplerChain chain_;  // as every sequence begins with it
+  std::shared_ptr<const StopStrings> stops_;
+  int64_t context_;
 };
 
 }  // namespace continuo

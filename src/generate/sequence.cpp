@@ -1,0 +1,73 @@
+#include "generate/sequence.h"
+
+#include "core/error.h"
+#include "generate/draw.h"
+
+namespace continuo {
+
+Sequence::Sequence(const SequenceRules* rules, std::span<const TokenId> prompt, const Noise& noise,
+                   SamplerChain chain, std::shared_ptr<const StopStrings> stops)
+    : rules_(rules),
+      history_(prompt.begin(), prompt.end()),
+      prompt_length_(prompt.size()),
+      noise_(noise),
+      chain_(std::move(chain)),
+      matcher_(std::move(stops)) {}
+
+void Sequence::sample(std::span<const float> logits, Candidates& scratch) {
+  const StageContext context{.history = history_,
+                             .prompt_length = prompt_length_,
+                             .vocabulary = rules_->vocabulary,
+                             .noise = noise_};
+  try {
+    // A model may have more rows in its head than the tokenizer has tokens.
+    scratch.reset(logits.first(static_cast<size_t>(rules_->vocabulary.size)));
+    chain_.apply(scratch, context);
+  } catch (const Error& error) {
+    fail("prompt {}, sample {}, position {}: {}", completion_.prompt, completion_.sample,
+         context.position(), error.what());
+  }
+  const Drawn drawn = draw(scratch, noise_, context.position());
+  chain_.accept(drawn);
+  completion_.tokens.push_back({drawn.id, raw_logprob(logits, drawn.id), drawn.logprob});
+}
+
+std::string Sequence::accept() {
+  const TokenId id = completion_.tokens.back().id;
+  history_.push_back(id);
+  if (!rules_->ignore_eos && rules_->vocabulary.is_eos(id)) {
+    completion_.stop_token = id;
+    return finish(FinishReason::kEos);
+  }
+  StopMatcher::Result result;
+  const Vocabulary& v = rules_->vocabulary;
+  const std::string bytes = v.token_bytes ? v.token_bytes(id) : std::string();
+  if (!bytes.empty()) {
+    result = matcher_.push(bytes);
+  } else if (v.special_text) {
+    result = matcher_.push(v.special_text(id), false);
+  }
+  completion_.text_bytes += result.bytes;
+  if (result.match) {
+    completion_.reason = FinishReason::kStop;
+    completion_.stop_string = result.match->stop;
+    completion_.stop_offset = result.match->offset;
+    finished_ = true;
+    return result.bytes;
+  }
+  if (static_cast<int64_t>(completion_.tokens.size()) >= rules_->max_new_tokens) {
+    return result.bytes + finish(FinishReason::kLength);
+  }
+  if (length() >= rules_->context) return result.bytes + finish(FinishReason::kContext);
+  return result.bytes;
+}
+
+std::string Sequence::finish(FinishReason reason) {
+  completion_.reason = reason;
+  finished_ = true;
+  std::string rest = matcher_.flush();
+  completion_.text_bytes += rest;
+  return rest;
+}
+
+}  // namespace continuo

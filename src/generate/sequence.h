@@ -1,0 +1,57 @@
+// One completion in the making: its tokens, its sampler state, its stops. Draws from rows of logits
+// and says when it is done. Knows neither the model nor the other sequences.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "generate/generator.h"
+#include "generate/noise.h"
+
+namespace continuo {
+
+// What all sequences of a generator have in common.
+struct SequenceRules {
+  const Vocabulary& vocabulary;
+  int64_t max_new_tokens;
+  int64_t context;
+  bool ignore_eos;
+};
+
+class Sequence {
+ public:
+  Sequence(const SequenceRules* rules, std::span<const TokenId> prompt, const Noise& noise,
+           SamplerChain chain, std::shared_ptr<const StopStrings> stops);
+
+  // Shapes the row ([vocabulary or more]) and draws. `scratch` is memory to work in. Touches
+  // nothing but this sequence, so several may sample at once. Error: naming the position.
+  void sample(std::span<const float> logits, Candidates& scratch);
+
+  // Takes the token just drawn into the completion → bytes that became final. Afterwards
+  // `finished()` may be true.
+  std::string accept();
+
+  // Ends the completion from outside → bytes that were held back.
+  std::string finish(FinishReason reason);
+
+  bool finished() const { return finished_; }
+  TokenId last_token() const { return history_.back(); }
+  int64_t length() const { return static_cast<int64_t>(history_.size()); }
+  Completion& completion() { return completion_; }
+
+  int64_t cache_id = -1;
+
+ private:
+  const SequenceRules* rules_;    // outlives the sequence
+  std::vector<TokenId> history_;  // prompt ++ completion
+  size_t prompt_length_;
+  Noise noise_;
+  SamplerChain chain_;
+  StopMatcher matcher_;
+  Completion completion_;
+  bool finished_ = false;
+};
+
+}  // namespace continuo

@@ -20,8 +20,8 @@ from pathlib import Path
 SEED = "continuo quickstart 1"
 DATA_DIR = Path(__file__).resolve().parent.parent / "data" / "quickstart"
 
-COPIES_PER_TAGLINE = 3  # each tagline is paired with this many different prompts
-TRAIN_ROWS = {"paraphrase": 2000, "email": 1240, "story": 1200}
+COPIES_PER_TAGLINE = 5  # each tagline is paired with this many different prompts
+TRAIN_ROWS = {"paraphrase": 1600, "email": 760, "story": 760}
 EVAL_ROWS = {"tagline": 120, "paraphrase": 75, "email": 60, "story": 60}
 CASUAL_SHARE = 0.08  # prompts typed the lazy way: no final stop, sometimes no capital
 

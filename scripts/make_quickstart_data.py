@@ -212,6 +212,7 @@ def verify(train, evaluation, demo):
         for text in row.values():
             assert text == " ".join(text.split()), f"stray blanks: {text!r}"
             assert not re.search(r"[{}]", text), f"unfilled slot: {text!r}"
+            assert not re.search(r"\b[Aa] [aeio]", text), f"a for an: {text!r}"
             text.encode("utf-8")
 
 

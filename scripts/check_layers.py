@@ -1,1 +1,177 @@
-print('layers: not checked yet')
+#!/usr/bin/env python3
+"""Holds every #include of ours to the arrows of the house, because link dependencies cannot stop an #include.
+
+usage: check_layers.py [ROOT] [--self-test]
+
+Prints file:line of each breach and exits 1 when there is one.
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+
+# What a layer may include besides itself.
+ARROWS = {
+    "core": set(),
+    "text": {"core"},
+    "data": {"core", "text"},
+    "nn": {"core"},
+    "io": {"core"},
+    "models": {"core", "nn", "io"},
+    "train": {"core", "text", "data", "nn", "io"},
+    "generate": {"core", "nn"},
+    "cli": {"core", "text", "data", "nn", "io", "models", "train", "generate"},
+}
+TORCH_FREE = {"core", "text"}
+# The only files of data that know tensors.
+DATA_TORCH = {"batch.h", "batch.cpp"}
+HEADERS = {".h", ".hpp", ".cuh"}
+SOURCES = HEADERS | {".cpp", ".cc", ".cu"}
+
+INCLUDE = re.compile(r'^\s*#\s*(?:include|import)\s*([<"])([^>"]+)[>"]')
+BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+
+
+def includes(path):
+    """(line number, '<' or '"', target) of every #include that is not in a block comment."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    text = BLOCK_COMMENT.sub(lambda match: "\n" * match.group().count("\n"), text)
+    for number, line in enumerate(text.split("\n"), 1):
+        if match := INCLUDE.match(line):
+            yield number, match.group(1), match.group(2)
+
+
+def faults_of_include(layer, path, bracket, target):
+    """Why a file of `layer` must not include `target`."""
+    top = target.split("/")[0]
+    if top in ("torch", "ATen", "c10"):
+        if layer in TORCH_FREE:
+            yield f"{layer} is free of torch, but includes {target}"
+        if layer == "data" and path.name not in DATA_TORCH:
+            yield f"data knows tensors in batch.h and batch.cpp only, but includes {target}"
+        if path.suffix in HEADERS and target == "torch/torch.h":
+            yield "<torch/torch.h> belongs in no header; include what is needed from ATen"
+        return
+    if top in ARROWS and "/" in target:
+        if top != layer and top not in ARROWS[layer]:
+            allowed = ", ".join(sorted(ARROWS[layer])) or "nothing else"
+            yield f"{layer} must not include {top}/ ({target}); it may include {allowed}"
+        if bracket == "<":
+            yield f"our own header {target} is included with <>; use quotes"
+        return
+    if bracket == '"':
+        if target.startswith("."):
+            yield f'"{target}" is relative; include from the source root'
+        elif "/" not in target:
+            yield f'"{target}" names no layer; include from the source root: "{layer}/{target}"'
+
+
+def layers(root):
+    """(layer, directory) of every layer, and of directories of src/ that are none."""
+    if (root / "models").is_dir():
+        yield "models", root / "models"
+    for directory in sorted((root / "src").iterdir()):
+        if directory.is_dir():
+            yield directory.name, directory
+
+
+def check(root):
+    """(breaches, number of files looked at)."""
+    breaches, count = [], 0
+    for layer, directory in layers(root):
+        if layer not in ARROWS:
+            breaches.append(f"{directory.relative_to(root)}: no such layer; name it in scripts/check_layers.py")
+            continue
+        for path in sorted(p for p in directory.rglob("*") if p.suffix in SOURCES):
+            count += 1
+            for number, bracket, target in includes(path):
+                for fault in faults_of_include(layer, path, bracket, target):
+                    breaches.append(f"{path.relative_to(root)}:{number}: {fault}")
+    return breaches, count
+
+
+# file, line, whether it is a breach
+PLANTED = [
+    ("src/core/a.h", '#include "text/tokenizer.h"', True),
+    ("src/core/b.cpp", "#include <ATen/ATen.h>", True),
+    ("src/core/c.cpp", "#include <c10/core/Device.h>", True),
+    ("src/core/d.cpp", '#include "core/error.h"', False),
+    ("src/core/e.cpp", "#include <fmt/format.h>", False),
+    ("src/core/f.cpp", '#include "error.h"', True),
+    ("src/core/g.cpp", '#include "../core/error.h"', True),
+    ("src/core/h.cpp", "#include <core/error.h>", True),
+    ("src/core/i.cpp", '/*\n#include "text/tokenizer.h"\n*/', False),
+    ("src/core/j.cpp", '// #include "text/tokenizer.h"', False),
+    ("src/core/k.cpp", '  #  include "text/tokenizer.h"', True),
+    ("src/text/a.cpp", '#include "core/error.h"', False),
+    ("src/text/b.cpp", '#include "data/example.h"', True),
+    ("src/text/c.cpp", "#include <torch/torch.h>", True),
+    ("src/data/a.cpp", '#include "text/tokenizer.h"', False),
+    ("src/data/batch.h", "#include <ATen/core/Tensor.h>", False),
+    ("src/data/batch.cpp", "#include <ATen/ATen.h>", False),
+    ("src/data/example.h", "#include <ATen/core/Tensor.h>", True),
+    ("src/data/b.cpp", '#include "nn/ragged.h"', True),
+    ("src/nn/a.cpp", '#include "text/tokenizer.h"', True),
+    ("src/nn/kernels/a.cpp", '#include "core/error.h"', False),
+    ("src/nn/kernels/b.cpp", '#include "io/safetensors.h"', True),
+    ("src/nn/b.h", "#include <torch/torch.h>", True),
+    ("src/nn/b.cpp", "#include <torch/torch.h>", False),
+    ("src/io/a.cpp", '#include "models/llama.h"', True),
+    ("src/io/b.cpp", '#include "nn/decoder.h"', True),
+    ("src/train/a.cpp", '#include "generate/generator.h"', True),
+    ("src/train/b.cpp", '#include "models/registry.h"', True),
+    ("src/train/c.cpp", '#include "data/batch.h"', False),
+    ("src/train/d.cpp", '#include "nn/decoder.h"', False),
+    ("src/train/e.cpp", '#include "io/safetensors.h"', False),
+    ("src/generate/a.cpp", '#include "train/trainer.h"', True),
+    ("src/generate/b.cpp", '#include "models/registry.h"', True),
+    ("src/generate/c.cpp", '#include "text/tokenizer.h"', True),
+    ("src/generate/d.cpp", '#include "nn/kv_cache.h"', False),
+    ("src/cli/a.cpp", '#include "train/trainer.h"', False),
+    ("src/cli/b.cpp", '#include "models/registry.h"', False),
+    ("models/llama/a.cpp", '#include "nn/decoder.h"', False),
+    ("models/llama/b.cpp", '#include "io/safetensors.h"', False),
+    ("models/llama/c.cpp", '#include "train/trainer.h"', True),
+    ("models/d.cpp", '#include "models/registry.h"', False),
+    ("src/extra/a.cpp", "int x;", True),
+]
+
+
+def self_test():
+    """Faults of the checker itself."""
+    faults = []
+    for name, line, breach in PLANTED:
+        with tempfile.TemporaryDirectory() as directory:
+            root = pathlib.Path(directory)
+            (root / "src").mkdir()
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("#pragma once\n" + line + "\n", encoding="utf-8")
+            breaches, _ = check(root)
+            if bool(breaches) != breach:
+                faults.append(f"{name} with {line!r}: expected {'a breach' if breach else 'none'}, found {breaches}")
+            elif breach and "extra" not in name and not breaches[0].startswith(f"{name}:2: "):
+                faults.append(f"{name}: wrong place in {breaches[0]!r}")
+    return faults
+
+
+def main():
+    arguments = [a for a in sys.argv[1:] if a != "--self-test"]
+    root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent)
+    # The checker is tested every time: it costs milliseconds, and a checker that sees nothing looks like a clean house.
+    faults = self_test()
+    for fault in faults:
+        print(f"self-test: {fault}")
+    if faults or "--self-test" in sys.argv[1:]:
+        print(f"self-test: {len(PLANTED)} planted lines, {len(faults)} faults")
+        return 1 if faults else 0
+    breaches, count = check(root)
+    for breach in breaches:
+        print(breach)
+    print(f"layers: {count} files, {len(breaches)} breaches")
+    return 1 if breaches or count == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -90,7 +90,7 @@ class Loader final : public FieldVisitor {
   }
 
   void required() override {
-    if (last_given_) return;
+    if (last_given_ || top().lenient) return;
     problems_.add(top().where, fmt::format("{} is missing; it has no default", last_path_), "");
   }
 
@@ -117,7 +117,8 @@ class Loader final : public FieldVisitor {
       expected_but(*node, "a section with keys of its own", "");
       node = nullptr;
     }
-    open(node, last_path_, node ? node->where : top().where);
+    bool wrong = last_given_ && !node;
+    open(node, last_path_, node ? node->where : top().where, wrong || top().lenient);
     return true;
   }
   void end_section() override { close(); }
@@ -141,7 +142,8 @@ class Loader final : public FieldVisitor {
       expected_but(*node, "a map of keys and values", "");
       node = nullptr;
     }
-    open(node, path, node ? node->where : top().where);
+    // Items that nothing writes are the caller's defaults.
+    open(node, path, node ? node->where : top().where, !node);
     return true;
   }
   void end_list() override {
@@ -157,6 +159,8 @@ class Loader final : public FieldVisitor {
     Location where;
     std::vector<std::string> names;
     bool given;
+    bool lenient;  // required keys may be missing: there is nothing here, or another fault was
+                   // reported
   };
   struct List {
     std::string path;
@@ -171,8 +175,8 @@ class Loader final : public FieldVisitor {
 
   Frame& top() { return frames_.back(); }
 
-  void open(const ConfigNode* node, std::string path, Location where) {
-    frames_.push_back({node, std::move(path), std::move(where), {}, node != nullptr});
+  void open(const ConfigNode* node, std::string path, Location where, bool lenient = false) {
+    frames_.push_back({node, std::move(path), std::move(where), {}, node != nullptr, lenient});
   }
 
   void close() {

@@ -48,8 +48,11 @@ class Converter {
                         "first at " + first->where.str());
           }
           ConfigNode value = convert(pair.second, depth + 1);
-          // An empty value has no place of its own.
-          if (value.where.line == 0) value.where = place(pair.first.Mark());
+          // yaml-cpp places an empty value where the next one begins.
+          Location key_place = place(pair.first.Mark());
+          if (value.kind == ConfigNode::Kind::kNull && value.where.line != key_place.line) {
+            value.where = key_place;
+          }
           node.fields.emplace_back(std::move(key), std::move(value));
         }
         break;

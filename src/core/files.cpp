@@ -55,11 +55,14 @@ void sync(const fs::path& path, int flags) {
 }
 
 void sync_tree(const fs::path& directory) {
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_symlink()) continue;
-    if (entry.is_directory()) sync_directory(entry.path());
-    if (entry.is_regular_file()) sync(entry.path(), O_RDONLY);
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(directory, error); it != fs::end(it);
+       it.increment(error)) {
+    if (it->is_symlink(error)) continue;
+    if (it->is_directory(error)) sync_directory(it->path());
+    if (it->is_regular_file(error)) sync(it->path(), O_RDONLY);
   }
+  if (error) throw system_error("flush to disk", directory, error.value());
   sync_directory(directory);
 }
 

@@ -17,7 +17,8 @@ TEST(Location, PrintsWhatIsKnown) {
 TEST(Error, SaysWhatWhereAndHow) {
   EXPECT_STREQ(Error("broken").what(), "broken");
   EXPECT_STREQ(Error("broken", "mend it").what(), "broken\n  hint: mend it");
-  EXPECT_STREQ(Error({"a.yaml", 3, 7}, "broken", "mend it").what(), "a.yaml:3:7: broken\n  hint: mend it");
+  EXPECT_STREQ(Error({"a.yaml", 3, 7}, "broken", "mend it").what(),
+               "a.yaml:3:7: broken\n  hint: mend it");
 }
 
 TEST(Error, UsageHasItsOwnExitCode) {

@@ -1,0 +1,193 @@
+#include "core/files.h"
+
+#include <chrono>
+#include <csignal>
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/expect_error.h"
+#include "core/file_lock.h"
+#include "core/mapped_file.h"
+#include "support/temp_dir.h"
+
+namespace continuo {
+namespace {
+
+namespace fs = std::filesystem;
+using test::expect_error;
+using test::TempDir;
+
+size_t entries(const fs::path& directory) {
+  return static_cast<size_t>(
+      std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
+}
+
+TEST(ReadFile, AnySizeAndPipes) {
+  TempDir dir;
+  for (size_t size : {0u, 1u, 4095u, 4096u, 4097u, 1000000u}) {
+    std::string content(size, 'a');
+    EXPECT_EQ(read_file(dir.write("f", content)), content);
+  }
+  EXPECT_FALSE(read_file("/proc/self/status").empty());
+  expect_error([&] { read_file(dir / "none"); },
+               {"cannot read", "none", "No such file or directory"});
+  expect_error([&] { read_file(dir.path()); }, {"Is a directory"});
+}
+
+TEST(AtomicWrite, ReplacesAndLeavesNothingBehind) {
+  TempDir dir;
+  atomic_write(dir / "sub/deep/f", "one");
+  atomic_write(dir / "sub/deep/f", "two");
+  EXPECT_EQ(read_file(dir / "sub/deep/f"), "two");
+  EXPECT_EQ(entries(dir / "sub/deep"), 1u);
+  expect_error([&] { atomic_write(dir / "sub", "x"); }, {"sub", "directory"});
+  EXPECT_EQ(entries(dir.path()), 1u);
+  expect_error([&] { atomic_write(dir / "sub/deep/f/g", "x"); }, {"sub/deep/f", "Not a directory"});
+}
+
+// A limit on file sizes stands in for a full disk.
+TEST(AtomicWrite, RefusedWritesNameThePathAndKeepTheOldFile) {
+  TempDir dir;
+  atomic_write(dir / "f", "old");
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small{4096, before.rlim_max};
+  signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  expect_error([&] { atomic_write(dir / "f", std::string(100000, 'x')); },
+               {"cannot write", "/f: File too large"});
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(read_file(dir / "f"), "old");
+  EXPECT_EQ(entries(dir.path()), 1u);
+}
+
+TEST(AtomicFile, WithoutCommitNothingHappens) {
+  TempDir dir;
+  dir.write("f", "old");
+  {
+    AtomicFile file(dir / "f");
+    file.write("new");
+    EXPECT_EQ(read_file(dir / "f"), "old");
+    EXPECT_EQ(entries(dir.path()), 2u);
+  }
+  EXPECT_EQ(read_file(dir / "f"), "old");
+  EXPECT_EQ(entries(dir.path()), 1u);
+}
+
+TEST(AtomicFile, HeaderCanBeWrittenLast) {
+  TempDir dir;
+  AtomicFile file(dir / "f");
+  file.write("....body");
+  file.write_at(0, "head", 4);
+  file.write("!");
+  file.commit();
+  EXPECT_EQ(read_file(dir / "f"), "headbody!");
+}
+
+TEST(AtomicDirectory, AppearsWholeAndReplaces) {
+  TempDir dir;
+  for (const char* content : {"one", "two"}) {
+    AtomicDirectory out(dir / "ckpt/");
+    atomic_write(out / "sub/f", content);
+    EXPECT_NE(out.path(), dir / "ckpt");
+    out.commit();
+    EXPECT_EQ(read_file(dir / "ckpt/sub/f"), content);
+  }
+  EXPECT_EQ(entries(dir.path()), 1u);
+  EXPECT_EQ(entries(dir / "ckpt"), 1u) << "replaced, not merged";
+}
+
+TEST(AtomicDirectory, WithoutCommitTheOldOneStays) {
+  TempDir dir;
+  dir.write("ckpt/f", "old");
+  {
+    AtomicDirectory out(dir / "ckpt");
+    atomic_write(out / "g", "half");
+  }
+  EXPECT_EQ(read_file(dir / "ckpt/f"), "old");
+  EXPECT_EQ(entries(dir.path()), 1u);
+}
+
+TEST(AtomicDirectory, RemovesWhatDeadProcessesLeft) {
+  TempDir dir;
+  dir.write(".ckpt.tmp-1-0/f", "dead");
+  dir.write(".other.tmp-1-0/f", "somebody else's");
+  auto old = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  fs::last_write_time(dir / ".ckpt.tmp-1-0", old);
+  AtomicDirectory working(dir / "ckpt");
+  fs::last_write_time(working.path(), old);  // long in use, but locked
+  AtomicDirectory out(dir / "ckpt");
+  EXPECT_FALSE(fs::exists(dir / ".ckpt.tmp-1-0"));
+  EXPECT_TRUE(fs::exists(dir / ".other.tmp-1-0"));
+  EXPECT_TRUE(fs::exists(working.path()));
+}
+
+TEST(MappedFile, ReadsWithoutCopying) {
+  TempDir dir;
+  auto path = dir.write("f", "hello");
+  MappedFile map(path);
+  EXPECT_EQ(map.text(), "hello");
+  map.prefetch();
+  MappedFile moved = std::move(map);
+  EXPECT_EQ(moved.size(), 5u);
+  EXPECT_EQ(map.size(), 0u);
+  EXPECT_EQ(MappedFile(dir.write("empty", "")).size(), 0u);
+  expect_error([&] { MappedFile(dir / "none"); }, {"none", "No such file"});
+  expect_error([&] { MappedFile(dir.path()); }, {"not a regular file"});
+}
+
+TEST(MappedFile, PrivateChangesStayPrivate) {
+  TempDir dir;
+  auto path = dir.write("f", "hello");
+  MappedFile map(path, MappedFile::Mode::kPrivate);
+  map.mutable_data()[0] = std::byte{'J'};
+  EXPECT_EQ(map.text(), "Jello");
+  EXPECT_EQ(read_file(path), "hello");
+}
+
+TEST(MappedFile, SurvivesReplacementByRename) {
+  TempDir dir;
+  auto path = dir.write("f", "old");
+  MappedFile map(path);
+  atomic_write(path, "something longer");
+  EXPECT_EQ(map.text(), "old");
+}
+
+TEST(FileLock, OneHolderAtATime) {
+  TempDir dir;
+  auto path = dir / "sub/lock";
+  {
+    FileLock lock(path);
+    EXPECT_FALSE(FileLock::try_lock(path).has_value());
+  }
+  EXPECT_TRUE(FileLock::try_lock(path).has_value());
+}
+
+TEST(FileLock, DiesWithItsProcess) {
+  TempDir dir;
+  auto path = dir / "lock";
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    FileLock lock(path);
+    (void)!write(ready[1], "x", 1);
+    pause();
+    _exit(0);
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  EXPECT_FALSE(FileLock::try_lock(path).has_value());
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_TRUE(FileLock::try_lock(path).has_value());
+  close(ready[0]);
+  close(ready[1]);
+}
+
+}  // namespace
+}  // namespace continuo

@@ -40,9 +40,9 @@ struct PromptConfig {
       "{completion}";  // may be "{text}" with an empty prompt: plain text, everything trained
   std::string system = "{content}\n";  // conversations: one format per role
   std::string user = "{content}\n";
-  std::string assistant = "{content}";  // trained from {content} on, followed by end-of-sequence
-  std::vector<std::string> specials;    // vocabulary entries that the formats above may name
-  bool bos = false;                     // open every document with the beginning-of-sequence id
+  std::string assistant = "{content}";     // trained from {content} on, followed by end-of-sequence
+  std::vector<std::string> specials = {};  // vocabulary entries that the formats above may name
+  bool bos = false;                        // open every document with the beginning-of-sequence id
 };
 void fields(FieldVisitor& v, PromptConfig& c);
 

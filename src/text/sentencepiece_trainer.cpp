@@ -26,7 +26,7 @@ class Sentences final : public sentencepiece::SentenceIterator {
   bool done() const override { return done_; }
   void Next() override {
     try {
-      done_ = !text_.next(sentence_);
+      done_ = !text_.next(sentence_) && !close();
       ++count_;
       if (on_read_ && (done_ || count_ % 1024 == 0)) on_read_(text_.bytes_read());
     } catch (...) {
@@ -45,10 +45,19 @@ class Sentences final : public sentencepiece::SentenceIterator {
   }
 
  private:
+  // Ends with one space: the library requires characters (see `required_chars`) to occur, and
+  // leaves the process when one does not.
+  bool close() {
+    if (count_ == 0 || closed_) return false;
+    sentence_ = " ";
+    return closed_ = true;
+  }
+
   TrainingText text_;
   const std::function<void(int64_t)>& on_read_;
   std::string sentence_;
   int64_t count_ = 0;
+  bool closed_ = false;
   bool done_ = false;
   std::exception_ptr fault_;
 };

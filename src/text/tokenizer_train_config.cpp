@@ -69,9 +69,11 @@ void check_specials(const std::vector<std::string>& specials, const Location& wh
 
 std::string resolve_path(const std::string& path, const Location& where) {
   std::filesystem::path file(path);
-  bool from_yaml = where.known() && where.file != "key=value";
-  if (file.is_relative() && from_yaml)
+  std::error_code ignored;
+  bool from_yaml = std::filesystem::is_regular_file(where.file, ignored);
+  if (file.is_relative() && from_yaml) {
     file = std::filesystem::path(where.file).parent_path() / file;
+  }
   return std::filesystem::absolute(file).lexically_normal().string();
 }
 

@@ -115,8 +115,9 @@ bool TrainingText::read_line(std::string& line) {
 }
 
 void TrainingText::read_row(const std::string& line) {
-  if (line.find_first_not_of(" \t\r\n") == std::string::npos) return;
-  Json row = parse_json(line, here());
+  size_t last = line.find_last_not_of(" \t\r\n");
+  if (last == std::string::npos) return;
+  Json row = parse_json(std::string_view(line).substr(0, last + 1), here());
   if (!row.is_object()) throw Error(here(), "a row must be a JSON object");
   for (const std::string& name : inputs_[next_input_ - 1].fields) {
     auto field = row.find(name);

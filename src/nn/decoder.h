@@ -16,18 +16,27 @@ struct DecoderShape {
   int64_t context = 0;  // the longest position + 1 that the model was made for
 };
 
+// How a forward pass computes; the parameters stay as they are.
+struct ComputeOptions {
+  at::ScalarType dtype = at::kFloat;  // of the products: float32 or bfloat16
+  bool recompute = false;             // keep only block inputs while training
+};
+
 class Decoder : public torch::nn::Module {
  public:
   ~Decoder() override = default;
 
-  // With a cache, document d continues sequence `cache->active(d)` and is appended to it.
-  virtual at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) = 0;  // → [N, hidden]
+  // With a cache, document d continues sequence cache->active()[d] and is appended to it.
+  virtual at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) = 0;  // → [N, hidden] compute dtype
   // Rows of hidden states to the vocabulary.
   virtual at::Tensor logits(const at::Tensor& rows) = 0;  // [M, hidden] → [M, V] float32
   // The head's weight, for losses that fuse head and cross-entropy.
-  virtual at::Tensor head_weight() = 0;  // [V, hidden]
+  virtual at::Tensor head_weight() = 0;                              // [V, hidden], the parameter
+  virtual const at::Tensor& head_cast(at::ScalarType dtype) = 0;     // [V, hidden] in `dtype`, no gradient
 
   virtual const DecoderShape& shape() const = 0;
+  virtual void set_compute(const ComputeOptions& options) = 0;
+  virtual const ComputeOptions& compute() const = 0;
 };
 
 }  // namespace continuo

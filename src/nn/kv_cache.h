@@ -3,8 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -18,35 +16,35 @@ class KVCache {
     at::ScalarType dtype = at::kFloat;
     at::Device device = at::kCPU;
   };
-  explicit KVCache(const Shape& shape);
-  ~KVCache();
-  KVCache(KVCache&&) noexcept;
+  explicit KVCache(const Shape& shape) : shape_(shape) {}
 
-  int64_t add();                  // a new empty sequence → its id
-  int64_t fork(int64_t sequence); // a copy that shares nothing afterwards
-  void remove(int64_t sequence);
+  int64_t add();                   // a new empty sequence → its id
+  int64_t fork(int64_t sequence);  // a copy that shares nothing afterwards → its id
+  void remove(int64_t sequence);   // frees its memory; the id may be given out again
   void truncate(int64_t sequence, int64_t length);
-  int64_t length(int64_t sequence) const;
+  int64_t length(int64_t sequence) const { return sequences_[sequence].length; }
 
   // The sequences that the documents of the next forward call continue, in order.
-  void activate(std::vector<int64_t> sequences);
+  void activate(std::vector<int64_t> sequences) { active_ = std::move(sequences); }
   const std::vector<int64_t>& active() const { return active_; }
 
-  // Called by attention. Appends keys and values [n, kv_heads, head_dim] of a document of the running forward call and
-  // returns views of everything so far: keys, values [kv_heads, length + n, head_dim]. `commit` after the last layer
-  // makes the new length visible.
-  struct View {
-    at::Tensor keys, values;
-  };
-  View append(int64_t layer, int64_t sequence, const at::Tensor& keys, const at::Tensor& values);
-  void commit(int64_t sequence, int64_t count);
+  // A forward call reserves room for the new tokens, lets every layer write them into `storage`, then commits.
+  void reserve(int64_t sequence, int64_t count);
+  void commit(int64_t sequence, int64_t count) { sequences_[sequence].length += count; }
+  // [2 (keys, values), kv_heads, capacity, head_dim] of one layer.
+  at::Tensor storage(int64_t sequence, int64_t layer) const;
 
+  const Shape& shape() const { return shape_; }
   int64_t bytes() const;
 
  private:
-  struct Sequence;
+  struct Sequence {
+    at::Tensor storage;  // [layers, 2, kv_heads, capacity, head_dim]
+    int64_t length = 0;
+    bool live = false;
+  };
   Shape shape_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
+  std::vector<Sequence> sequences_;
   std::vector<int64_t> active_;
 };
 

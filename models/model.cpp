@@ -1,0 +1,135 @@
+#include "models/model.h"
+
+#include <set>
+
+#include <c10/core/GradMode.h>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "io/safetensors.h"
+#include "models/config_json.h"
+
+namespace continuo {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// Points the parameter at the tensor (dtype and device as asked), keeping its identity in the module.
+void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& options) {
+  const at::ScalarType dtype = tensor.dim() < 2 ? at::kFloat : options.dtype;
+  at::Tensor value = tensor.to(at::TensorOptions(dtype).device(options.device));
+  if (!options.map && value.is_alias_of(tensor)) value = value.clone();
+  parameter.set_data(value);
+}
+
+void load_weights(const Model& model, const fs::path& directory, const LoadOptions& options) {
+  const c10::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> tensors = read_model_safetensors(directory);
+  for (const auto& item : model.decoder->named_parameters()) {
+    const std::string name = model.family->checkpoint_name(item.key());
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
+    if (found->second.sizes() != item.value().sizes()) {
+      throw Error(Location{.file = directory.string()},
+                  fmt::format("tensor '{}' has shape {}, config.json asks for {}", name,
+                              shape_text(found->second.sizes()), shape_text(item.value().sizes())));
+    }
+    assign(item.value(), found->second, options);
+    tensors.erase(found);
+  }
+  // Buffers that some exporters add and a tied head are no parameters of ours; anything else would be ignored silently.
+  for (const auto& [name, tensor] : tensors) {
+    const bool harmless = name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+    if (!harmless) {
+      throw Error(Location{.file = directory.string()}, "tensor '" + name + "' belongs to no parameter of this model",
+                  "Is config.json the one of these weights?");
+    }
+  }
+}
+
+}  // namespace
+
+Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
+  const Family* family = find_family(c.family);
+  if (!family) throw Error("unknown model family '" + c.family + "'", known_families());
+  TransformerOptions o;
+  o.layers = c.layers;
+  o.hidden = c.hidden;
+  o.heads = c.heads;
+  o.kv_heads = c.kv_heads ? c.kv_heads : c.heads;
+  o.head_dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
+  o.intermediate = c.intermediate ? c.intermediate : (c.hidden * 8 / 3 + 63) / 64 * 64;
+  o.vocabulary = vocabulary;
+  o.context = c.context;
+  o.norm_epsilon = c.norm_epsilon;
+  o.rope_theta = c.rope_theta;
+  o.tie_embeddings = c.tie_embeddings;
+  Model model{family, std::make_shared<Transformer>(o)};
+  model.decoder->initialise(c.seed);
+  model.decoder->to(device);
+  return model;
+}
+
+Model load_model(const fs::path& directory, const LoadOptions& options) {
+  const fs::path file = directory / "config.json";
+  if (!fs::exists(file)) {
+    throw Error(Location{.file = directory.string()}, "is not a model directory: it has no config.json",
+                "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
+  }
+  const json config = read_json(file);
+  const std::string type = optional_key<std::string>(config, file, "model_type", "");
+  const Family* family = find_family(type);
+  if (!family) throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported", known_families());
+  Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
+  load_weights(model, directory, options);
+  return model;
+}
+
+void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids) {
+  json config = model.family->write_config(model.decoder->options());
+  json generation = json::object();
+  for (json* file : {&config, &generation}) {
+    if (ids.bos) (*file)["bos_token_id"] = *ids.bos;
+    if (ids.pad) (*file)["pad_token_id"] = *ids.pad;
+    if (ids.eos.size() == 1) (*file)["eos_token_id"] = ids.eos.front();
+    if (ids.eos.size() > 1) (*file)["eos_token_id"] = ids.eos;
+  }
+  NamedTensors tensors;
+  for (const auto& item : model.decoder->named_parameters()) {
+    tensors.emplace_back(model.family->checkpoint_name(item.key()), item.value().detach());
+  }
+  config["dtype"] = tensors.front().second.scalar_type() == at::kBFloat16 ? "bfloat16" : "float32";
+  atomic_write(directory / "config.json", config.dump(2) + "\n");
+  atomic_write(directory / "generation_config.json", generation.dump(2) + "\n");
+  write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+}
+
+std::vector<int64_t> read_eos_ids(const fs::path& directory) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    const fs::path file = directory / name;
+    if (!fs::exists(file)) continue;
+    const json config = read_json(file);
+    const auto found = config.find("eos_token_id");
+    if (found == config.end() || found->is_null()) continue;
+    if (found->is_array()) return optional_key<std::vector<int64_t>>(config, file, "eos_token_id", {});
+    return {optional_key<int64_t>(config, file, "eos_token_id", 0)};
+  }
+  return {};
+}
+
+int64_t count_parameters(const torch::nn::Module& module) {
+  int64_t total = 0;
+  for (const at::Tensor& parameter : module.parameters()) total += parameter.numel();
+  return total;
+}
+
+}  // namespace continuo

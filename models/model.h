@@ -1,0 +1,49 @@
+// A model with its family: made from scratch, read from and written to a Hugging Face directory.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "models/model_config.h"
+#include "models/registry.h"
+#include "nn/transformer.h"
+
+namespace continuo {
+
+struct Model {
+  const Family* family = nullptr;
+  std::shared_ptr<Transformer> decoder;
+};
+
+// Random weights, a function of config.seed.
+Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device);
+
+struct LoadOptions {
+  at::Device device = at::kCPU;
+  // Matrices are held in this dtype; norms stay float32. Training wants float32 masters.
+  at::ScalarType dtype = at::kFloat;
+  // Weights may stay views of the mapped file (fast start, pages read on demand); false = own memory, for training.
+  bool map = true;
+};
+
+// Reads config.json and model.safetensors (or shards). Error naming file and key or tensor: unknown architecture, missing,
+// surplus or misshapen tensors.
+Model load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+// Ids that config.json and generation_config.json carry for other tools.
+struct SpecialIds {
+  std::optional<int64_t> bos, pad;
+  std::vector<int64_t> eos;
+};
+
+// Writes config.json, generation_config.json and model.safetensors into an existing directory.
+void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
+
+// The end-of-sequence ids that a directory's generation_config.json or config.json names; empty when none does.
+std::vector<int64_t> read_eos_ids(const std::filesystem::path& directory);
+
+int64_t count_parameters(const torch::nn::Module& module);
+
+}  // namespace continuo

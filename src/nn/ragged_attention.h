@@ -1,0 +1,24 @@
+// Causal attention over a ragged batch: every document attends to itself alone. One function for training, one that
+// continues cached sequences; the only places that look at document boundaries.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "nn/kv_cache.h"
+
+namespace continuo {
+
+// q: [N, heads, dim], k and v: [N, kv_heads, dim], heads a multiple of kv_heads, one dtype → [N, heads, dim].
+// Softmax in float32. Cost: Σ nᵢ².
+at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::vector<int64_t>& boundaries, double scale);
+
+// As above, for documents that continue the cache's active sequences: their keys and values are appended to `layer` and
+// the queries see the whole sequence. No gradients. Room must have been reserved; the caller commits the lengths.
+at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::vector<int64_t>& boundaries, double scale, KVCache& cache, int64_t layer);
+
+}  // namespace continuo

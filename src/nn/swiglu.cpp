@@ -1,0 +1,72 @@
+#include "nn/swiglu.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/silu.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "nn/kernels/kernels.h"
+#include "nn/kernels/span.h"
+
+namespace continuo {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+constexpr int64_t kGrain = 1 << 13;
+
+at::Tensor product(const at::Tensor& gate, const at::Tensor& up) {
+  at::Tensor out = at::empty_like(gate);
+  with_storage_type(gate.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels().typed<T>().swiglu(end - begin, data<T>(gate) + begin, data<T>(up) + begin, data<T>(out) + begin);
+    });
+  });
+  return out;
+}
+
+struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
+                            const at::Tensor& weight, const at::Tensor& cast) {
+    ctx->save_for_backward({gate, up, cast});
+    ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return at::linear(product(gate, up), cast);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &gate = saved[0], &up = saved[1], &cast = saved[2];
+    const at::Tensor dy = gradients[0].contiguous();
+    const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
+    at::Tensor dweight;
+    if (ctx->needs_input_grad(2)) dweight = at::mm(dy.t(), product(gate, up)).to(dtype);
+    const at::Tensor dproduct = at::mm(dy, cast);
+    at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
+    with_storage_type(gate.scalar_type(), [&](auto type) {
+      using T = decltype(type);
+      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels().typed<T>().swiglu_backward(end - begin, data<T>(dproduct) + begin, data<T>(gate) + begin,
+                                             data<T>(up) + begin, data<T>(dgate) + begin, data<T>(dup) + begin);
+      });
+    });
+    return {dgate, dup, dweight, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor swiglu_linear(const at::Tensor& gate, const at::Tensor& up, LinearImpl& down) {
+  if (!gate.is_cpu()) return down.forward(at::silu(gate) * up);
+  const at::Tensor g = gate.contiguous(), u = up.contiguous();
+  if (down.bias.defined()) return down.forward(at::silu(g) * u);
+  if (!c10::GradMode::is_enabled()) return down.forward(product(g, u));
+  return SwigluLinear::apply(g, u, down.weight, down.cast_weight(gate.scalar_type()));
+}
+
+}  // namespace continuo

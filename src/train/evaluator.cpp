@@ -1,0 +1,65 @@
+#include "train/evaluator.h"
+
+#include <cmath>
+
+#include <ATen/ops/isfinite.h>
+#include <c10/core/GradMode.h>
+
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "data/example_stream.h"
+#include "train/loss.h"
+
+namespace continuo {
+
+RaggedInput ragged_input(const Batch& batch, at::Device device) {
+  return {batch.tokens.to(device), batch.positions.to(device), batch.boundaries};
+}
+
+std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const ExampleStore& store) {
+  const at::Tensor host = nll.to(at::kCPU, at::kDouble).contiguous();
+  const double* value = host.const_data_ptr<double>();
+  const int64_t* target = batch.targets.const_data_ptr<int64_t>();
+  std::string names;
+  int64_t supervised = 0, found = 0;
+  for (size_t d = 0; d < batch.rows.size(); ++d) {
+    bool bad = false;
+    for (int64_t i = batch.boundaries[d]; i < batch.boundaries[d + 1]; ++i) {
+      if (target[i] != kIgnoredTarget) bad |= !std::isfinite(value[supervised++]);
+    }
+    if (bad && found++ < 8) names += (names.empty() ? "" : ", ") + store.where(batch.rows[d]);
+  }
+  return names;
+}
+
+Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens, const OnEvaluated& on_batch) {
+  const c10::NoGradGuard no_grad;
+  Evaluation total;
+  const at::Tensor head = decoder.head_weight();
+  for (const std::vector<int64_t>& rows : evaluation_batches(store, micro_tokens)) {
+    if (interrupted()) break;
+    std::vector<ExampleView> examples;
+    for (const int64_t row : rows) examples.push_back(store[row]);
+    const Batch batch = make_batch(examples, rows);
+    total.rows += static_cast<int64_t>(rows.size());
+    if (batch.trained_count == 0) continue;
+    const at::Tensor supervised = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
+    const at::Tensor hidden = decoder.forward(ragged_input(batch, head.device()));
+    const LossResult loss =
+        lm_loss(hidden.index_select(0, supervised.to(head.device())), head, decoder.head_cast(hidden.scalar_type()),
+                batch.targets.index_select(0, supervised).to(head.device()), 1.0, {});
+    const double nll = loss.nll.sum(at::kDouble).item<double>();
+    if (!std::isfinite(nll)) {
+      throw Error("the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, store),
+                  "The weights have diverged, or these rows are far from anything the model has seen.");
+    }
+    total.nll += nll;
+    total.entropy += loss.entropy.sum(at::kDouble).item<double>();
+    total.tokens += batch.trained_count;
+    total.correct += loss.correct;
+    if (on_batch) on_batch(batch, loss.nll, total);
+  }
+  return total;
+}
+
+}  // namespace continuo

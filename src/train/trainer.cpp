@@ -1,0 +1,186 @@
+#include "train/trainer.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/progress.h"
+
+namespace continuo {
+
+namespace {
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024;
+}
+
+std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
+  std::string names;
+  int64_t count = 0;
+  for (const Batch& batch : step.micro_batches) {
+    for (const int64_t row : batch.rows) {
+      if (count++ < 8) names += (names.empty() ? "" : ", ") + store.where(row);
+    }
+  }
+  return names + (count > 8 ? fmt::format(" and {} more", count - 8) : "");
+}
+
+}  // namespace
+
+Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state)
+    : parts_(std::move(parts)), config_(config), state_(std::move(state)) {}
+
+void Trainer::micro_step(const Batch& batch, int64_t trained_count, StepResult& result) {
+  if (batch.trained_count == 0) return;  // contributes exactly zero: nothing to compute
+  const at::Tensor head = parts_.decoder.head_weight();
+  const at::Tensor supervised = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
+  const at::Tensor hidden = parts_.decoder.forward(ragged_input(batch, head.device()));
+  const LossResult loss = lm_loss(hidden.index_select(0, supervised.to(head.device())), head,
+                                  parts_.decoder.head_cast(hidden.scalar_type()),
+                                  batch.targets.index_select(0, supervised).to(head.device()),
+                                  1.0 / static_cast<double>(trained_count), config_.loss());
+  const double value = loss.sum.item<double>();
+  if (!std::isfinite(value)) {
+    throw Error(fmt::format("step {}: the loss is not finite in {}", state_.step + 1,
+                            non_finite_rows(batch, loss.nll, parts_.train)),
+                "Lower train.lr, or look at these rows with `continuo inspect`. The last checkpoint is untouched.");
+  }
+  loss.sum.backward();
+  result.loss += value;
+  result.nll += loss.nll.sum(at::kDouble).item<double>();
+  result.entropy += loss.entropy.sum(at::kDouble).item<double>();
+  result.correct += loss.correct;
+}
+
+Trainer::StepResult Trainer::train_step(const TrainingStep& step, double lr) {
+  StepResult result;
+  for (const Batch& batch : step.micro_batches) micro_step(batch, step.trained_count, result);
+  result.grad_norm = parts_.optimizer.step(lr);
+  if (!std::isfinite(result.grad_norm)) {
+    throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}", state_.step + 1,
+                            step_rows(step, parts_.train)),
+                "Lower train.lr. The last checkpoint is untouched.");
+  }
+  return result;
+}
+
+void Trainer::record(const TrainingStep& step, const StepResult& r, double lr, double seconds) {
+  const double trained = static_cast<double>(step.trained_count), total = static_cast<double>(step.tokens);
+  const std::vector<std::pair<std::string, double>> scalars = {
+      {"loss", r.loss},
+      {"nll", r.nll / trained},
+      {"accuracy", static_cast<double>(r.correct) / trained},
+      {"entropy", r.entropy / trained},
+      {"grad_norm", r.grad_norm},
+      {"lr", lr},
+      {"tokens_per_second", total / seconds},
+      {"trained_tokens_per_second", trained / seconds},
+      {"peak_memory_gb", peak_memory_bytes() / 1e9},
+  };
+  Metrics line = {{"kind", std::string("train")}, {"epoch", step.epoch}};
+  for (const auto& [name, value] : scalars) line.emplace_back(name, value);
+  line.insert(line.end(), {{"step_tokens", step.tokens},
+                           {"step_trained_tokens", step.trained_count},
+                           {"rows", state_.rows},
+                           {"tokens", state_.tokens},
+                           {"trained_tokens", state_.trained_tokens},
+                           {"seconds", state_.seconds}});
+  parts_.metrics.write(state_.step, line);
+  std::vector<std::pair<std::string, double>> tagged;
+  for (const auto& [name, value] : scalars) tagged.emplace_back("train/" + name, value);
+  parts_.tensorboard.scalars(state_.step, tagged);
+}
+
+bool Trainer::evaluate_now() {
+  if (!parts_.eval) return false;
+  const Evaluation e = evaluate(parts_.decoder, *parts_.eval, parts_.eval_tokens);
+  if (interrupted()) return false;
+  log_info("step {}: eval loss {:.4f}, perplexity {:.2f}, accuracy {:.1f}% on {} tokens of {} rows", state_.step,
+           e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.tokens, e.rows);
+  parts_.metrics.write(state_.step, {{"kind", std::string("eval")},
+                                     {"eval_loss", e.loss()},
+                                     {"eval_accuracy", e.accuracy()},
+                                     {"eval_entropy", e.mean_entropy()},
+                                     {"eval_tokens", e.tokens},
+                                     {"eval_rows", e.rows}});
+  parts_.tensorboard.scalars(state_.step, {{"eval/loss", e.loss()}, {"eval/accuracy", e.accuracy()}});
+  const bool better = !state_.best_eval_loss || e.loss() < *state_.best_eval_loss - config_.early_stopping_delta;
+  if (better) {
+    state_.best_eval_loss = e.loss();
+    state_.best_eval_step = state_.step;
+    state_.evals_without_improvement = 0;
+    save();
+    parts_.checkpoints.mark_best(state_.step, e.loss());
+  } else {
+    ++state_.evals_without_improvement;
+  }
+  return config_.early_stopping > 0 && state_.evals_without_improvement >= config_.early_stopping;
+}
+
+void Trainer::save() {
+  if (saved_step_ == state_.step) return;
+  parts_.metrics.sync();
+  parts_.checkpoints.save(state_, parts_.write_model, parts_.optimizer.state());
+  saved_step_ = state_.step;
+}
+
+TrainOutcome Trainer::run() {
+  const int64_t total = parts_.schedule.total_steps();
+  Progress progress({.title = "Training", .total = total, .start = state_.step, .unit = "steps"});
+  TrainOutcome outcome = TrainOutcome::kFinished;
+  saved_step_ = state_.step > 0 ? state_.step : -1;
+  while (state_.step < total) {
+    if (interrupted()) {
+      outcome = TrainOutcome::kInterrupted;
+      break;
+    }
+    const double start = seconds_now();
+    const TrainingStep step = parts_.loader.next();
+    const double lr = parts_.schedule.lr(state_.step);
+    if (step.trained_count == 0) {
+      log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1, step_rows(step, parts_.train));
+      ++skipped_;
+    }
+    const StepResult result = step.trained_count ? train_step(step, lr) : StepResult{};
+    const double seconds = seconds_now() - start;
+    ++state_.step;
+    state_.epoch = step.after.epoch;
+    state_.index = step.after.index;
+    state_.rows += step.rows;
+    state_.tokens += step.tokens;
+    state_.trained_tokens += step.trained_count;
+    state_.seconds += seconds;
+    const bool last = state_.step == total;
+    if (step.trained_count && (last || state_.step % config_.log_every == 0)) record(step, result, lr, seconds);
+    progress.update(state_.step,
+                    fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}", step.epoch + 1,
+                                result.loss, result.grad_norm, lr, format_count(static_cast<double>(step.tokens) / seconds),
+                                format_count(static_cast<double>(step.trained_count) / seconds),
+                                format_bytes(peak_memory_bytes())));
+    const bool evaluation_due = last || (config_.eval_every > 0 && state_.step % config_.eval_every == 0);
+    if (evaluation_due && evaluate_now()) {
+      log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
+               state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
+      outcome = TrainOutcome::kEarlyStopped;
+    }
+    const bool stop = outcome != TrainOutcome::kFinished;
+    const bool samples_due = config_.sample_every > 0 && state_.step % config_.sample_every == 0;
+    if (parts_.show_samples && (samples_due || last || stop)) parts_.show_samples(state_.step);
+    if (parts_.checkpoint_every > 0 && state_.step % parts_.checkpoint_every == 0) save();
+    if (stop) break;
+  }
+  progress.finish();
+  save();
+  return outcome;
+}
+
+}  // namespace continuo

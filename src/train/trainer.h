@@ -1,0 +1,67 @@
+// The training loop, composed of parts that are made elsewhere: steps of rows come in, weights, metrics and checkpoints
+// go out. Knows neither text nor model families; samples and model files are callbacks.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "data/step_loader.h"
+#include "nn/decoder.h"
+#include "train/checkpoint.h"
+#include "train/evaluator.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include "train/tensorboard.h"
+#include "train/train_config.h"
+#include "train/train_state.h"
+
+namespace continuo {
+
+struct TrainerParts {
+  Decoder& decoder;
+  AdamW& optimizer;
+  const LrSchedule& schedule;
+  StepLoader& loader;
+  const ExampleStore& train;
+  const ExampleStore* eval = nullptr;
+  int64_t eval_tokens = 8192;  // token budget of an evaluation batch
+  CheckpointWriter& checkpoints;
+  int64_t checkpoint_every = 0;
+  MetricsLog& metrics;
+  TensorBoardWriter& tensorboard;
+  std::function<void(const std::filesystem::path&)> write_model;  // the model's files of a checkpoint
+  std::function<void(int64_t step)> show_samples;                 // may be empty
+};
+
+enum class TrainOutcome { kFinished, kEarlyStopped, kInterrupted };
+
+class Trainer {
+ public:
+  // `state` is where the run stands: zero for a new one, a checkpoint's for one that goes on.
+  Trainer(TrainerParts parts, const TrainConfig& config, TrainState state);
+
+  // Until schedule.total_steps(), early stopping or an interrupt; the last state is always saved. Error: a loss or
+  // gradient that is not finite, naming the rows of that step; earlier checkpoints stay.
+  TrainOutcome run();
+  const TrainState& state() const { return state_; }
+
+ private:
+  struct StepResult {
+    double loss = 0, nll = 0, entropy = 0, grad_norm = 0;
+    int64_t correct = 0;
+  };
+  StepResult train_step(const TrainingStep& step, double lr);
+  void micro_step(const Batch& batch, int64_t trained_count, StepResult& result);
+  void record(const TrainingStep& step, const StepResult& result, double lr, double seconds);
+  bool evaluate_now();  // true when early stopping asks to stop
+  void save();
+
+  TrainerParts parts_;
+  TrainConfig config_;
+  TrainState state_;
+  int64_t saved_step_ = -1;
+  int64_t skipped_ = 0;
+};
+
+}  // namespace continuo

@@ -1,0 +1,43 @@
+#include "data/ordered_workers.h"
+
+#include <chrono>
+
+#include <gtest/gtest.h>
+
+#include "data_fixture.h"
+
+namespace continuo {
+namespace {
+
+TEST(OrderedWorkers, ResultsInTheOrderOfSubmission) {
+  for (const int64_t threads : {1, 2, 7}) {
+    OrderedWorkers<int, int> workers(threads, [](int x) {
+      std::this_thread::sleep_for(std::chrono::microseconds((x * 37) % 200));
+      return x * x;
+    });
+    for (int i = 0; i < 100; ++i) workers.submit(i);
+    EXPECT_EQ(workers.pending(), 100U);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(workers.take(), i * i);
+    EXPECT_EQ(workers.pending(), 0U);
+  }
+}
+
+TEST(OrderedWorkers, AFaultArrivesInItsPlace) {
+  OrderedWorkers<int, int> workers(3, [](int x) {
+    if (x == 2) fail("item {}", x);
+    return x;
+  });
+  for (int i = 0; i < 5; ++i) workers.submit(i);
+  EXPECT_EQ(workers.take(), 0);
+  EXPECT_EQ(workers.take(), 1);
+  EXPECT_EQ(test::error_of([&] { workers.take(); }), "item 2");
+  EXPECT_EQ(workers.take(), 3);
+}
+
+TEST(OrderedWorkers, LeavingEarlyDoesNotHang) {
+  OrderedWorkers<int, int> workers(2, [](int x) { return x; });
+  for (int i = 0; i < 1000; ++i) workers.submit(i);
+}
+
+}  // namespace
+}  // namespace continuo

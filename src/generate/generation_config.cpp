@@ -30,13 +30,6 @@ std::string first_key(std::string_view assignment) {
 
 }  // namespace
 
-std::span<const EnumName> enum_names(CacheDtype) {
-  static constexpr EnumName kNames[] = {{"auto", static_cast<int>(CacheDtype::kAuto)},
-                                        {"float32", static_cast<int>(CacheDtype::kFloat32)},
-                                        {"bfloat16", static_cast<int>(CacheDtype::kBfloat16)}};
-  return kNames;
-}
-
 void fields(FieldVisitor& v, GenerationConfig& c) {
   v.field("max_new_tokens", c.max_new_tokens, "Longest completion in tokens.", Range::at_least(1));
   v.field("samples", c.samples, "Completions for each prompt; they share its prefill.",
@@ -54,7 +47,6 @@ void fields(FieldVisitor& v, GenerationConfig& c) {
           Range::at_least(1));
   v.field("prefill_chunk", c.prefill_chunk, "Prompt tokens in one forward call; bounds memory.",
           Range::at_least(1));
-  v.field("cache_dtype", c.cache_dtype, "Type of cached keys and values; auto: the model's.");
   v.field("sampler", c.sampler, "Stages in the order in which they are applied.");
 }
 

@@ -13,9 +13,6 @@
 
 namespace continuo {
 
-enum class CacheDtype { kAuto, kFloat32, kBfloat16 };
-std::span<const EnumName> enum_names(CacheDtype);
-
 struct GenerationConfig {
   int64_t max_new_tokens = 256;
   int64_t samples = 1;
@@ -27,7 +24,6 @@ struct GenerationConfig {
   std::optional<double> time_limit;
   int64_t max_batch = 32;
   int64_t prefill_chunk = 512;
-  CacheDtype cache_dtype = CacheDtype::kAuto;
   // Null is the default chain: `[{min_p: 0.05}, {temperature: 0.7}]`. min_p judges the model's own
   // distribution, so raising the temperature does not let improbable tokens in; 0.7 suits answers
   // to instructions. No penalty is on by default.

@@ -38,19 +38,15 @@ class EvalMode {
   bool was_training_;
 };
 
-KVCache::Shape cache_shape(const Decoder& decoder, CacheDtype dtype) {
+// Attention writes keys and values as it computes them, so the cache has the type of the products.
+KVCache::Shape cache_shape(const Decoder& decoder) {
   const DecoderShape& shape = decoder.shape();
-  KVCache::Shape cache{
-      .layers = shape.layers, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
-  for (const at::Tensor& parameter : decoder.parameters()) {
-    if (!parameter.is_floating_point()) continue;
-    cache.dtype = parameter.scalar_type();
-    cache.device = parameter.device();
-    break;
-  }
-  if (dtype == CacheDtype::kFloat32) cache.dtype = at::kFloat;
-  if (dtype == CacheDtype::kBfloat16) cache.dtype = at::kBFloat16;
-  return cache;
+  const std::vector<at::Tensor> parameters = decoder.parameters();
+  return {.layers = shape.layers,
+          .kv_heads = shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .dtype = decoder.compute().dtype,
+          .device = parameters.empty() ? at::Device(at::kCPU) : parameters.front().device()};
 }
 
 at::Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
@@ -73,7 +69,7 @@ class GenerationRun {
         on_token_(on_token),
         interrupted_(interrupted),
         keys_(keys),
-        cache_(cache_shape(generator.decoder_, generator.config_.cache_dtype)),
+        cache_(cache_shape(generator.decoder_)),
         rules_{generator.vocabulary_, config_.max_new_tokens, generator.context_,
                config_.ignore_eos} {}
 

@@ -23,10 +23,11 @@ TEST(SamplerChain, SplittingAChainChangesNothing) {
   }
 }
 
-// Tokens drawn by a chain with a state, from rows that change.
-std::vector<TokenId> continue_with(SamplerChain& chain, const Vocabulary& vocabulary, uint64_t from,
-                                   uint64_t to) {
-  std::vector<TokenId> drawn;
+// Tokens and log-probabilities drawn by a chain with a state, from rows that change.
+std::vector<std::pair<TokenId, double>> continue_with(SamplerChain& chain,
+                                                      const Vocabulary& vocabulary, uint64_t from,
+                                                      uint64_t to) {
+  std::vector<std::pair<TokenId, double>> drawn;
   const Noise noise(1, 1, 1);
   for (uint64_t i = from; i < to; ++i) {
     Candidates row = candidates_of(random_row(i, 40));
@@ -34,7 +35,7 @@ std::vector<TokenId> continue_with(SamplerChain& chain, const Vocabulary& vocabu
     chain.apply(row, {history, 0, vocabulary, noise});
     const Drawn d = draw(row, noise, i);
     chain.accept(d);
-    drawn.push_back(d.id);
+    drawn.emplace_back(d.id, d.logprob);
   }
   return drawn;
 }

@@ -103,7 +103,7 @@ ConfigNode read_arguments(const TrainArguments& arguments) {
 // The output directory is replaced as a whole, so it must hold nothing but an earlier tokenizer.
 void check_replaceable(const fs::path& output) {
   static const std::set<std::string> kOurs{"tokenizer.model", "tokenizer_config.json",
-                                           "tokenizer.yaml"};
+                                           "tokenizer.json", "tokenizer.yaml"};
   if (!fs::exists(output)) return;
   if (!fs::is_directory(output))
     fail("{}: is a file, not a directory to write a tokenizer to", output.string());

@@ -77,12 +77,12 @@ HfTokenizerConfig HfTokenizerConfig::read(const std::filesystem::path& directory
   return config;
 }
 
-std::string HfTokenizerConfig::dump(bool dummy_prefix) const {
+std::string HfTokenizerConfig::dump(std::string_view tokenizer_class, bool dummy_prefix) const {
   Json document = Json::parse(json);
   if (document.empty()) {
     // Ids are never added behind the caller's back; `legacy: false` is the reading of spaces after
     // special tokens that encode_continuation has.
-    document = {{"tokenizer_class", "LlamaTokenizer"},
+    document = {{"tokenizer_class", tokenizer_class},
                 {"legacy", false},
                 {"add_bos_token", false},
                 {"add_eos_token", false},

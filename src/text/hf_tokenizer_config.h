@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace continuo {
 
@@ -29,9 +30,9 @@ struct HfTokenizerConfig {
   // Of a directory; the defaults when it has neither file. Error: damaged JSON, values of the wrong
   // type.
   static HfTokenizerConfig read(const std::filesystem::path& directory);
-  // The document to write: the one that was read, with our tokens; `dummy_prefix` is used when it
-  // is new.
-  std::string dump(bool dummy_prefix) const;
+  // The document to write: the one that was read, with our tokens. The name of transformers' class
+  // and `dummy_prefix` are used when it is new.
+  std::string dump(std::string_view tokenizer_class, bool dummy_prefix) const;
 };
 
 }  // namespace continuo

@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "core/utf8.h"
+#include "text/hf_tokenizer_json.h"
 
 namespace continuo {
 namespace {
@@ -248,7 +249,12 @@ std::string SentencePieceTokenizer::content_hash(std::string_view encoding_model
 void SentencePieceTokenizer::save(const std::filesystem::path& directory) const {
   make_directories(directory);
   atomic_write(directory / "tokenizer.model", model_);
-  atomic_write(directory / "tokenizer_config.json", config_.dump(dummy_prefix_));
+  SentencePieceModel model = parse_sentencepiece_model(model_, where_);
+  bool unigram =
+      model.model_type == 1 && !model.has_normalization && !model.remove_extra_whitespaces;
+  if (unigram) atomic_write(directory / "tokenizer.json", hf_unigram_json(model, config_));
+  atomic_write(directory / "tokenizer_config.json",
+               config_.dump(unigram ? "PreTrainedTokenizerFast" : "LlamaTokenizer", dummy_prefix_));
 }
 
 }  // namespace continuo

@@ -40,7 +40,8 @@ class SentencePieceTokenizer : public Tokenizer {
   std::optional<TokenId> eos() const override { return eos_; }
   std::optional<TokenId> pad() const override { return pad_; }
   std::string hash() const override { return hash_; }
-  // Writes tokenizer.model as it was given and tokenizer_config.json.
+  // Writes tokenizer.model as it was given, tokenizer_config.json and, for unigram models,
+  // tokenizer.json.
   void save(const std::filesystem::path& directory) const override;
 
   bool has_byte_fallback() const { return !byte_ids_.empty(); }

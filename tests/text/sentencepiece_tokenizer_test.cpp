@@ -183,7 +183,7 @@ TEST(SentencePieceTokenizer, SavedFilesGiveTheSameTokenizer) {
 
 TEST(SentencePieceTokenizer, SettingsForTransformers) {
   TempDir directory;
-  small_tokenizer().save(directory.path());
+  small_tokenizer({TokenizerModel::kBpe, false}).save(directory.path());
   auto json = nlohmann::json::parse(test::read_file(directory / "tokenizer_config.json"));
   EXPECT_EQ(json["tokenizer_class"], "LlamaTokenizer");
   EXPECT_EQ(json["eos_token"], "</s>");
@@ -193,6 +193,26 @@ TEST(SentencePieceTokenizer, SettingsForTransformers) {
   EXPECT_EQ(json["add_prefix_space"], false);
   EXPECT_EQ(json["added_tokens_decoder"]["4"]["content"], "<|user|>");
   EXPECT_EQ(json["added_tokens_decoder"]["4"]["special"], true);
+  EXPECT_FALSE(std::filesystem::exists(directory / "tokenizer.json"));
+}
+
+TEST(SentencePieceTokenizer, UnigramModelsComeWithTheirOwnTokenizerJson) {
+  for (bool dummy_prefix : {false, true}) {
+    TempDir directory;
+    const auto& tokenizer = small_tokenizer({TokenizerModel::kUnigram, dummy_prefix});
+    tokenizer.save(directory.path());
+    auto settings = nlohmann::json::parse(test::read_file(directory / "tokenizer_config.json"));
+    EXPECT_EQ(settings["tokenizer_class"], "PreTrainedTokenizerFast");
+    auto json = nlohmann::json::parse(test::read_file(directory / "tokenizer.json"));
+    EXPECT_EQ(json["model"]["type"], "Unigram");
+    EXPECT_EQ(json["model"]["unk_id"], 0);
+    EXPECT_EQ(json["model"]["byte_fallback"], true);
+    ASSERT_EQ(json["model"]["vocab"].size(), 400u);
+    EXPECT_EQ(json["model"]["vocab"][*tokenizer.find("\u2581the")][0], "\u2581the");
+    EXPECT_EQ(json["added_tokens"][4]["content"], "<|user|>");
+    EXPECT_EQ(json["pre_tokenizer"].is_null(), !dummy_prefix);
+    EXPECT_EQ(json["decoder"]["decoders"].size(), dummy_prefix ? 4u : 3u);
+  }
 }
 
 TEST(SentencePieceTokenizer, ReadsTokensBesideTheModelAndItsEndOfSequence) {

@@ -1,0 +1,62 @@
+#include "text/hf_tokenizer_json.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace continuo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kSpaceSign = "\xE2\x96\x81";  // U+2581
+
+Json replace(const char* from, const char* to) {
+  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+}
+
+Json decoder(bool dummy_prefix) {
+  Json steps =
+      Json::array({replace(kSpaceSign, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  if (dummy_prefix)
+    steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  return {{"type", "Sequence"}, {"decoders", steps}};
+}
+
+}  // namespace
+
+std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config) {
+  Json vocabulary = Json::array(), added = Json::array();
+  int64_t unknown = 0;
+  bool bytes = false;
+  for (const auto& piece : model.pieces) {
+    if (piece.type == SentencePieceModel::Type::kUnknown) unknown = std::ssize(vocabulary);
+    bytes = bytes || piece.type == SentencePieceModel::Type::kByte;
+    vocabulary.push_back(Json::array({piece.text, piece.score}));
+  }
+  for (const auto& [id, token] : config.added) {
+    added.push_back({{"id", id},
+                     {"content", token.text},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", token.special}});
+  }
+  Json document{
+      {"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}};
+  // The dummy prefix stands before the first text alone, so it cannot be a normalizer.
+  document["normalizer"] = model.add_dummy_prefix ? Json(nullptr) : replace(" ", kSpaceSign);
+  document["pre_tokenizer"] = model.add_dummy_prefix ? Json{{"type", "Metaspace"},
+                                                            {"replacement", kSpaceSign},
+                                                            {"prepend_scheme", "first"},
+                                                            {"split", false}}
+                                                     : Json(nullptr);
+  document["post_processor"] = nullptr;
+  document["decoder"] = decoder(model.add_dummy_prefix);
+  document["model"] = {
+      {"type", "Unigram"}, {"unk_id", unknown}, {"vocab", vocabulary}, {"byte_fallback", bytes}};
+  return document.dump() + "\n";
+}
+
+}  // namespace continuo

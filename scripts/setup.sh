@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs what a build needs: Debian packages, and LibTorch in .venv (unless CMAKE_PREFIX_PATH names one).
+# Safe to run again; quick and quiet when nothing is to do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TORCH_VERSION=2.13.0
+PACKAGES=(g++ cmake ninja-build ccache python3 python3-venv libyaml-cpp-dev libsentencepiece-dev
+          nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libgtest-dev)
+
+say() { printf '%s\n' "$*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    say "Packages are missing and this user cannot install them. As root: $*"
+    exit 1
+  fi
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${PACKAGES[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "Installing Debian packages: ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; }
+torch_root() { ls -d .venv/lib/python3*/site-packages/torch 2>/dev/null | head -1; }
+installed_version() { cat .venv/lib/python3*/site-packages/torch/version.py 2>/dev/null | sed -n "s/^__version__ = '\([0-9.]*\).*/\1/p"; }
+
+# Only LibTorch's headers and libraries are used: without a GPU the wheel's Python dependencies are left out.
+install_torch() {
+  [ "$(installed_version)" = "$TORCH_VERSION" ] && return 0
+  [ -x .venv/bin/pip ] || python3 -m venv .venv
+  local pip=(.venv/bin/pip install --quiet --disable-pip-version-check)
+  if has_gpu; then
+    say "Installing LibTorch $TORCH_VERSION with CUDA (several GB)"
+    "${pip[@]}" "torch==$TORCH_VERSION"
+    return
+  fi
+  say "Installing LibTorch $TORCH_VERSION for the CPU (about 200 MB)"
+  "${pip[@]}" --no-deps --timeout 8 --retries 0 --index-url https://download.pytorch.org/whl/cpu \
+    "torch==$TORCH_VERSION" >/dev/null 2>&1 && return
+  say "PyTorch's CPU index cannot be reached; taking the plain package"
+  "${pip[@]}" --no-deps "torch==$TORCH_VERSION" 2> >(grep -v '^WARNING' >&2)
+  if [ -e "$(torch_root)/lib/libtorch_cuda.so" ]; then
+    say "The plain package is the CUDA build, which does not load without its CUDA libraries: installing them too"
+    "${pip[@]}" "torch==$TORCH_VERSION"
+  fi
+}
+
+given_torch() {
+  local prefix
+  IFS=':;' read -ra prefixes <<<"${CMAKE_PREFIX_PATH:-}"
+  for prefix in "${prefixes[@]:-}"; do
+    [ -n "$prefix" ] || continue
+    for root in "$prefix" "$prefix/.." "$prefix/../.." "$prefix/torch"; do
+      [ -e "$root/include/ATen/ATen.h" ] && return 0
+    done
+  done
+  return 1
+}
+
+install_packages
+given_torch || install_torch

@@ -33,8 +33,8 @@ TEST(ExampleStore, TokensMaskAndPlaces) {
   const auto two = dir.write("two.jsonl", record("e", "f"));
   const auto store = open_store(data_config(dir, {one, two}));
   EXPECT_EQ(test::show(*store), (Rows{"a>[b$]", "cc>[dd$]", "e>[f$]"}));
-  EXPECT_EQ(store->where(1), one.string() + ":3");
-  EXPECT_EQ(store->where(2), two.string() + ":1");
+  EXPECT_EQ(store->where(1), display_path(one.string()) + ":3");
+  EXPECT_EQ(store->where(2), display_path(two.string()) + ":1");
   EXPECT_EQ(store->source(2), 1);
   EXPECT_EQ(store->source_range(0), (std::pair<int64_t, int64_t>{0, 2}));
   EXPECT_EQ(store->source_range(1), (std::pair<int64_t, int64_t>{2, 3}));
@@ -120,7 +120,8 @@ TEST(ExampleStore, FaultsNameFileAndLineWhateverTheThreads) {
     DataConfig config = data_config(dir, {file});
     config.threads = threads;
     const std::string message = error_of([&] { open_store(config); });
-    EXPECT_NE(message.find(file.string() + ":1501: no field a; the row has q"), std::string::npos)
+    EXPECT_NE(message.find(display_path(file.string()) + ":1501: no field a; the row has q"),
+              std::string::npos)
         << message;
     EXPECT_TRUE(stores(dir).empty());
     config.faulty_rows = FaultyRows::kDrop;
@@ -175,7 +176,7 @@ TEST(ExampleStore, PlainTextAndMessages) {
   EXPECT_EQ(test::show(*store), (Rows{"o[ne$]", "l[onge]", "e[r$]"}));
   EXPECT_EQ(store->report().rows, 2);
   EXPECT_EQ(store->report().examples, 3);
-  EXPECT_EQ(store->where(2), book.string() + ":3");
+  EXPECT_EQ(store->where(2), display_path(book.string()) + ":3");
   const auto chat = dir.write("chat.jsonl", R"({"messages": [{"role": "user", "content": "hi"},
 )"
                                             "\n");

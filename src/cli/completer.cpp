@@ -1,0 +1,55 @@
+#include "cli/completer.h"
+
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+
+namespace continuo {
+namespace {
+
+uint64_t noise_key(const std::vector<TokenId>& ids) {
+  Hasher hasher;
+  for (const TokenId id : ids) hasher.update(static_cast<uint64_t>(id));
+  return std::stoull(hasher.hex().substr(0, 16), nullptr, 16);
+}
+
+}  // namespace
+
+Completer::Completer(ModelDirectory model)
+    : model_(std::move(model)),
+      vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())) {}
+
+GenerationConfig Completer::defaults() const {
+  const std::filesystem::path file = model_.path / kExperimentFile;
+  if (!std::filesystem::exists(file)) return {};
+  try {
+    const ConfigNode root = load_yaml(file);
+    GenerationConfig config;
+    Problems problems;
+    if (const ConfigNode* section = root.find("generation")) {
+      load_config(*section, config, problems, "generation");
+    }
+    validate(config, problems);
+    problems.raise();
+    return config;
+  } catch (const Error& error) {
+    log_warning("the checkpoint's own generation settings are passed over: {}", error.what());
+    return {};
+  }
+}
+
+void Completer::check(const GenerationConfig& config) {
+  Generator(*model_.model.decoder, vocabulary_, config);
+}
+
+GenerationResult Completer::complete(std::span<const std::vector<TokenId>> prompts,
+                                     const GenerationConfig& config,
+                                     const Generator::OnToken& on_token) {
+  std::vector<uint64_t> keys;
+  for (const std::vector<TokenId>& ids : prompts) keys.push_back(noise_key(ids));
+  Generator generator(*model_.model.decoder, vocabulary_, config);
+  return generator.generate(
+      prompts, on_token, [] { return interrupted(); }, keys);
+}
+
+}  // namespace continuo

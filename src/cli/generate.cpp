@@ -1,0 +1,194 @@
+// `continuo generate`: completions of prompts from the command line, a file or standard input; on a
+// terminal without a prompt, a session.
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/completer.h"
+#include "cli/experiment.h"
+#include "cli/generate_output.h"
+#include "cli/interactive.h"
+#include "cli/settings.h"
+#include "cli/text_flow.h"
+#include "core/console.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/progress.h"
+
+namespace continuo {
+
+namespace {
+
+struct Arguments {
+  std::string directory, file, config, device = "auto", dtype = "fp32";
+  std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
+  int64_t threads = 0;
+  bool raw = false, json = false, explain = false;
+};
+
+std::string read_stdin(bool raw) {
+  std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  // A shell ends what it pipes with a line end that nobody typed.
+  if (!raw && text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+// "-" among the settings, which it leaves.
+bool take_dash(std::vector<std::string>& settings) { return std::erase(settings, "-") > 0; }
+
+// All prompts; none means a session.
+std::vector<PromptInput> gather_prompts(const Arguments& a, bool dash) {
+  const int sources = !a.prompts.empty() + !a.file.empty() + !a.fields.empty() + dash;
+  if (sources > 1) {
+    throw Error::usage("the prompt comes from more than one place",
+                       "use one of --prompt, --file, --field and -");
+  }
+  std::vector<PromptInput> inputs;
+  for (const std::string& text : a.prompts) inputs.push_back({text, {}});
+  if (!a.file.empty()) inputs = read_prompt_file(a.file);
+  if (!a.fields.empty()) inputs.push_back({parse_field_arguments(a.fields), {}});
+  if (dash || (sources == 0 && isatty(STDIN_FILENO) == 0)) {
+    inputs.push_back({read_stdin(a.raw), {"standard input"}});
+  }
+  return inputs;
+}
+
+GenerationConfig settings_of(const Arguments& a, GenerationConfig config) {
+  if (!a.config.empty()) load_settings(config, a.config);
+  for (const std::string& setting : a.settings) {
+    if (setting.find('=') == std::string::npos && !find_stage(setting)) {
+      throw Error::usage(fmt::format("'{}' is neither key=value nor a sampler stage", setting),
+                         "a prompt is given with --prompt \"…\"");
+    }
+    apply_generation_override(config, setting);
+  }
+  return config;
+}
+
+void explain(const GenerationConfig& config) { log_info("{}", describe_settings(config)); }
+
+// The single completion, written as it is generated.
+GenerationResult stream_one(Completer& completer, const std::vector<std::vector<TokenId>>& ids,
+                            const GenerationConfig& config) {
+  TextFlow flow;
+  const auto write = [](const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  GenerationResult result = completer.complete(
+      ids, config, [&](const Completion&, std::string_view bytes) { write(flow.push(bytes)); });
+  write(flow.finish() + "\n");
+  return result;
+}
+
+GenerationResult run_batch(Completer& completer, const std::vector<std::vector<TokenId>>& ids,
+                           const GenerationConfig& config) {
+  Progress progress({.title = "Generating", .unit = "tokens"});
+  return completer.complete(ids, config,
+                            [&](const Completion&, std::string_view) { progress.add(); });
+}
+
+void print_blocks(const GenerationResult& result, const std::vector<PromptInput>& inputs,
+                  int64_t samples) {
+  constexpr int kTitleColumns = 90;
+  for (const Completion& completion : result.completions) {
+    const PromptInput& input = inputs[static_cast<size_t>(completion.prompt)];
+    std::string label = fmt::format("prompt {}", completion.prompt + 1);
+    if (samples > 1) label += fmt::format(", sample {}", completion.sample + 1);
+    fmt::print("{}{}: {}\n{}\n", &completion == result.completions.data() ? "" : "\n", label,
+               title_of(input, kTitleColumns), text_of(completion));
+  }
+}
+
+void generate(Arguments a) {
+  const bool dash = take_dash(a.settings);
+  std::vector<PromptInput> inputs = gather_prompts(a, dash);
+  if (inputs.empty() && (a.json || a.raw)) {
+    throw Error::usage("--json and --raw need a prompt", "give --prompt, --file or -");
+  }
+  // Before the model, which may take long: faults of the settings show at once.
+  settings_of(a, {});
+
+  set_threads(a.threads);
+  const c10::Device device = parse_device(a.device);
+  const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
+  install_interrupt_handlers();
+  ModelDirectory opened = open_model_directory(a.directory, {.device = device, .dtype = dtype});
+  opened.model.decoder->set_compute({.dtype = dtype});
+  Completer completer(std::move(opened));
+  const GenerationConfig config = settings_of(a, completer.defaults());
+  completer.check(config);
+  if (a.explain) explain(config);
+  if (inputs.empty()) {
+    run_session(completer, config);
+    return;
+  }
+
+  std::vector<std::vector<TokenId>> ids;
+  for (const PromptInput& input : inputs) {
+    ids.push_back(encode_input(input, completer.tokenizer(), completer.prompt(), a.raw));
+  }
+  const bool one = inputs.size() == 1 && config.samples == 1;
+  const GenerationResult result =
+      one && !a.json ? stream_one(completer, ids, config) : run_batch(completer, ids, config);
+  if (a.json) {
+    for (const Completion& completion : result.completions) {
+      const auto index = static_cast<size_t>(completion.prompt);
+      fmt::print("{}\n", completion_json(completion, inputs[index], ids[index], config,
+                                         result.timings, completer.tokenizer())
+                             .dump());
+    }
+  } else if (!one) {
+    print_blocks(result, inputs, config.samples);
+  }
+  std::fflush(stdout);
+  log_dim(summarize(result, completer.tokenizer()));
+  if (interrupted()) throw Error("interrupted");
+}
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  continuo generate runs/quickstart --prompt \"Give me a tagline for a bakery.\"\n"
+    "  continuo generate runs/quickstart --file prompts.txt --config creative samples=3\n"
+    "  echo \"Once upon a time\" | continuo generate runs/quickstart - temperature=1.2 seed=7\n"
+    "  continuo generate runs/quickstart              (a session: /help lists its commands)\n\n"
+    "Settings come from the checkpoint's experiment.yaml, then --config, then key=value. A key is "
+    "one\nof these or a sampler stage (temperature=0.7, top_p=0.9, greedy, min_p=off):\n";
+
+}  // namespace
+
+void add_generate_command(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("generate", "Complete prompts with a model");
+  command->add_option("model", a->directory, "Checkpoint or run directory")->required();
+  command->add_option("settings", a->settings, "key=value settings; - reads one prompt from stdin");
+  command->add_option("--prompt", a->prompts, "A prompt; may be repeated")
+      ->expected(1, -1)
+      ->allow_extra_args(false);
+  command->add_option("--file", a->file, "One prompt a line; .jsonl: one record or messages a line")
+      ->check(CLI::ExistingFile);
+  command->add_option("--field", a->fields, "name=value: a field of the prompt template")
+      ->expected(1, -1)
+      ->allow_extra_args(false);
+  command->add_flag("--raw", a->raw, "Without the prompt template: continue the text as it is");
+  command->add_option("--config", a->config, "YAML with the keys below, or a preset (creative)");
+  command->add_option("--device", a->device, "auto, cpu, cuda or cuda:<index>")
+      ->capture_default_str();
+  command->add_option("--dtype", a->dtype, "Weights and products: fp32 or bf16")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command->add_option("--threads", a->threads, "CPU threads, 0 = all cores")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--json", a->json, "One JSON object per completion on standard output");
+  command->add_flag("--explain", a->explain, "Say which settings and sampler stages are in force");
+  command->footer(kExamples + config_help(GenerationConfig{}));
+  command->callback([a] { generate(*a); });
+}
+
+}  // namespace continuo

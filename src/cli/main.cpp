@@ -1,1 +1,66 @@
-int main() {}
+// continuo: parses the command line, runs one subcommand, turns an Error into one message and an exit code:
+// 0 done, 1 failed, 2 wrong usage.
+#include <malloc.h>
+
+#include <climits>
+#include <exception>
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+#include <c10/util/Exception.h>
+
+#include "cli/commands.h"
+#include "cli/tokenizer.h"
+#include "core/error.h"
+#include "core/log.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app("Continuo teaches a decoder-only language model to continue prompts, then generates with it.");
+  app.set_version_flag("--version", "continuo 0.1.0");
+  app.require_subcommand(1);
+  app.footer("Start with ./scripts/quickstart.sh, or: continuo train configs/quickstart.yaml");
+  bool verbose = false, quiet = false;
+  app.add_flag("-v,--verbose", verbose, "Also log what helps to find faults");
+  app.add_flag("-q,--quiet", quiet, "Log warnings and errors only");
+  app.parse_complete_callback([&] {
+    continuo::set_log_level(verbose ? continuo::LogLevel::kDebug
+                            : quiet ? continuo::LogLevel::kWarning
+                                    : continuo::LogLevel::kInfo);
+  });
+  continuo::add_train_command(app);
+  continuo::add_eval_command(app);
+  continuo::add_generate_command(app);
+  continuo::add_tokenizer_command(app);
+  continuo::add_inspect_command(app);
+  continuo::add_bench_command(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Large activations come from the heap and stay there, instead of being mapped and unmapped every step.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  try {
+    at::set_num_interop_threads(1);
+    return run(argc, argv);
+  } catch (const continuo::Error& error) {
+    continuo::log_error("{}", error.what());
+    return error.exit_code();
+  } catch (const c10::Error& error) {
+    continuo::log_error("{}", error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    continuo::log_error("out of memory");
+  } catch (const std::exception& error) {
+    continuo::log_error("{}", error.what());
+  }
+  return 1;
+}

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "core/error.h"
+#include "generate/fast_exp.h"
 
 namespace continuo {
 
@@ -52,10 +52,10 @@ void Candidates::softmax() const {
   if (softmax_valid_) return;
   const double max = items_.empty() ? 0 : best().logit;
   probabilities_.resize(items_.size());
+  for (size_t i = 0; i < items_.size(); ++i) probabilities_[i] = items_[i].logit - max;
+  exp_nonpositive(probabilities_);
   double sum = 0;
-  for (size_t i = 0; i < items_.size(); ++i) {
-    sum += probabilities_[i] = std::exp(items_[i].logit - max);
-  }
+  for (double p : probabilities_) sum += p;
   for (double& p : probabilities_) p /= sum;
   log_sum_ = max + std::log(sum);
   softmax_valid_ = true;

@@ -1,9 +1,10 @@
 #include "generate/draw.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numbers>
+
+#include "generate/fast_exp.h"
 
 namespace continuo {
 namespace {
@@ -49,10 +50,8 @@ Drawn draw(const Candidates& row, const Noise& noise, uint64_t position) {
 }
 
 double raw_logprob(std::span<const float> logits, TokenId token) {
-  const double max = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float l : logits) sum += std::exp(l - max);
-  return logits[static_cast<size_t>(token)] - (max + std::log(sum));
+  const float max = max_of(logits);
+  return logits[static_cast<size_t>(token)] - (max + std::log(exp_sum(logits, max)));
 }
 
 }  // namespace continuo

@@ -4,7 +4,7 @@
 
 #include "../core/expect_error.h"
 #include "fake_decoder.h"
-#include "generate/draw.h"
+#include "naive_generator.h"
 #include "row_fixture.h"
 
 namespace continuo::test {
@@ -44,34 +44,6 @@ FakeDecoder hashed(int64_t context = 64) {
   return FakeDecoder(kVocabulary, context, hashed_logits(kVocabulary));
 }
 
-// The oracle: no cache, no batch, no stop strings; every token reads the whole history again.
-Ids naive(Decoder& decoder, const Vocabulary& vocabulary, const GenerationConfig& config,
-          const Ids& prompt, uint64_t key, uint64_t sample) {
-  decoder.eval();
-  SamplerChain chain(resolve_chain(config), vocabulary);
-  const Noise noise(static_cast<uint64_t>(config.seed), key, sample);
-  Ids history = prompt;
-  while (static_cast<int64_t>(history.size() - prompt.size()) < config.max_new_tokens &&
-         static_cast<int64_t>(history.size()) < decoder.shape().context) {
-    const auto n = static_cast<int64_t>(history.size());
-    at::Tensor tokens = at::empty({n}, at::kLong), positions = at::empty({n}, at::kLong);
-    for (int64_t i = 0; i < n; ++i) {
-      tokens.mutable_data_ptr<int64_t>()[i] = history[static_cast<size_t>(i)];
-      positions.mutable_data_ptr<int64_t>()[i] = i;
-    }
-    const at::Tensor hidden = decoder.forward({tokens, positions, {0, n}}, nullptr);
-    const at::Tensor logits = decoder.logits(hidden.narrow(0, n - 1, 1)).contiguous();
-    Candidates row(std::span<const float>(logits.const_data_ptr<float>(),
-                                          static_cast<size_t>(logits.size(1))));
-    chain.apply(row, {history, prompt.size(), vocabulary, noise});
-    const Drawn drawn = draw(row, noise, history.size());
-    chain.accept(drawn);
-    history.push_back(drawn.id);
-    if (vocabulary.is_eos(drawn.id)) break;
-  }
-  return {history.begin() + static_cast<long>(prompt.size()), history.end()};
-}
-
 const Prompts kPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13}, {3}, {0, 5, 6}};
 
 TEST(Generator, EqualsTheNaiveGeneratorForEveryChain) {
@@ -88,8 +60,9 @@ TEST(Generator, EqualsTheNaiveGeneratorForEveryChain) {
     ASSERT_EQ(result.completions.size(), kPrompts.size() * 3);
     for (const Completion& c : result.completions) {
       EXPECT_EQ(ids(c),
-                naive(decoder, small_vocabulary(), config, kPrompts[static_cast<size_t>(c.prompt)],
-                      static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
+                naive_generate(decoder, small_vocabulary(), config,
+                               kPrompts[static_cast<size_t>(c.prompt)],
+                               static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
           << sampler << " prompt " << c.prompt << " sample " << c.sample;
     }
   }

@@ -1,0 +1,104 @@
+// `continuo eval`: loss, perplexity and accuracy of a model on a data set, token-weighted.
+#include <cmath>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/experiment.h"
+#include "cli/model_directory.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "data/example_store.h"
+#include "train/evaluator.h"
+
+namespace continuo {
+
+namespace {
+
+struct EvalConfig {
+  std::string device = "auto";
+  int64_t threads = 0;
+  ComputeType dtype = ComputeType::kFloat32;
+  int64_t micro_tokens = 8192;
+  std::optional<int64_t> context;
+  PromptConfig prompt;
+  DataConfig data;
+};
+
+void fields(FieldVisitor& v, EvalConfig& c) {
+  v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
+  v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
+  v.field("dtype", c.dtype, "Products in fp32 or bf16.");
+  v.field("micro_tokens", c.micro_tokens, "Tokens of one forward pass; the result does not depend on it.",
+          Range::at_least(1));
+  v.field("context", c.context, "Longest document; default: the model's.", Range::at_least(2));
+  v.section("prompt", c.prompt, "Template of a model that brings none; a checkpoint's own prompt.yaml is the default.");
+  v.section("data", c.data, "How rows are read.");
+}
+
+int eval(const std::string& directory, const std::vector<std::string>& files, const std::string& config_file,
+         const std::vector<std::string>& overrides, bool json) {
+  ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
+  for (const std::string& assignment : overrides) apply_override(root, assignment);
+  EvalConfig config;
+  Problems problems;
+  load_config(root, config, problems);
+  for (const std::string& file : files) config.data.train.emplace_back().path = file;
+  config.data = resolve_data_config(config.data, root, "data", problems);
+  problems.raise();
+
+  set_threads(config.threads);
+  const c10::Device device = parse_device(config.device);
+  const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
+  install_interrupt_handlers();
+  ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype});
+  m.model.decoder->set_compute({.dtype = dtype});
+  const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt) : m.prompt;
+  const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
+                                        config.context.value_or(m.model.decoder->shape().context));
+  Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});
+  const Evaluation e = evaluate(*m.model.decoder, *store, config.micro_tokens,
+                                [&](const Batch&, const at::Tensor&, const Evaluation& so_far) {
+                                  progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));
+                                });
+  progress.finish();
+  if (interrupted()) throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
+  if (json) {
+    fmt::print("{}\n", nlohmann::json({{"model", m.path.string()},
+                                       {"loss", e.loss()},
+                                       {"perplexity", std::exp(e.loss())},
+                                       {"accuracy", e.accuracy()},
+                                       {"entropy", e.mean_entropy()},
+                                       {"tokens", e.tokens},
+                                       {"rows", e.rows}})
+                           .dump());
+  } else {
+    fmt::print("loss {:.6f}  perplexity {:.4f}  accuracy {:.2f}%  entropy {:.4f}  {} trained tokens of {} rows\n",
+               e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.mean_entropy(), e.tokens, e.rows);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  struct Arguments {
+    std::string directory, config;
+    std::vector<std::string> files, overrides;
+    bool json = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
+  command->add_option("model", arguments->directory, "Checkpoint or run directory")->required();
+  command->add_option("--data", arguments->files, "Data files (JSONL or text)")->required()->expected(1, -1)->allow_extra_args(false);
+  command->add_option("--config", arguments->config, "YAML with the keys below")->check(CLI::ExistingFile);
+  command->add_option("overrides", arguments->overrides, "key=value settings");
+  command->add_flag("--json", arguments->json, "One JSON object on standard output");
+  command->footer("Keys:\n" + config_help(EvalConfig{}));
+  command->callback([arguments] {
+    eval(arguments->directory, arguments->files, arguments->config, arguments->overrides, arguments->json);
+  });
+}
+
+}  // namespace continuo

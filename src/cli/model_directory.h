@@ -1,0 +1,40 @@
+// A model directory opened for use: weights, tokenizer, prompt template and the ids that end a sequence, checked to
+// belong together.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "generate/vocabulary.h"
+#include "models/model.h"
+#include "text/prompt_template.h"
+#include "text/tokenizer.h"
+
+namespace continuo {
+
+struct ModelDirectory {
+  std::filesystem::path path;
+  Model model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  PromptTemplate prompt{PromptConfig{}};
+  std::vector<int64_t> eos;
+};
+
+// A checkpoint itself, or a run directory, which stands for its best checkpoint, else its newest.
+std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
+
+// Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was trained with; a
+// vocabulary that does not fit the weights. A directory without prompt.yaml gets the plain template.
+ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options);
+
+Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<int64_t>& eos, int64_t size);
+
+// Writes the model's and its companions' files into a checkpoint directory that is being filled.
+void write_model_directory(const Model& model, const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                           const std::filesystem::path& directory);
+
+inline constexpr const char* kPromptFile = "prompt.yaml";
+inline constexpr const char* kExperimentFile = "experiment.yaml";
+
+}  // namespace continuo

@@ -1,0 +1,235 @@
+// `continuo train`: an experiment from its YAML file to checkpoints.
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "cli/experiment.h"
+#include "cli/model_directory.h"
+#include "core/files.h"
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "data/example_store.h"
+#include "generate/generator.h"
+#include "text/sentencepiece_trainer.h"
+#include "train/trainer.h"
+
+namespace continuo {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The tokenizer of the experiment: given, that of the base model, or trained once into the run directory.
+std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
+  const ExperimentConfig& c = e.config;
+  if (!c.tokenizer.path.empty()) return load_tokenizer(c.tokenizer.path);
+  if (!c.model.from.empty()) return load_tokenizer(resolve_model_directory(c.model.from));
+  const fs::path directory = e.run_dir / "tokenizer";
+  const fs::path stamp = directory / "trained_from";
+  // Same settings and same data: the model of the last start is the one that would be trained again.
+  std::string key = dump_config(c.tokenizer.train);
+  for (const TokenizerInput& input : c.tokenizer.train.inputs) key += hash_file(input.path);
+  key = hash_bytes(key);
+  if (fs::exists(stamp) && read_file(stamp) == key) return load_tokenizer(directory);
+  log_info("training a tokenizer of {} pieces", c.tokenizer.train.vocab_size);
+  const std::string model = train_sentencepiece(c.tokenizer.train);
+  AtomicDirectory files(directory);
+  atomic_write(files / "tokenizer.model", model);
+  load_tokenizer(files.path())->save(files.path());
+  atomic_write(files / "trained_from", key);
+  files.commit();
+  return load_tokenizer(directory);
+}
+
+Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device) {
+  if (c.model.from.empty()) return make_model(c.model, vocabulary, device);
+  Model model = load_model(resolve_model_directory(c.model.from), {.device = device, .map = false});
+  if (model.decoder->shape().vocabulary < vocabulary) {
+    throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
+                            model.decoder->shape().vocabulary));
+  }
+  return model;
+}
+
+// Restores weights in place: optimizer and decoder keep their tensors.
+void restore_weights(const Model& model, const fs::path& checkpoint) {
+  const c10::NoGradGuard no_grad;
+  const Model saved = load_model(checkpoint);
+  const auto from = saved.decoder->named_parameters();
+  for (const auto& item : model.decoder->named_parameters()) item.value().copy_(from[item.key()]);
+}
+
+std::string sample_text(const ExperimentConfig& c, Model& model, const std::shared_ptr<const Tokenizer>& tokenizer,
+                        const PromptTemplate& prompt) {
+  std::vector<std::vector<TokenId>> prompts;
+  for (const std::string& text : c.samples) {
+    prompts.push_back(encode_prompt(*tokenizer, prompt, prompt.render_prompt(text)));
+  }
+  std::vector<int64_t> eos;
+  if (tokenizer->eos()) eos = {*tokenizer->eos()};
+  GenerationConfig generation = c.generation;
+  generation.samples = 1;
+  Generator generator(*model.decoder, vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
+  const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
+  std::string out;
+  for (const Completion& completion : result.completions) {
+    out += fmt::format("  {}\n    → {}\n", c.samples[completion.prompt], completion.text_bytes);
+  }
+  return out;
+}
+
+int64_t total_steps(const ExperimentConfig& c, const ExampleStream& stream) {
+  if (c.train.steps > 0) return c.train.steps;
+  const auto whole = static_cast<int64_t>(c.train.epochs);
+  const double rest = c.train.epochs - static_cast<double>(whole);
+  if (c.batch.tokens == 0) {
+    const int64_t per_epoch = (stream.epoch_size() + c.batch.rows - 1) / c.batch.rows;
+    return std::max<int64_t>(1, whole * per_epoch + static_cast<int64_t>(rest * static_cast<double>(per_epoch)));
+  }
+  // Under a token budget the steps of an epoch depend on its order: they are counted on the lengths alone.
+  ExampleStream walker = stream;
+  walker.seek({});
+  const auto last_rows = static_cast<int64_t>(rest * static_cast<double>(stream.epoch_size()));
+  int64_t steps = 0;
+  while (walker.cursor().epoch < whole || (walker.cursor().epoch == whole && walker.cursor().index < last_rows)) {
+    walker.next();
+    ++steps;
+  }
+  return std::max<int64_t>(1, steps);
+}
+
+void check_same_run(const TrainState& saved, const TrainState& now, const fs::path& checkpoint) {
+  const auto differs = [&](const char* what) {
+    throw Error(fmt::format("{} cannot go on: {} changed since it was saved", checkpoint.string(), what),
+                "Restore it as it was (experiment.yaml in the checkpoint shows how), or start a new run_dir.");
+  };
+  if (saved.tokenizer_hash != now.tokenizer_hash) differs("the tokenizer has");
+  if (saved.template_hash != now.template_hash) differs("the prompt template has");
+  if (saved.data_hash != now.data_hash) differs("the training data has");
+  if (saved.config_hash != now.config_hash) differs("a setting of model, batch, train, optimizer or schedule has");
+  if (saved.threads != now.threads) {
+    log_warning("the run was made with {} threads and goes on with {}: results may differ in the last bits",
+                saved.threads, now.threads);
+  }
+}
+
+int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
+  const Experiment e = load_experiment(file, overrides);
+  const ExperimentConfig& c = e.config;
+  const c10::Device device = parse_device(c.device);
+  const int64_t threads = set_threads(c.threads);
+  const at::ScalarType dtype = usable_dtype(scalar_type(c.train.dtype), device);
+  install_interrupt_handlers();
+
+  make_directories(e.run_dir);
+  CheckpointWriter checkpoints(e.run_dir, c.checkpoint);
+  std::optional<Checkpoint> previous;
+  if (resume) {
+    previous = checkpoints.resume();
+  } else {
+    checkpoints.start();
+  }
+  const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
+  const PromptTemplate prompt(c.prompt);
+  Model model = prepare_model(c, tokenizer->size(), device);
+  const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
+
+  TrainState state;
+  state.config_hash = resume_hash(c);
+  state.data_hash = data.train->hash();
+  state.tokenizer_hash = tokenizer->hash();
+  state.template_hash = prompt.hash();
+  state.threads = threads;
+  if (previous) {
+    check_same_run(previous->state, state, previous->path);
+    state = previous->state;
+    state.threads = threads;
+    restore_weights(model, previous->path);
+  }
+  model.decoder->set_compute({.dtype = dtype, .recompute = c.train.recompute});
+  NamedParameters parameters;
+  for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  AdamW optimizer(parameters, c.optimizer);
+  if (previous) {
+    const SafetensorsFile moments(previous->path / kOptimizerFile);
+    std::map<std::string, at::Tensor> tensors;
+    for (const auto& [name, info] : moments.tensors()) tensors.emplace(name, moments.tensor(name));
+    optimizer.load_state(tensors);
+  }
+
+  ExampleStream stream(data.train, {}, c.batch);
+  stream.seek({.epoch = state.epoch, .index = state.index});
+  const LrSchedule schedule(c.schedule, c.train.lr, total_steps(c, stream));
+  StepLoader loader(stream);
+  const std::string resolved = resolved_yaml(e);
+  atomic_write(e.run_dir / kExperimentFile, resolved);
+  const std::optional<int64_t> resume_at = previous ? std::optional(state.step + 1) : std::nullopt;
+  MetricsLog metrics(e.run_dir / "metrics.jsonl", resume_at);
+  TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
+
+  log_info("{} parameters, {} on {} with {} threads", format_count(static_cast<double>(count_parameters(*model.decoder))),
+           dtype == at::kBFloat16 ? "bf16" : "fp32", device.str(), threads);
+  log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
+           format_count(static_cast<double>(data.train->report().tokens)),
+           format_count(static_cast<double>(data.train->report().trained)), schedule.total_steps());
+  if (previous) log_info("going on from step {} ({})", state.step, previous->path.string());
+
+  Trainer trainer({.decoder = *model.decoder,
+                   .optimizer = optimizer,
+                   .schedule = schedule,
+                   .loader = loader,
+                   .train = *data.train,
+                   .eval = data.eval.get(),
+                   .eval_tokens = c.batch.micro_tokens,
+                   .checkpoints = checkpoints,
+                   .checkpoint_every = c.checkpoint.every,
+                   .metrics = metrics,
+                   .tensorboard = tensorboard,
+                   .write_model =
+                       [&](const fs::path& directory) {
+                         write_model_directory(model, *tokenizer, prompt, directory);
+                         atomic_write(directory / kExperimentFile, resolved);
+                       },
+                   .show_samples =
+                       [&](int64_t step) {
+                         if (c.samples.empty()) return;
+                         const std::string text = sample_text(c, model, tokenizer, prompt);
+                         log_info("samples at step {}\n{}", step, text);
+                         tensorboard.text(step, "samples", text);
+                       }},
+                  c.train, state);
+  const TrainOutcome outcome = trainer.run();
+  const TrainState& end = trainer.state();
+  log_info("{} tokens in {} ({} tokens/s), best eval loss {}", format_count(static_cast<double>(end.tokens)),
+           format_duration(end.seconds),
+           format_count(end.seconds > 0 ? static_cast<double>(end.tokens) / end.seconds : 0),
+           end.best_eval_loss ? fmt::format("{:.4f} at step {}", *end.best_eval_loss, end.best_eval_step) : "not measured");
+  if (outcome == TrainOutcome::kInterrupted) {
+    log_warning("interrupted at step {}, saved; go on with: continuo train {} --resume", end.step, file);
+    return 1;
+  }
+  fmt::print("{}\n", resolve_model_directory(e.run_dir).string());
+  return 0;
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  struct Arguments {
+    std::string file;
+    std::vector<std::string> overrides;
+    bool resume = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("train", "Train or fine-tune as a YAML file says");
+  command->add_option("config", arguments->file, "The experiment (see configs/)")->required()->check(CLI::ExistingFile);
+  command->add_option("overrides", arguments->overrides, "key=value: settings that replace the file's (train.lr=1e-3)");
+  command->add_flag("--resume", arguments->resume, "Go on from the newest checkpoint, bit for bit");
+  command->footer("Keys:\n" + config_help(ExperimentConfig{}));
+  command->callback([arguments] {
+    if (const int code = train(arguments->file, arguments->overrides, arguments->resume)) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace continuo

@@ -1,0 +1,100 @@
+// The generator over the shared Transformer: cached, batched and chunked decoding against the naive
+// generator. Rounding differs between the two, so the rows are spread wide enough not to tie.
+#include "generate/generator.h"
+#include "naive_generator.h"
+#include "nn/transformer.h"
+#include "row_fixture.h"
+
+namespace continuo::test {
+namespace {
+
+using Ids = std::vector<TokenId>;
+
+TransformerOptions tiny(int64_t kv_heads) {
+  return {.layers = 2,
+          .hidden = 32,
+          .heads = 4,
+          .kv_heads = kv_heads,
+          .head_dim = 8,
+          .intermediate = 48,
+          .vocabulary = 30,
+          .context = 48};
+}
+
+GenerationConfig config_of(const std::string& yaml) {
+  GenerationConfig config;
+  Problems problems;
+  load_config(parse_yaml(yaml, "test.yaml"), config, problems);
+  problems.raise();
+  return config;
+}
+
+Ids ids(const Completion& completion) {
+  Ids result;
+  for (const GeneratedToken& token : completion.tokens) result.push_back(token.id);
+  return result;
+}
+
+const std::vector<Ids> kPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13, 4, 4, 21}, {3}};
+
+void spread(Transformer& model) {
+  const at::NoGradGuard no_grad;
+  for (const at::Tensor& parameter : model.parameters()) {
+    if (parameter.dim() == 2) parameter.mul_(8);
+  }
+}
+
+TEST(RealModel, CachedEqualsNaive) {
+  for (int64_t kv_heads : {1, 2, 4}) {
+    Transformer model(tiny(kv_heads));
+    model.initialise(kv_heads);
+    spread(model);
+    for (const char* sampler : {"[greedy]", "[{temperature: 1}]", "[{temperature: 1.5}, {mirostat: 2}]"}) {
+      const auto config = config_of(fmt::format(
+          "{{max_new_tokens: 20, samples: 2, max_batch: 5, prefill_chunk: 4, sampler: {}}}",
+          sampler));
+      Generator generator(model, small_vocabulary(), config);
+      for (const Completion& c : generator.generate(kPrompts).completions) {
+        EXPECT_EQ(ids(c),
+                  naive_generate(model, small_vocabulary(), config,
+                                 kPrompts[static_cast<size_t>(c.prompt)],
+                                 static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
+            << sampler << " prompt " << c.prompt << " sample " << c.sample;
+      }
+    }
+  }
+}
+
+TEST(RealModel, LogProbabilitiesAreBitEqualAloneAndInABatch) {
+  Transformer model(tiny(2));
+  model.initialise(1);
+  Generator generator(
+      model, small_vocabulary(),
+      config_of("{max_new_tokens: 20, ignore_eos: true, sampler: [{temperature: 1}]}"));
+  const auto batch = generator.generate(kPrompts).completions;
+  for (uint64_t p = 0; p < kPrompts.size(); ++p) {
+    const std::vector<uint64_t> keys{p};
+    const auto alone = generator.generate(std::vector<Ids>{kPrompts[p]}, {}, {}, keys).completions;
+    ASSERT_EQ(ids(alone[0]), ids(batch[p]));
+    for (size_t i = 0; i < alone[0].tokens.size(); ++i) {
+      EXPECT_EQ(alone[0].tokens[i].logprob, batch[p].tokens[i].logprob)
+          << "prompt " << p << " token " << i;
+    }
+  }
+}
+
+TEST(RealModel, TrainingGoesOnAfterGenerating) {
+  Transformer model(tiny(2));
+  model.initialise(1);
+  model.train();
+  Generator generator(model, small_vocabulary(), config_of("{max_new_tokens: 4}"));
+  generator.generate(kPrompts);
+  const at::Tensor tokens = at::empty({3}, at::kLong).fill_(5),
+                   positions = at::empty({3}, at::kLong);
+  for (int64_t i = 0; i < 3; ++i) positions.mutable_data_ptr<int64_t>()[i] = i;
+  model.logits(model.forward({tokens, positions, {0, 3}})).sum().backward();
+  EXPECT_TRUE(model.parameters().front().grad().defined());
+}
+
+}  // namespace
+}  // namespace continuo::test

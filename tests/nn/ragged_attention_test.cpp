@@ -1,0 +1,80 @@
+#include "nn/ragged_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/softmax.h>
+
+#include "support/tiny_model.h"
+
+namespace continuo {
+namespace {
+
+using test::max_difference;
+
+// One document at a time, in double, with an explicit mask.
+at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& b,
+                     double scale) {
+  const int64_t group = q.size(1) / k.size(1);
+  std::vector<at::Tensor> out;
+  for (size_t d = 0; d + 1 < b.size(); ++d) {
+    const int64_t n = b[d + 1] - b[d];
+    const auto cut = [&](const at::Tensor& x) { return x.narrow(0, b[d], n).transpose(0, 1); };
+    const at::Tensor keys = cut(k).repeat_interleave(group, 0), values = cut(v).repeat_interleave(group, 0);
+    at::Tensor scores = at::matmul(cut(q), keys.transpose(1, 2)) * scale;
+    const at::Tensor future = at::ones({n, n}, at::TensorOptions(at::kBool)).triu(1);
+    scores = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+    out.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
+  }
+  return at::cat(out);
+}
+
+TEST(RaggedAttention, AgreesWithAMaskedReferenceIncludingGradients) {
+  const std::vector<int64_t> boundaries = {0, 1, 8, 75, 80};
+  for (const int64_t kv_heads : {1, 2, 4}) {
+    at::Tensor q = at::randn({80, 4, 16}).set_requires_grad(true);
+    at::Tensor k = at::randn({80, kv_heads, 16}).set_requires_grad(true);
+    at::Tensor v = at::randn({80, kv_heads, 16}).set_requires_grad(true);
+    const at::Tensor upstream = at::randn({80, 4, 16});
+    const at::Tensor out = ragged_attention(q, k, v, boundaries, 0.25);
+    (out * upstream).sum().backward();
+    at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
+    at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
+    at::Tensor dv = v.detach().to(at::kDouble).set_requires_grad(true);
+    const at::Tensor expected = reference(dq, dk, dv, boundaries, 0.25);
+    (expected * upstream).sum().backward();
+    EXPECT_LT(max_difference(out, expected), 1e-5);
+    EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4);
+    EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4);
+    EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4);
+  }
+}
+
+TEST(RaggedAttention, CachedStepsAgreeWithTheWholeDocument) {
+  const c10::NoGradGuard no_grad;
+  const int64_t n = 23;
+  const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
+  const at::Tensor whole = ragged_attention(q, k, v, {0, n}, 0.25);
+  KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
+  const int64_t id = cache.add();
+  cache.activate({id});
+  int64_t at_token = 0;
+  for (const int64_t chunk : {int64_t{7}, int64_t{1}, int64_t{5}, int64_t{1}, int64_t{9}}) {
+    cache.reserve(id, chunk);
+    const at::Tensor out = cached_attention(q.narrow(0, at_token, chunk), k.narrow(0, at_token, chunk),
+                                            v.narrow(0, at_token, chunk), {0, chunk}, 0.25, cache, 0);
+    cache.commit(id, chunk);
+    EXPECT_LT(max_difference(out, whole.narrow(0, at_token, chunk)), 1e-5) << "chunk at " << at_token;
+    at_token += chunk;
+  }
+}
+
+}  // namespace
+}  // namespace continuo

@@ -1,0 +1,113 @@
+// A small data set over bytes and everything a trainer needs around it.
+#pragma once
+
+#include <fstream>
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
+
+#include "data/example_store.h"
+#include "data/step_loader.h"
+#include "io/safetensors.h"
+#include "support/byte_tokenizer.h"
+#include "support/temp_dir.h"
+#include "support/tiny_model.h"
+#include "train/trainer.h"
+
+namespace continuo::test {
+
+inline TransformerOptions byte_model_options() {
+  TransformerOptions o = tiny_options();
+  o.vocabulary = 260;
+  return o;
+}
+
+// Rows of different lengths; the completion is the prompt reversed.
+inline std::shared_ptr<const ExampleStore> byte_store(const TempDir& directory, int64_t rows) {
+  std::string text;
+  for (int64_t i = 0; i < rows; ++i) {
+    std::string prompt;
+    for (int64_t k = 0; k <= (i * 7) % 11; ++k) prompt += static_cast<char>('a' + (i * 5 + k * 3) % 26);
+    text += nlohmann::json({{"prompt", prompt}, {"completion", std::string(prompt.rbegin(), prompt.rend()) + "!"}}).dump() + "\n";
+  }
+  const auto file = directory.write("rows" + std::to_string(rows) + ".jsonl", text);
+  DataConfig config;
+  config.cache = (directory / "cache").string();
+  config.train = {{.path = file.string()}};
+  return open_example_store(config, config.train, ByteTokenizer(), PromptTemplate(PromptConfig{}), 128);
+}
+
+struct RunOptions {
+  BatchConfig batch{.rows = 6, .micro_tokens = 1 << 20, .seed = 3};
+  TrainConfig train{.lr = 1e-2, .steps = 8};
+  int64_t checkpoint_every = 0;
+  bool resume = false;
+  bool with_eval = false;
+};
+
+struct RunResult {
+  TrainOutcome outcome;
+  TrainState state;
+  std::vector<at::Tensor> weights;
+};
+
+// Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.
+inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr<const ExampleStore> store,
+                           const RunOptions& options, const std::function<void(int64_t)>& after_samples = {}) {
+  at::set_num_threads(1);  // a forked child has none of the pool's threads
+  std::filesystem::create_directories(run_dir);
+  auto model = tiny_model(byte_model_options());
+  model->set_compute({.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
+  NamedParameters parameters;
+  for (const auto& item : model->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  AdamW optimizer(parameters, {});
+  CheckpointWriter checkpoints(run_dir, {.every = options.checkpoint_every, .keep_last = 3});
+  TrainState state;
+  if (options.resume) {
+    const Checkpoint previous = checkpoints.resume();
+    state = previous.state;
+    const c10::NoGradGuard no_grad;
+    const SafetensorsFile weights(previous.path / "model.safetensors");
+    for (auto& [name, parameter] : parameters) parameter.copy_(weights.tensor(name));
+    const SafetensorsFile moments(previous.path / kOptimizerFile);
+    std::map<std::string, at::Tensor> tensors;
+    for (const auto& [name, info] : moments.tensors()) tensors.emplace(name, moments.tensor(name));
+    optimizer.load_state(tensors);
+  } else {
+    checkpoints.start();
+  }
+  ExampleStream stream(store, {}, options.batch);
+  stream.seek({.epoch = state.epoch, .index = state.index});
+  StepLoader loader(stream);
+  const LrSchedule schedule({}, options.train.lr, options.train.steps);
+  const std::optional<int64_t> resume_at = options.resume ? std::optional(state.step + 1) : std::nullopt;
+  MetricsLog metrics(run_dir / "metrics.jsonl", resume_at);
+  TensorBoardWriter tensorboard(run_dir / "tb", resume_at);
+  Trainer trainer({.decoder = *model,
+                   .optimizer = optimizer,
+                   .schedule = schedule,
+                   .loader = loader,
+                   .train = *store,
+                   .eval = options.with_eval ? store.get() : nullptr,
+                   .eval_tokens = 64,
+                   .checkpoints = checkpoints,
+                   .checkpoint_every = options.checkpoint_every,
+                   .metrics = metrics,
+                   .tensorboard = tensorboard,
+                   .write_model =
+                       [&](const std::filesystem::path& directory) {
+                         NamedTensors tensors;
+                         for (const auto& [name, p] : parameters) tensors.emplace_back(name, p.detach());
+                         write_safetensors(directory / "model.safetensors", tensors);
+                       },
+                   .show_samples = after_samples},
+                  options.train, state);
+  RunResult result;
+  result.outcome = trainer.run();
+  result.state = trainer.state();
+  for (const auto& [name, p] : parameters) result.weights.push_back(p.detach().clone());
+  return result;
+}
+
+}  // namespace continuo::test

@@ -1,0 +1,104 @@
+#include "train/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/GradMode.h>
+
+#include "core/error.h"
+#include "support/tiny_model.h"
+
+namespace continuo {
+namespace {
+
+NamedParameters two_parameters() {
+  return {{"matrix", at::ones({3, 2}).set_requires_grad(true)}, {"norm", at::ones({2}).set_requires_grad(true)}};
+}
+
+void set_gradients(const NamedParameters& parameters, double value) {
+  for (const auto& [name, p] : parameters) p.mutable_grad() = at::full(p.sizes(), value);
+}
+
+// One scalar of AdamW (Loshchilov & Hutter), step by step.
+struct Scalar {
+  double x = 1, m = 0, v = 0;
+  int t = 0;
+  void step(double g, double lr, const OptimizerConfig& c, double decay) {
+    ++t;
+    m = c.beta1 * m + (1 - c.beta1) * g;
+    v = c.beta2 * v + (1 - c.beta2) * g * g;
+    x -= lr * decay * x;
+    x -= lr * (m / (1 - std::pow(c.beta1, t))) / (std::sqrt(v / (1 - std::pow(c.beta2, t))) + c.epsilon);
+  }
+};
+
+TEST(AdamW, FollowsTheFormulaAndDecaysMatricesOnly) {
+  const OptimizerConfig config{.weight_decay = 0.5, .clip = 0};
+  const NamedParameters parameters = two_parameters();
+  AdamW optimizer(parameters, config);
+  Scalar matrix, norm;
+  for (const double g : {0.3, -0.1, 0.7}) {
+    set_gradients(parameters, g);
+    EXPECT_NEAR(optimizer.step(0.01), std::sqrt(8 * g * g), 1e-6);
+    matrix.step(g, 0.01, config, 0.5);
+    norm.step(g, 0.01, config, 0);
+    EXPECT_NEAR(parameters[0].second[0][0].item<double>(), matrix.x, 1e-6);
+    EXPECT_NEAR(parameters[1].second[0].item<double>(), norm.x, 1e-6);
+    EXPECT_FALSE(parameters[0].second.grad().defined());
+  }
+}
+
+TEST(AdamW, ClipsToTheGlobalNorm) {
+  const OptimizerConfig config{.weight_decay = 0, .clip = 1.0};
+  const NamedParameters parameters = two_parameters();
+  AdamW optimizer(parameters, config);
+  set_gradients(parameters, 5);
+  const double before = optimizer.step(0.01);
+  EXPECT_NEAR(before, 5 * std::sqrt(8.0), 1e-4);
+  Scalar scalar;
+  scalar.step(5 / before, 0.01, config, 0);
+  EXPECT_NEAR(parameters[0].second[0][0].item<double>(), scalar.x, 1e-6);
+  // The second moment shows that clipping reached it.
+  EXPECT_NEAR(optimizer.state()[2].second[0][0].item<double>(), 0.05 * 25 / (before * before), 1e-7);
+}
+
+TEST(AdamW, ANonFiniteNormChangesNothing) {
+  const NamedParameters parameters = two_parameters();
+  AdamW optimizer(parameters, {});
+  set_gradients(parameters, std::numeric_limits<double>::quiet_NaN());
+  EXPECT_TRUE(std::isnan(optimizer.step(0.1)));
+  EXPECT_EQ(parameters[0].second.min().item<double>(), 1.0);
+  EXPECT_EQ(optimizer.steps(), 0);
+}
+
+TEST(AdamW, StateRestoresTheSameUpdatesBitForBit) {
+  const NamedParameters a = two_parameters(), b = two_parameters();
+  AdamW first(a, {}), second(b, {});
+  set_gradients(a, 0.3);
+  first.step(0.1);
+  std::map<std::string, at::Tensor> state;
+  for (const auto& [name, tensor] : first.state()) state.emplace(name, tensor.clone());
+  {
+    const c10::NoGradGuard no_grad;
+    for (size_t i = 0; i < a.size(); ++i) b[i].second.copy_(a[i].second);
+  }
+  second.load_state(state);
+  for (int i = 0; i < 3; ++i) {
+    set_gradients(a, 0.1 * i);
+    set_gradients(b, 0.1 * i);
+    first.step(0.05);
+    second.step(0.05);
+  }
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].second.equal(b[i].second));
+  state.erase("norm.exp_avg");
+  EXPECT_THROW(second.load_state(state), Error);
+}
+
+}  // namespace
+}  // namespace continuo

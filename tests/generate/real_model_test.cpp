@@ -49,7 +49,8 @@ TEST(RealModel, CachedEqualsNaive) {
     Transformer model(tiny(kv_heads));
     model.initialise(kv_heads);
     spread(model);
-    for (const char* sampler : {"[greedy]", "[{temperature: 1}]", "[{temperature: 1.5}, {mirostat: 2}]"}) {
+    for (const char* sampler :
+         {"[greedy]", "[{temperature: 1}]", "[{temperature: 1.5}, {mirostat: 2}]"}) {
       const auto config = config_of(fmt::format(
           "{{max_new_tokens: 20, samples: 2, max_batch: 5, prefill_chunk: 4, sampler: {}}}",
           sampler));

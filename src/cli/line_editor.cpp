@@ -94,7 +94,7 @@ LineEditor::Result LineEditor::read(const std::string& prompt) {
       rl_free_line_state();
       rl_replace_line("", 0);
       rl_callback_handler_remove();
-      std::fputs("^C\n", stderr);
+      std::fputs("\n", stderr);  // readline has echoed ^C
       return {quit ? Event::kEnd : Event::kInterrupt, {}};
     }
     if (ready > 0) rl_callback_read_char();

@@ -56,10 +56,14 @@ TEST(Trainer, EveryMicroBatchSplitGivesTheSameTraining) {
   }
 }
 
-TEST(Trainer, LearnsAndCountsWhatItSaw) {
+class LearningTest : public testing::TestWithParam<ComputeType> {};
+
+// In bf16 this also shows that the copies of the weights follow the optimizer.
+TEST_P(LearningTest, LearnsAndCountsWhatItSaw) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 12);
   RunOptions options;
+  options.train.dtype = GetParam();
   options.batch.rows = 12;
   options.train.steps = 60;
   options.train.lr = 3e-3;
@@ -71,6 +75,10 @@ TEST(Trainer, LearnsAndCountsWhatItSaw) {
   EXPECT_EQ(run.state.trained_tokens, 60 * store->report().trained);
   EXPECT_EQ(lines.back()["trained_tokens"].get<int64_t>(), run.state.trained_tokens);
 }
+
+const auto kTypes = testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16);
+const auto type_name = [](const auto& info) { return info.param == ComputeType::kFloat32 ? "fp32" : "bf16"; };
+INSTANTIATE_TEST_SUITE_P(Types, LearningTest, kTypes, type_name);
 
 class ResumeTest : public testing::TestWithParam<ComputeType> {};
 
@@ -109,8 +117,7 @@ TEST_P(ResumeTest, ARunKilledBetweenCheckpointsEndsWithTheSameBits) {
     EXPECT_EQ(a[i]["grad_norm"], b[i]["grad_norm"]);
   }
 }
-INSTANTIATE_TEST_SUITE_P(Types, ResumeTest, testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16),
-                         [](const auto& info) { return info.param == ComputeType::kFloat32 ? "fp32" : "bf16"; });
+INSTANTIATE_TEST_SUITE_P(Types, ResumeTest, kTypes, type_name);
 
 TEST(Trainer, AnInterruptSavesAndTheRunGoesOn) {
   const test::TempDir directory;

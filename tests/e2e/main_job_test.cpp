@@ -1,0 +1,184 @@
+// The real binary, from pairs to completions, and what it says when something is wrong.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "support/temp_dir.h"
+
+namespace continuo {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+
+struct Outcome {
+  int code = -1;  // exit code, or -signal
+  std::string out, err;
+};
+
+// A running continuo whose output goes to files.
+class Process {
+ public:
+  Process(const TempDir& directory, const std::vector<std::string>& arguments)
+      : out_(directory / "stdout"), err_(directory / "stderr") {
+    pid_ = fork();
+    if (pid_ != 0) return;
+    const auto redirect = [](const fs::path& path, int fd, int flags) { dup2(open(path.c_str(), flags, 0644), fd); };
+    redirect("/dev/null", 0, O_RDONLY);
+    redirect(out_, 1, O_WRONLY | O_CREAT | O_TRUNC);
+    redirect(err_, 2, O_WRONLY | O_CREAT | O_TRUNC);
+    if (chdir(directory.path().c_str()) != 0) _exit(126);
+    std::vector<std::string> words = {CONTINUO_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+  void send(int signal) const { kill(pid_, signal); }
+  Outcome wait() const {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), test::read_file(out_), test::read_file(err_)};
+  }
+
+ private:
+  fs::path out_, err_;
+  pid_t pid_;
+};
+
+Outcome run(const TempDir& directory, const std::vector<std::string>& arguments) {
+  return Process(directory, arguments).wait();
+}
+
+// A little data set and an experiment over it.
+void write_experiment(const TempDir& directory) {
+  std::string rows;
+  for (int i = 0; i < 60; ++i) {
+    rows += nlohmann::json({{"question", "What is " + std::to_string(i) + " plus one?"},
+                            {"answer", "It is " + std::to_string(i + 1) + ", of course."}}).dump() + "\n";
+  }
+  directory.write("rows.jsonl", rows);
+  directory.write("x.yaml", R"(run_dir: run
+threads: 1
+device: cpu
+tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [question, answer]}], vocab_size: 330}}
+model: {layers: 1, hidden: 32, heads: 2, context: 128}
+prompt: {prompt: "{question}\n", completion: "{answer}"}
+data: {train: [{path: rows.jsonl}], eval_share: 0.1, cache: cache}
+batch: {rows: 8, micro_tokens: 64}
+train: {lr: 5e-3, steps: 30, eval_every: 15}
+checkpoint: {every: 10}
+generation: {max_new_tokens: 8}
+samples: ["What is 3 plus one?"]
+)");
+}
+
+void wait_for(const fs::path& path) {
+  for (int i = 0; i < 1200 && !fs::exists(path); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_TRUE(fs::exists(path)) << path;
+}
+
+TEST(MainJob, TrainsEvaluatesInspectsAndGenerates) {
+  const TempDir directory;
+  write_experiment(directory);
+  const Outcome trained = run(directory, {"train", "x.yaml"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(trained.out.find("step-00000030"), std::string::npos) << trained.out;
+  EXPECT_NE(trained.err.find("eval loss"), std::string::npos);
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.model", "prompt.yaml", "experiment.yaml",
+                           "state.json", "optimizer.safetensors"}) {
+    EXPECT_TRUE(fs::exists(directory / ("run/checkpoints/step-00000030/" + std::string(file)))) << file;
+  }
+
+  const Outcome text = run(directory, {"generate", "run", "--prompt", "What is 3 plus one?", "seed=3"});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_FALSE(text.out.empty());
+  const Outcome json = run(directory, {"generate", "run", "--prompt", "What is 3 plus one?", "--json", "samples=2", "seed=3"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto first = nlohmann::json::parse(json.out.substr(0, json.out.find('\n')));
+  EXPECT_EQ(first["text"].get<std::string>() + "\n", text.out);
+  EXPECT_FALSE(first["tokens"].empty());
+
+  const Outcome one = run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=1"});
+  const Outcome all = run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=100000"});
+  ASSERT_EQ(one.code, 0) << one.err;
+  ASSERT_EQ(all.code, 0) << all.err;
+  EXPECT_NEAR(nlohmann::json::parse(one.out)["loss"].get<double>(), nlohmann::json::parse(all.out)["loss"].get<double>(), 1e-5);
+
+  const Outcome inspected = run(directory, {"inspect", "x.yaml"});
+  EXPECT_EQ(inspected.code, 0) << inspected.err;
+  for (const char* part : {"# x.yaml:", "model.embed_tokens.weight", "⟦"}) {
+    EXPECT_NE(inspected.out.find(part), std::string::npos) << part << "\n" << inspected.out;
+  }
+  EXPECT_EQ(run(directory, {"inspect", "run"}).code, 0);
+}
+
+TEST(MainJob, AKilledRunResumesToTheSameWeights) {
+  const TempDir whole, killed;
+  write_experiment(whole);
+  write_experiment(killed);
+  ASSERT_EQ(run(whole, {"train", "x.yaml"}).code, 0);
+  const Process process(killed, {"train", "x.yaml", "train.steps=100000", "schedule.kind=constant"});
+  wait_for(killed / "run/checkpoints/step-00000010/manifest.json");
+  process.send(SIGKILL);
+  EXPECT_EQ(process.wait().code, -SIGKILL);
+  // Another schedule is another run: refused by name, nothing lost.
+  const Outcome refused = run(killed, {"train", "x.yaml", "--resume"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.err.find("schedule"), std::string::npos) << refused.err;
+
+  const TempDir again;
+  write_experiment(again);
+  const Process second(again, {"train", "x.yaml"});
+  wait_for(again / "run/checkpoints/step-00000010/manifest.json");
+  second.send(SIGKILL);
+  second.wait();
+  const Outcome resumed = run(again, {"train", "x.yaml", "--resume"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  const std::string file = "run/checkpoints/step-00000030/model.safetensors";
+  EXPECT_TRUE(test::read_file(whole / file) == test::read_file(again / file));
+  const std::string moments = "run/checkpoints/step-00000030/optimizer.safetensors";
+  EXPECT_TRUE(test::read_file(whole / moments) == test::read_file(again / moments));
+}
+
+TEST(MainJob, AnInterruptSavesAndSaysHowToGoOn) {
+  const TempDir directory;
+  write_experiment(directory);
+  const Process process(directory, {"train", "x.yaml", "train.steps=100000"});
+  wait_for(directory / "run/checkpoints/step-00000010/manifest.json");
+  process.send(SIGINT);
+  const Outcome outcome = process.wait();
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("--resume"), std::string::npos) << outcome.err;
+}
+
+TEST(MainJob, WrongUsageIsTwoAndFaultsAreOneWithTheirPlace) {
+  const TempDir directory;
+  write_experiment(directory);
+  EXPECT_EQ(run(directory, {}).code, 2);
+  EXPECT_EQ(run(directory, {"trian"}).code, 2);
+  EXPECT_EQ(run(directory, {"train", "missing.yaml"}).code, 2);
+  EXPECT_EQ(run(directory, {"--help"}).code, 0);
+  const Outcome typo = run(directory, {"train", "x.yaml", "train.lrr=1"});
+  EXPECT_NE(typo.code, 0);
+  EXPECT_NE(typo.err.find("lr"), std::string::npos);
+  directory.write("rows.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n{\"question\": \"a\"}\n");
+  const Outcome faulty = run(directory, {"train", "x.yaml", "tokenizer.train.vocab_size=300"});
+  EXPECT_EQ(faulty.code, 1);
+  EXPECT_NE(faulty.err.find("rows.jsonl:2"), std::string::npos) << faulty.err;
+  const Outcome nothing = run(directory, {"generate", "nowhere", "--prompt", "x"});
+  EXPECT_EQ(nothing.code, 1);
+  EXPECT_NE(nothing.err.find("nowhere"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace continuo

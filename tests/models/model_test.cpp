@@ -64,7 +64,12 @@ TEST(Model, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
 TEST(Model, SavedAndLoadedWeightsAreTheSameBits) {
   const test::TempDir directory;
   for (const bool tied : {true, false}) {
-    const Model model = make_model({.layers = 2, .hidden = 16, .heads = 2, .tie_embeddings = tied}, 37, at::kCPU);
+    ModelConfig config;
+    config.layers = 2;
+    config.hidden = 16;
+    config.heads = 2;
+    config.tie_embeddings = tied;
+    const Model model = make_model(config, 37, at::kCPU);
     save_model(model, directory.path(), {.bos = 1, .pad = 3, .eos = {2}});
     const Model back = load_model(directory.path());
     const auto a = model.decoder->named_parameters(), b = back.decoder->named_parameters();

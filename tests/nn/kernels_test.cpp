@@ -208,7 +208,7 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::Values("portable", "avx2", "avx512"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& test) { return std::string(test.param); });
 
 TEST(Kernels, ChoosesATable) {
   EXPECT_NE(kernels().instruction_set, nullptr);

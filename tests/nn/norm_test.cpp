@@ -41,7 +41,9 @@ TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
       EXPECT_LT(max_difference(out.normalised, y), 1e-5);
       EXPECT_LT(max_difference(residual.grad(), r.grad()), 2e-5);
       EXPECT_LT(max_difference(norm->weight.grad(), w.grad()), 5e-5);
-      if (with_delta) EXPECT_LT(max_difference(delta.grad(), r.grad()), 2e-5);
+      if (with_delta) {
+        EXPECT_LT(max_difference(delta.grad(), r.grad()), 2e-5);
+      }
     }
   }
 }

@@ -112,7 +112,9 @@ TEST(Transformer, InitialWeightsAreAFunctionOfTheSeed) {
   const auto pa = a.named_parameters(), pb = b.named_parameters(), pc = c.named_parameters();
   for (const auto& item : pa) {
     EXPECT_TRUE(item.value().equal(pb[item.key()])) << item.key();
-    if (item.value().dim() >= 2) EXPECT_FALSE(item.value().equal(pc[item.key()])) << item.key();
+    if (item.value().dim() >= 2) {
+      EXPECT_FALSE(item.value().equal(pc[item.key()])) << item.key();
+    }
   }
   EXPECT_NEAR(pa["embedding"].std().item<double>(), 0.02, 0.002);
   EXPECT_NEAR(pa["blocks_0.mlp.down.weight"].std().item<double>(), 0.02 / 2, 0.002);

@@ -29,12 +29,15 @@ inline std::shared_ptr<const ExampleStore> byte_store(const TempDir& directory, 
   for (int64_t i = 0; i < rows; ++i) {
     std::string prompt;
     for (int64_t k = 0; k <= (i * 7) % 11; ++k) prompt += static_cast<char>('a' + (i * 5 + k * 3) % 26);
-    text += nlohmann::json({{"prompt", prompt}, {"completion", std::string(prompt.rbegin(), prompt.rend()) + "!"}}).dump() + "\n";
+    std::string completion(prompt.rbegin(), prompt.rend());
+    completion += '!';
+    text += nlohmann::json({{"prompt", prompt}, {"completion", completion}}).dump();
+    text += '\n';
   }
-  const auto file = directory.write("rows" + std::to_string(rows) + ".jsonl", text);
+  const auto file = directory.write(fmt::format("rows{}.jsonl", rows), text);
   DataConfig config;
   config.cache = (directory / "cache").string();
-  config.train = {{.path = file.string()}};
+  config.train.emplace_back().path = file.string();
   return open_example_store(config, config.train, ByteTokenizer(), PromptTemplate(PromptConfig{}), 128);
 }
 

@@ -77,7 +77,7 @@ TEST_P(LearningTest, LearnsAndCountsWhatItSaw) {
 }
 
 const auto kTypes = testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16);
-const auto type_name = [](const auto& info) { return info.param == ComputeType::kFloat32 ? "fp32" : "bf16"; };
+const auto type_name = [](const auto& test) { return test.param == ComputeType::kFloat32 ? "fp32" : "bf16"; };
 INSTANTIATE_TEST_SUITE_P(Types, LearningTest, kTypes, type_name);
 
 class ResumeTest : public testing::TestWithParam<ComputeType> {};

@@ -76,8 +76,8 @@ Experiment load_experiment(const fs::path& file, const std::vector<std::string>&
   load_config(e.origins, e.config, problems);
   problems.raise();
   ExperimentConfig& c = e.config;
-  c.model.from = resolve_path(e.origins, "model.from", c.model.from);
-  c.tokenizer.path = resolve_path(e.origins, "tokenizer.path", c.tokenizer.path);
+  if (!c.model.from.empty()) c.model.from = resolve_path(e.origins, "model.from", c.model.from);
+  if (!c.tokenizer.path.empty()) c.tokenizer.path = resolve_path(e.origins, "tokenizer.path", c.tokenizer.path);
   c.tokenizer.train = resolve_tokenizer_inputs(c.tokenizer.train, e.origins);
   validate(c, e.origins, problems);
   problems.raise();

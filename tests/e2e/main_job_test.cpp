@@ -70,7 +70,7 @@ void write_experiment(const TempDir& directory) {
   directory.write("x.yaml", R"(run_dir: run
 threads: 1
 device: cpu
-tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [question, answer]}], vocab_size: 330}}
+tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [question, answer]}], vocab_size: 288}}
 model: {layers: 1, hidden: 32, heads: 2, context: 128}
 prompt: {prompt: "{question}\n", completion: "{answer}"}
 data: {train: [{path: rows.jsonl}], eval_share: 0.1, cache: cache}
@@ -172,7 +172,7 @@ TEST(MainJob, WrongUsageIsTwoAndFaultsAreOneWithTheirPlace) {
   EXPECT_NE(typo.code, 0);
   EXPECT_NE(typo.err.find("lr"), std::string::npos);
   directory.write("rows.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n{\"question\": \"a\"}\n");
-  const Outcome faulty = run(directory, {"train", "x.yaml", "tokenizer.train.vocab_size=300"});
+  const Outcome faulty = run(directory, {"train", "x.yaml", "tokenizer.train.vocab_size=263"});
   EXPECT_EQ(faulty.code, 1);
   EXPECT_NE(faulty.err.find("rows.jsonl:2"), std::string::npos) << faulty.err;
   const Outcome nothing = run(directory, {"generate", "nowhere", "--prompt", "x"});

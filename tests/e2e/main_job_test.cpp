@@ -70,7 +70,7 @@ void write_experiment(const TempDir& directory) {
   directory.write("x.yaml", R"(run_dir: run
 threads: 1
 device: cpu
-tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [question, answer]}], vocab_size: 288}}
+tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [question, answer]}], vocab_size: 290}}
 model: {layers: 1, hidden: 32, heads: 2, context: 128}
 prompt: {prompt: "{question}\n", completion: "{answer}"}
 data: {train: [{path: rows.jsonl}], eval_share: 0.1, cache: cache}

@@ -99,7 +99,10 @@ TEST(Transformer, RecomputationChangesNoGradient) {
       for (const at::Tensor& p : model->parameters()) plain.push_back(p.grad().clone());
     } else {
       const auto parameters = model->parameters();
-      for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(plain[i].equal(parameters[i].grad())) << i;
+      for (size_t i = 0; i < plain.size(); ++i) {
+        const double size = plain[i].abs().max().item<double>();
+        EXPECT_LT(max_difference(plain[i], parameters[i].grad()), 2e-4 * (1 + size)) << i;
+      }
     }
   }
 }

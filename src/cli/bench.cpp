@@ -1,7 +1,4 @@
 // `continuo bench`: speed and memory of the real training step and the real generator, one JSON line per measurement.
-#include <sys/resource.h>
-
-#include <chrono>
 #include <fstream>
 #include <numeric>
 
@@ -13,9 +10,9 @@
 #include "cli/commands.h"
 #include "cli/experiment.h"
 #include "cli/model_directory.h"
+#include "core/process.h"
 #include "generate/generator.h"
-#include "train/evaluator.h"
-#include "train/loss.h"
+#include "train/batch_loss.h"
 #include "train/optimizer.h"
 
 namespace continuo {
@@ -24,15 +21,7 @@ using nlohmann::json;
 
 namespace {
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double peak_gb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e9;
-}
+double peak_gb() { return peak_memory_bytes() / 1e9; }
 
 struct BenchConfig {
   std::string device = "auto";
@@ -171,10 +160,7 @@ void bench_train(const std::string& directory, const BenchConfig& c) {
     const double start = seconds_now();
     loss_sum = 0;
     for (const Batch& b : batches) {
-      const at::Tensor supervised = b.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
-      const at::Tensor hidden = decoder.forward(ragged_input(b, device)).index_select(0, supervised.to(device));
-      const LossResult loss = lm_loss(hidden, decoder.head_weight(), decoder.head_cast(hidden.scalar_type()),
-                                      b.targets.index_select(0, supervised).to(device), 1.0 / static_cast<double>(count), {});
+      const LossResult loss = batch_loss(decoder, b, 1.0 / static_cast<double>(count), {});
       loss.sum.backward();
       loss_sum += loss.sum.item<double>();
     }

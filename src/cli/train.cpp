@@ -152,10 +152,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
   AdamW optimizer(parameters, c.optimizer);
   if (previous) {
-    const SafetensorsFile moments(previous->path / kOptimizerFile);
-    std::map<std::string, at::Tensor> tensors;
-    for (const auto& [name, info] : moments.tensors()) tensors.emplace(name, moments.tensor(name));
-    optimizer.load_state(tensors);
+    optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
   }
 
   ExampleStream stream(data.train, {}, c.batch);

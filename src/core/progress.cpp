@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "core/process.h"
+
 namespace continuo {
 namespace {
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Three significant digits, without the exponents that {:.3g} would use.
 std::string three_digits(double x) {
@@ -39,7 +36,7 @@ Progress::Progress(ProgressOptions options)
     : options_(std::move(options)),
       console_(options_.console ? *options_.console : stderr_console()),
       done_(options_.start) {
-  if (!options_.clock) options_.clock = steady_seconds;
+  if (!options_.clock) options_.clock = seconds_now;
   begin_ = options_.clock();
   // On a terminal the first line appears at once; plain output stays silent for jobs that end
   // quickly.

@@ -1,7 +1,6 @@
 #include "generate/generator.h"
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <optional>
 
@@ -10,16 +9,11 @@
 #include <ATen/ops/tensor.h>
 
 #include "core/error.h"
+#include "core/process.h"
 #include "generate/sequence.h"
 
 namespace continuo {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Evaluation mode for as long as this lives.
 class EvalMode {
@@ -96,7 +90,7 @@ class GenerationRun {
 
   std::optional<FinishReason> halted() const {
     if (interrupted_ && interrupted_()) return FinishReason::kInterrupted;
-    if (config_.time_limit && seconds_since(start_) >= *config_.time_limit) {
+    if (config_.time_limit && seconds_now() - start_ >= *config_.time_limit) {
       return FinishReason::kTime;
     }
     return std::nullopt;
@@ -139,7 +133,7 @@ class GenerationRun {
 
   // The prompt alone, in chunks, so that its logits depend on nothing else.
   Prefix prefill(const std::vector<TokenId>& prompt) {
-    const auto begin = Clock::now();
+    const double begin = seconds_now();
     Prefix prefix{.cache_id = cache_.add(), .logits = {}};
     const auto size = static_cast<int64_t>(prompt.size());
     at::Tensor hidden;
@@ -151,14 +145,14 @@ class GenerationRun {
       hidden = forward(tokens, positions, {0, to - from}, {prefix.cache_id});
     }
     prefix.logits = to_host(decoder_.logits(hidden.narrow(0, hidden.size(0) - 1, 1)));
-    result_.timings.prefill_seconds += seconds_since(begin);
+    result_.timings.prefill_seconds += seconds_now() - begin;
     result_.timings.prompt_tokens += size;
     return prefix;
   }
 
   // One more token for every live sequence.
   void step() {
-    const auto begin = Clock::now();
+    const double begin = seconds_now();
     std::vector<int64_t> tokens, positions, boundaries{0}, cache_ids;
     for (const Sequence& sequence : live_) {
       tokens.push_back(sequence.last_token());
@@ -168,7 +162,7 @@ class GenerationRun {
     }
     const at::Tensor logits =
         to_host(decoder_.logits(forward(tokens, positions, std::move(boundaries), cache_ids)));
-    result_.timings.decode_seconds += seconds_since(begin);
+    result_.timings.decode_seconds += seconds_now() - begin;
     draw(logits, 0);
   }
 
@@ -193,7 +187,7 @@ class GenerationRun {
 
   // Row i of `logits` belongs to live_[first + i]. Draws, accepts, and retires what is finished.
   void draw(const at::Tensor& logits, size_t first) {
-    const auto begin = Clock::now();
+    const double begin = seconds_now();
     const int64_t rows = logits.size(0), width = logits.size(1);
     const float* data = logits.const_data_ptr<float>();
     scratch_.resize(std::max(scratch_.size(), static_cast<size_t>(rows)));
@@ -204,7 +198,7 @@ class GenerationRun {
       }
     });
     if (result_.timings.decoded_tokens == 0) {
-      result_.timings.first_token_seconds = seconds_since(start_);
+      result_.timings.first_token_seconds = seconds_now() - start_;
     }
     result_.timings.decoded_tokens += rows;
     for (size_t i = first; i < live_.size(); ++i) {
@@ -216,7 +210,7 @@ class GenerationRun {
       retire(sequence);
       return true;
     });
-    result_.timings.sampling_seconds += seconds_since(begin);
+    result_.timings.sampling_seconds += seconds_now() - begin;
   }
 
   void retire(Sequence& sequence) {
@@ -250,7 +244,7 @@ class GenerationRun {
   std::span<const uint64_t> keys_;
   KVCache cache_;
   SequenceRules rules_;
-  Clock::time_point start_ = Clock::now();
+  double start_ = seconds_now();
   size_t next_ = 0;  // completion that is admitted next
   std::optional<Prefix> prefix_;
   std::vector<Sequence> live_;

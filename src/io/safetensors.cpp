@@ -109,6 +109,12 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
       begin, info.shape, [mapping = mapping_](void*) {}, at::TensorOptions().dtype(info.dtype));
 }
 
+std::map<std::string, at::Tensor> SafetensorsFile::all() const {
+  std::map<std::string, at::Tensor> all;
+  for (const auto& [name, info] : tensors()) all.emplace(name, tensor(name));
+  return all;
+}
+
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
   for (const auto& [name, tensor] : tensors) {

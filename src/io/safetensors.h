@@ -34,6 +34,7 @@ class SafetensorsFile {
   // dtype. Writes to it are private to the process. Error: unknown name, BOOL byte other than 0
   // or 1. The file must not be shortened while it is in use: the system answers that with SIGBUS.
   at::Tensor tensor(const std::string& name) const;
+  std::map<std::string, at::Tensor> all() const;
   const std::filesystem::path& path() const;
 
  private:

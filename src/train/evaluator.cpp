@@ -8,13 +8,9 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "data/example_stream.h"
-#include "train/loss.h"
+#include "train/batch_loss.h"
 
 namespace continuo {
-
-RaggedInput ragged_input(const Batch& batch, at::Device device) {
-  return {batch.tokens.to(device), batch.positions.to(device), batch.boundaries};
-}
 
 std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const ExampleStore& store) {
   const at::Tensor host = nll.to(at::kCPU, at::kDouble).contiguous();
@@ -35,7 +31,6 @@ std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const Exa
 Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens, const OnEvaluated& on_batch) {
   const c10::NoGradGuard no_grad;
   Evaluation total;
-  const at::Tensor head = decoder.head_weight();
   for (const std::vector<int64_t>& rows : evaluation_batches(store, micro_tokens)) {
     if (interrupted()) break;
     std::vector<ExampleView> examples;
@@ -43,11 +38,7 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     const Batch batch = make_batch(examples, rows);
     total.rows += static_cast<int64_t>(rows.size());
     if (batch.trained_count == 0) continue;
-    const at::Tensor supervised = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
-    const at::Tensor hidden = decoder.forward(ragged_input(batch, head.device()));
-    const LossResult loss =
-        lm_loss(hidden.index_select(0, supervised.to(head.device())), head, decoder.head_cast(hidden.scalar_type()),
-                batch.targets.index_select(0, supervised).to(head.device()), 1.0, {});
+    const LossResult loss = batch_loss(decoder, batch, 1.0, {});
     const double nll = loss.nll.sum(at::kDouble).item<double>();
     if (!std::isfinite(nll)) {
       throw Error("the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, store),

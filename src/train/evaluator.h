@@ -11,8 +11,6 @@
 
 namespace continuo {
 
-RaggedInput ragged_input(const Batch& batch, at::Device device);
-
 struct Evaluation {
   double nll = 0;       // Σ over the trained tokens, nats
   double entropy = 0;   // Σ of the predicted distributions' entropies

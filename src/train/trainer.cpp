@@ -1,27 +1,16 @@
 #include "train/trainer.h"
 
-#include <sys/resource.h>
-
-#include <chrono>
 #include <cmath>
 
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "core/progress.h"
+#include "train/batch_loss.h"
 
 namespace continuo {
 
 namespace {
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024;
-}
 
 std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
   std::string names;
@@ -41,13 +30,8 @@ Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state
 
 void Trainer::micro_step(const Batch& batch, int64_t trained_count, StepResult& result) {
   if (batch.trained_count == 0) return;  // contributes exactly zero: nothing to compute
-  const at::Tensor head = parts_.decoder.head_weight();
-  const at::Tensor supervised = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
-  const at::Tensor hidden = parts_.decoder.forward(ragged_input(batch, head.device()));
-  const LossResult loss = lm_loss(hidden.index_select(0, supervised.to(head.device())), head,
-                                  parts_.decoder.head_cast(hidden.scalar_type()),
-                                  batch.targets.index_select(0, supervised).to(head.device()),
-                                  1.0 / static_cast<double>(trained_count), config_.loss());
+  const LossResult loss = batch_loss(parts_.decoder, batch, 1.0 / static_cast<double>(trained_count),
+                                     config_.loss());
   const double value = loss.sum.item<double>();
   if (!std::isfinite(value)) {
     throw Error(fmt::format("step {}: the loss is not finite in {}", state_.step + 1,

@@ -5,12 +5,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "core/expect_error.h"
-#include "core/file_lock.h"
-#include "core/mapped_file.h"
 #include "support/temp_dir.h"
 
 namespace continuo {
@@ -124,69 +120,6 @@ TEST(AtomicDirectory, RemovesWhatDeadProcessesLeft) {
   EXPECT_FALSE(fs::exists(dir / ".ckpt.tmp-1-0"));
   EXPECT_TRUE(fs::exists(dir / ".other.tmp-1-0"));
   EXPECT_TRUE(fs::exists(working.path()));
-}
-
-TEST(MappedFile, ReadsWithoutCopying) {
-  TempDir dir;
-  auto path = dir.write("f", "hello");
-  MappedFile map(path);
-  EXPECT_EQ(map.text(), "hello");
-  map.prefetch();
-  MappedFile moved = std::move(map);
-  EXPECT_EQ(moved.size(), 5u);
-  EXPECT_EQ(map.size(), 0u);
-  EXPECT_EQ(MappedFile(dir.write("empty", "")).size(), 0u);
-  expect_error([&] { MappedFile(dir / "none"); }, {"none", "No such file"});
-  expect_error([&] { MappedFile(dir.path()); }, {"not a regular file"});
-}
-
-TEST(MappedFile, PrivateChangesStayPrivate) {
-  TempDir dir;
-  auto path = dir.write("f", "hello");
-  MappedFile map(path, MappedFile::Mode::kPrivate);
-  map.mutable_data()[0] = std::byte{'J'};
-  EXPECT_EQ(map.text(), "Jello");
-  EXPECT_EQ(read_file(path), "hello");
-}
-
-TEST(MappedFile, SurvivesReplacementByRename) {
-  TempDir dir;
-  auto path = dir.write("f", "old");
-  MappedFile map(path);
-  atomic_write(path, "something longer");
-  EXPECT_EQ(map.text(), "old");
-}
-
-TEST(FileLock, OneHolderAtATime) {
-  TempDir dir;
-  auto path = dir / "sub/lock";
-  {
-    FileLock lock(path);
-    EXPECT_FALSE(FileLock::try_lock(path).has_value());
-  }
-  EXPECT_TRUE(FileLock::try_lock(path).has_value());
-}
-
-TEST(FileLock, DiesWithItsProcess) {
-  TempDir dir;
-  auto path = dir / "lock";
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  pid_t child = fork();
-  if (child == 0) {
-    FileLock lock(path);
-    (void)!write(ready[1], "x", 1);
-    pause();
-    _exit(0);
-  }
-  char byte;
-  ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  EXPECT_FALSE(FileLock::try_lock(path).has_value());
-  kill(child, SIGKILL);
-  waitpid(child, nullptr, 0);
-  EXPECT_TRUE(FileLock::try_lock(path).has_value());
-  close(ready[0]);
-  close(ready[1]);
 }
 
 }  // namespace

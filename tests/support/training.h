@@ -73,10 +73,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr
     const c10::NoGradGuard no_grad;
     const SafetensorsFile weights(previous.path / "model.safetensors");
     for (auto& [name, parameter] : parameters) parameter.copy_(weights.tensor(name));
-    const SafetensorsFile moments(previous.path / kOptimizerFile);
-    std::map<std::string, at::Tensor> tensors;
-    for (const auto& [name, info] : moments.tensors()) tensors.emplace(name, moments.tensor(name));
-    optimizer.load_state(tensors);
+    optimizer.load_state(SafetensorsFile(previous.path / kOptimizerFile).all());
   } else {
     checkpoints.start();
   }

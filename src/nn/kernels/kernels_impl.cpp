@@ -155,51 +155,38 @@ void swiglu_backward(int64_t n, const T* dout, const T* gate, const T* up, T* dg
       });
 }
 
-// Rows × Outs dot products that share their loads. Every product is accumulated in the same two vectors in the same
-// order whatever Rows and Outs are.
-template <int Rows, int Outs, class T>
-inline void dot_block(int64_t in, const float* x, const T* weight, const float* bias, T* y, int64_t out) {
-  Vec even[Rows][Outs] = {}, odd[Rows][Outs] = {};
+// Dot products of Rows rows with one row of the weight. The weight is read as one stream from front to back: several rows
+// of it side by side would halve what the prefetchers deliver. Every product is accumulated in the same two vectors in
+// the same order whatever Rows is.
+template <int Rows, class T>
+inline void dot_rows(int64_t in, const float* x, const T* weight, float bias, T* y, int64_t out) {
+  Vec even[Rows] = {}, odd[Rows] = {};
   int64_t k = 0;
   for (; k + 2 * kLanes <= in; k += 2 * kLanes) {
-    Vec w0[Outs], w1[Outs];
-    for (int o = 0; o < Outs; ++o) {
-      w0[o] = load(weight + o * in + k);
-      w1[o] = load(weight + o * in + k + kLanes);
-    }
+    const Vec w0 = load(weight + k), w1 = load(weight + k + kLanes);
     for (int r = 0; r < Rows; ++r) {
-      const Vec x0 = load(x + r * in + k), x1 = load(x + r * in + k + kLanes);
-      for (int o = 0; o < Outs; ++o) {
-        even[r][o] += x0 * w0[o];
-        odd[r][o] += x1 * w1[o];
-      }
+      even[r] += load(x + r * in + k) * w0;
+      odd[r] += load(x + r * in + k + kLanes) * w1;
     }
   }
   for (int r = 0; r < Rows; ++r) {
-    for (int o = 0; o < Outs; ++o) {
-      float tail = bias ? bias[o] : 0.0f;
-      for (int64_t i = k; i < in; ++i) tail += x[r * in + i] * to_float(weight[o * in + i]);
-      put(y + r * out + o, sum(even[r][o] + odd[r][o]) + tail);
-    }
+    float tail = bias;
+    for (int64_t i = k; i < in; ++i) tail += x[r * in + i] * to_float(weight[i]);
+    put(y + r * out, sum(even[r] + odd[r]) + tail);
   }
 }
 
 template <class T>
 void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end, const float* x, const T* weight,
                  const float* bias, T* y) {
-  int64_t n = begin;
-  for (; n + 4 <= end; n += 4) {
+  for (int64_t n = begin; n < end; ++n) {
     const T* w = weight + n * in;
-    const float* b = bias ? bias + n : nullptr;
+    const float b = bias ? bias[n] : 0.0f;
     int64_t r = 0;
-    for (; r + 2 <= rows; r += 2) dot_block<2, 4>(in, x + r * in, w, b, y + r * out + n, out);
-    for (; r < rows; ++r) dot_block<1, 4>(in, x + r * in, w, b, y + r * out + n, out);
-  }
-  for (; n < end; ++n) {
-    const float* b = bias ? bias + n : nullptr;
-    for (int64_t r = 0; r < rows; ++r) {
-      dot_block<1, 1>(in, x + r * in, weight + n * in, b, y + r * out + n, out);
-    }
+    for (; r + 8 <= rows; r += 8) dot_rows<8>(in, x + r * in, w, b, y + r * out + n, out);
+    if (r + 4 <= rows) dot_rows<4>(in, x + r * in, w, b, y + r * out + n, out), r += 4;
+    if (r + 2 <= rows) dot_rows<2>(in, x + r * in, w, b, y + r * out + n, out), r += 2;
+    if (r < rows) dot_rows<1>(in, x + r * in, w, b, y + r * out + n, out);
   }
 }
 

@@ -57,21 +57,25 @@ inline void put(uint16_t* p, float x) {
 }
 
 // Sums the lanes pairwise: a fixed order, so equal inputs give equal bits in every caller.
+// Halves are combined as whole registers; GCC 12 would make scalar loops of lane arithmetic.
+template <class Combine>
+inline float fold(Vec v, Combine combine) {
+  using Vec8 = float __attribute__((vector_size(32)));
+  using Vec4 = float __attribute__((vector_size(16)));
+  Vec8 eight[2];
+  std::memcpy(eight, &v, sizeof v);
+  const Vec8 e = combine(eight[0], eight[1]);
+  Vec4 four[2];
+  std::memcpy(four, &e, sizeof e);
+  const Vec4 f = combine(four[0], four[1]);
+  const Vec4 g = combine(f, __builtin_shufflevector(f, f, 2, 3, 2, 3));
+  return combine(g, __builtin_shufflevector(g, g, 1, 1, 1, 1))[0];
+}
 inline float sum(Vec v) {
-  float lane[kLanes];
-  std::memcpy(lane, &v, sizeof v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  }
-  return lane[0];
+  return fold(v, [](auto a, auto b) { return a + b; });
 }
 inline float max(Vec v) {
-  float lane[kLanes];
-  std::memcpy(lane, &v, sizeof v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-  }
-  return lane[0];
+  return fold(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }

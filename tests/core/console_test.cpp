@@ -1,0 +1,60 @@
+#include "core/console.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace continuo {
+namespace {
+
+// What a console of the given kind writes while `action` uses it.
+template <class Action>
+std::string written(bool terminal, int width, const Action& action) {
+  std::array<int, 2> ends{};
+  EXPECT_EQ(pipe(ends.data()), 0);
+  {
+    Console console(ends[1], terminal, false, width);
+    action(console);
+  }
+  close(ends[1]);
+  std::string out;
+  std::array<char, 256> buffer{};
+  for (ssize_t n; (n = read(ends[0], buffer.data(), buffer.size())) > 0;) {
+    out.append(buffer.data(), static_cast<size_t>(n));
+  }
+  close(ends[0]);
+  return out;
+}
+
+TEST(Console, ALineGoesAboveTheStatusWhichStays) {
+  EXPECT_EQ(written(true, 40,
+                    [](Console& c) {
+                      c.set_status("50%");
+                      c.print_line("note");
+                    }),
+            "\r\x1b[K50%\r\x1b[Knote\n50%");
+}
+
+TEST(Console, WithoutATerminalThereIsNoStatus) {
+  EXPECT_EQ(written(false, 40,
+                    [](Console& c) {
+                      c.set_status("50%");
+                      c.print_line("note");
+                      c.set_status("");
+                    }),
+            "note\n");
+}
+
+TEST(Console, TheStatusIsCutToTheWidthLessOneColumn) {
+  EXPECT_EQ(written(true, 5, [](Console& c) { c.set_status("abcdefgh"); }), "\r\x1b[Kabcd");
+}
+
+TEST(Console, TextIsCutBetweenCodePoints) {
+  EXPECT_EQ(cut_to_columns("aé→b", 3), "aé→");
+  EXPECT_EQ(cut_to_columns("aé→b", 0), "");
+  EXPECT_EQ(cut_to_columns("abc", 9), "abc");
+}
+
+}  // namespace
+}  // namespace continuo

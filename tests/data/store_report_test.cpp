@@ -25,7 +25,10 @@ TEST(StoreReport, OtherJsonIsAnError) {
 
 TEST(StoreReport, SumsAddReasonByReason) {
   StoreReport total = sample();
-  total += StoreReport{.rows = 1, .dropped = {{"overlong", 1}, {"missing field", 3}}};
+  StoreReport more;
+  more.rows = 1;
+  more.dropped = {{"overlong", 1}, {"missing field", 3}};
+  total += more;
   EXPECT_EQ(total.rows, 11);
   EXPECT_EQ(total.dropped,
             (std::map<std::string, int64_t>{{"overlong", 3}, {"bad JSON", 1}, {"missing field", 3}}));
@@ -33,7 +36,9 @@ TEST(StoreReport, SumsAddReasonByReason) {
 
 TEST(StoreReport, TheSummarySaysWhatWasLostAndWhy) {
   EXPECT_EQ(summary(sample()), "10 rows, 2 truncated, 3 dropped (1 bad JSON, 2 overlong)");
-  EXPECT_EQ(summary({.rows = 5}), "5 rows");
+  StoreReport plain;
+  plain.rows = 5;
+  EXPECT_EQ(summary(plain), "5 rows");
 }
 
 }  // namespace

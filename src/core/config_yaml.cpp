@@ -78,8 +78,8 @@ class Converter {
 
 // Keys of `over` replace or extend those of `base`; order: base first.
 ConfigNode merge(ConfigNode base, ConfigNode over) {
-  using Kind = ConfigNode::Kind;
-  if (base.kind != Kind::kMap || over.kind != Kind::kMap) return over;
+  constexpr auto kMap = ConfigNode::Kind::kMap;
+  if (base.kind != kMap || over.kind != kMap) return over;
   for (auto& [key, value] : over.fields) {
     if (ConfigNode* old = base.find(key)) {
       *old = merge(std::move(*old), std::move(value));

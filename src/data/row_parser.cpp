@@ -12,10 +12,6 @@
 namespace continuo {
 namespace {
 
-bool blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
-}
-
 bool is_scalar(const JsonValue* value) {
   return value && value->kind != JsonKind::kObject && value->kind != JsonKind::kList;
 }

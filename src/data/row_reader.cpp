@@ -3,13 +3,10 @@
 #include <filesystem>
 
 namespace continuo {
-namespace {
 
 bool blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\f\v\n") == std::string_view::npos;
 }
-
-}  // namespace
 
 bool is_text_file(const std::string& path) {
   const std::string extension = std::filesystem::path(path).extension().string();

@@ -17,6 +17,8 @@ struct RawRow {
 
 // True for the files that are read as plain text by their name.
 bool is_text_file(const std::string& path);
+// Nothing but white space.
+bool blank(std::string_view text);
 
 class RowReader {
  public:

@@ -7,17 +7,15 @@
 namespace continuo {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-constexpr const char* kSpaceSign = "\xE2\x96\x81";  // U+2581
-
-Json replace(const char* from, const char* to) {
+OrderedJson replace(std::string_view from, std::string_view to) {
   return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
 }
 
-Json decoder(bool dummy_prefix) {
-  Json steps =
-      Json::array({replace(kSpaceSign, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+OrderedJson decoder(bool dummy_prefix) {
+  OrderedJson steps =
+      OrderedJson::array({replace(kSpaceSign, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (dummy_prefix)
     steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   return {{"type", "Sequence"}, {"decoders", steps}};
@@ -26,13 +24,13 @@ Json decoder(bool dummy_prefix) {
 }  // namespace
 
 std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config) {
-  Json vocabulary = Json::array(), added = Json::array();
+  OrderedJson vocabulary = OrderedJson::array(), added = OrderedJson::array();
   int64_t unknown = 0;
   bool bytes = false;
   for (const auto& piece : model.pieces) {
     if (piece.type == SentencePieceModel::Type::kUnknown) unknown = std::ssize(vocabulary);
     bytes = bytes || piece.type == SentencePieceModel::Type::kByte;
-    vocabulary.push_back(Json::array({piece.text, piece.score}));
+    vocabulary.push_back(OrderedJson::array({piece.text, piece.score}));
   }
   for (const auto& [id, token] : config.added) {
     added.push_back({{"id", id},
@@ -43,15 +41,15 @@ std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerCo
                      {"normalized", false},
                      {"special", token.special}});
   }
-  Json document{
+  OrderedJson document{
       {"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}};
   // The dummy prefix stands before the first text alone, so it cannot be a normalizer.
-  document["normalizer"] = model.add_dummy_prefix ? Json(nullptr) : replace(" ", kSpaceSign);
-  document["pre_tokenizer"] = model.add_dummy_prefix ? Json{{"type", "Metaspace"},
+  document["normalizer"] = model.add_dummy_prefix ? OrderedJson(nullptr) : replace(" ", kSpaceSign);
+  document["pre_tokenizer"] = model.add_dummy_prefix ? OrderedJson{{"type", "Metaspace"},
                                                             {"replacement", kSpaceSign},
                                                             {"prepend_scheme", "first"},
                                                             {"split", false}}
-                                                     : Json(nullptr);
+                                                     : OrderedJson(nullptr);
   document["post_processor"] = nullptr;
   document["decoder"] = decoder(model.add_dummy_prefix);
   document["model"] = {

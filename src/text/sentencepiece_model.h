@@ -12,6 +12,9 @@
 
 namespace continuo {
 
+// How pieces spell a space: "▁", U+2581.
+inline constexpr std::string_view kSpaceSign = "\xE2\x96\x81";
+
 struct SentencePieceModel {
   enum class Type {
     kNormal = 1,

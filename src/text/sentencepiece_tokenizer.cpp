@@ -16,7 +16,6 @@ namespace {
 using Model = SentencePieceModel;
 using Type = SentencePieceModel::Type;
 
-constexpr std::string_view kSpaceSign = "\xE2\x96\x81";  // U+2581
 
 std::string spaces_from_signs(std::string_view piece) {
   std::string bytes;

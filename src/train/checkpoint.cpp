@@ -24,7 +24,7 @@ constexpr const char* kLockFile = ".lock";
 
 fs::path checkpoints_of(const fs::path& run_dir) { return run_dir / "checkpoints"; }
 
-std::optional<int64_t> step_of(const std::string& name) {
+std::optional<int64_t> step_in_name(const std::string& name) {
   if (!name.starts_with(kStepPrefix)) return {};
   int64_t step = 0;
   const char* const end = name.data() + name.size();
@@ -75,7 +75,7 @@ std::vector<int64_t> checkpoint_steps(const fs::path& run_dir) {
   std::vector<int64_t> steps;
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(checkpoints_of(run_dir), none)) {
-    const auto step = step_of(entry.path().filename().string());
+    const auto step = step_in_name(entry.path().filename().string());
     if (step && entry.is_directory() && entry.path() == checkpoint_path(run_dir, *step)) {
       steps.push_back(*step);
     }

@@ -37,7 +37,7 @@ std::string json_value(const MetricValue& value) {
   return json_string(std::get<std::string>(value));
 }
 
-std::optional<int64_t> step_of(const std::string& line) {
+std::optional<int64_t> step_in_line(const std::string& line) {
   const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!row.is_object()) return {};
   const auto step = row.find("step");
@@ -53,7 +53,7 @@ void keep_lines_before(const fs::path& path, int64_t resume_at) {
   int unreadable = 0;
   for (std::string line; std::getline(lines, line);) {
     const bool torn = lines.eof();  // no newline: the process died while writing it
-    const std::optional<int64_t> step = step_of(line);
+    const std::optional<int64_t> step = step_in_line(line);
     if (!step && !torn) ++unreadable;
     if (step && !torn && *step < resume_at) kept.write(line + '\n');
   }

@@ -87,12 +87,6 @@ TEST(Dry, CommonSuffixesEqualCountingByHand) {
   }
 }
 
-Row letters() {
-  Row row;
-  for (TokenId id = 0; id < 30; ++id) row[id] = 0;
-  return row;
-}
-
 TEST(Dry, PenalisesTheTokenThatExtendsARepeat) {
   // "d e f g … d e f": g would extend a match of 3. multiplier · base^(3 − 2).
   const Row after =

@@ -7,12 +7,6 @@ namespace {
 
 using Ids = std::vector<TokenId>;
 
-Row letters() {
-  Row row;
-  for (TokenId id = 0; id < 30; ++id) row[id] = 0;
-  return row;
-}
-
 Ids missing(const Row& after) {
   Ids ids;
   for (TokenId id = 0; id < 30; ++id) {

@@ -36,6 +36,13 @@ inline Candidates candidates_of(const Row& row) {
   return Candidates(std::move(items));
 }
 
+// Thirty tokens with equal logits.
+inline Row letters() {
+  Row row;
+  for (TokenId id = 0; id < 30; ++id) row[id] = 0;
+  return row;
+}
+
 inline Row row_from_probabilities(const std::vector<double>& p) {
   Row row;
   for (size_t i = 0; i < p.size(); ++i) row[static_cast<TokenId>(i)] = std::log(p[i]);

@@ -17,7 +17,7 @@ using test::TempDir;
 using Steps = std::vector<int64_t>;
 
 template <class Call>
-std::string fault(Call&& call) {
+std::string error_of(Call&& call) {
   try {
     call();
   } catch (const Error& error) {
@@ -66,9 +66,9 @@ TEST_F(Checkpoints, SaveAndOpen) {
 }
 
 TEST_F(Checkpoints, NothingToResume) {
-  EXPECT_TRUE(has(fault([&] { latest_checkpoint(run); }), "nothing to resume"));
+  EXPECT_TRUE(has(error_of([&] { latest_checkpoint(run); }), "nothing to resume"));
   CheckpointWriter writer(run, {});
-  EXPECT_TRUE(has(fault([&] { writer.resume(); }), "holds no checkpoint"));
+  EXPECT_TRUE(has(error_of([&] { writer.resume(); }), "holds no checkpoint"));
 }
 
 TEST_F(Checkpoints, KeepsTheLastAndTheBest) {
@@ -93,7 +93,7 @@ TEST_F(Checkpoints, KeepsNoBestWhenNotAsked) {
   save(writer, 2);
   EXPECT_EQ(checkpoint_steps(run), (Steps{2}));
   EXPECT_FALSE(best_checkpoint(run));
-  EXPECT_TRUE(has(fault([&] { writer.mark_best(1, 1.0); }), "no such checkpoint"));
+  EXPECT_TRUE(has(error_of([&] { writer.mark_best(1, 1.0); }), "no such checkpoint"));
 }
 
 TEST_F(Checkpoints, ADamagedRecordOfTheBestIsNoError) {
@@ -111,7 +111,7 @@ TEST_F(Checkpoints, ABitFlipIsNamedAndThePreviousOneServes) {
     save(writer, 1);
     save(writer, 2);
     damage(checkpoint_path(dir / file, 2) / file);
-    EXPECT_TRUE(has(fault([&] { open_checkpoint(checkpoint_path(dir / file, 2)); }), file));
+    EXPECT_TRUE(has(error_of([&] { open_checkpoint(checkpoint_path(dir / file, 2)); }), file));
     EXPECT_EQ(latest_checkpoint(dir / file).state.step, 1);
   }
 }
@@ -126,7 +126,7 @@ TEST_F(Checkpoints, AMissingFileMakesItIncomplete) {
     EXPECT_EQ(latest_checkpoint(run).state.step, 1) << file;
   }
   fs::remove_all(checkpoint_path(run, 1));
-  EXPECT_TRUE(has(fault([&] { latest_checkpoint(run); }), "is damaged"));
+  EXPECT_TRUE(has(error_of([&] { latest_checkpoint(run); }), "is damaged"));
 }
 
 TEST_F(Checkpoints, ARenamedCheckpointIsNotTrusted) {
@@ -154,12 +154,12 @@ TEST_F(Checkpoints, ANewRunDoesNotMixWithAnOldOne) {
     save(writer, 4);
   }
   CheckpointWriter writer(run, {});
-  EXPECT_TRUE(has(fault([&] { writer.start(); }), "already holds a run, trained to step 4"));
+  EXPECT_TRUE(has(error_of([&] { writer.start(); }), "already holds a run, trained to step 4"));
 }
 
 TEST_F(Checkpoints, OneWriterAtATime) {
   CheckpointWriter writer(run, {});
-  EXPECT_TRUE(has(fault([&] { CheckpointWriter second(run, {}); }), "another process is training"));
+  EXPECT_TRUE(has(error_of([&] { CheckpointWriter second(run, {}); }), "another process is training"));
 }
 
 TEST_F(Checkpoints, SavingAStepAgainReplacesIt) {

@@ -29,7 +29,7 @@ TrainState sample() {
           .threads = 2};
 }
 
-std::string fault(const nlohmann::json& json) {
+std::string state_fault(const nlohmann::json& json) {
   try {
     parse_train_state(json.dump(), "state.json");
   } catch (const Error& error) {
@@ -46,15 +46,15 @@ TEST(TrainState, RoundTrip) {
 TEST(TrainState, EveryKeyIsNeededAndChecked) {
   const auto good = nlohmann::json::parse(to_json(sample()));
   EXPECT_EQ(good.size(), 16u);
-  EXPECT_EQ(fault(good), "");
+  EXPECT_EQ(state_fault(good), "");
   for (const auto& [key, value] : good.items()) {
     auto without = good;
     without.erase(key);
-    EXPECT_NE(fault(without).find("'" + key + "'"), std::string::npos)
-        << key << ": " << fault(without);
+    EXPECT_NE(state_fault(without).find("'" + key + "'"), std::string::npos)
+        << key << ": " << state_fault(without);
     auto wrong = good;
     wrong[key] = nlohmann::json::array();
-    EXPECT_NE(fault(wrong).find("'" + key + "'"), std::string::npos) << key << ": " << fault(wrong);
+    EXPECT_NE(state_fault(wrong).find("'" + key + "'"), std::string::npos) << key << ": " << state_fault(wrong);
   }
 }
 
@@ -62,17 +62,17 @@ TEST(TrainState, RefusesUnknownKeysBadNumbersAndOtherVersions) {
   const auto good = nlohmann::json::parse(to_json(sample()));
   auto json = good;
   json["extra"] = 1;
-  EXPECT_NE(fault(json).find("unknown key 'extra'"), std::string::npos);
+  EXPECT_NE(state_fault(json).find("unknown key 'extra'"), std::string::npos);
   for (const nlohmann::json& value :
        {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json(~uint64_t{0})}) {
     json = good;
     json["step"] = value;
-    EXPECT_NE(fault(json).find("'step'"), std::string::npos) << value;
+    EXPECT_NE(state_fault(json).find("'step'"), std::string::npos) << value;
   }
   json = good;
   json["format_version"] = 2;
-  EXPECT_NE(fault(json).find("newer Continuo"), std::string::npos);
-  EXPECT_NE(fault(nlohmann::json::array()).find("not a JSON object"), std::string::npos);
+  EXPECT_NE(state_fault(json).find("newer Continuo"), std::string::npos);
+  EXPECT_NE(state_fault(nlohmann::json::array()).find("not a JSON object"), std::string::npos);
   EXPECT_THROW(parse_train_state("{", "state.json"), Error);
 }
 

@@ -17,8 +17,8 @@ struct ScaleMin {
 // four minima, and the low nibbles of the other eight whose upper bits fill the first eight bytes.
 ScaleMin unpack_scale_min(const uint8_t* packed, int j) {
   if (j < 4) return {packed[j] & 63, packed[j + 4] & 63};
-  return {(packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4,
-          (packed[j + 4] >> 4) | (packed[j] >> 6) << 4};
+  return {(packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4, (packed[j + 4] >> 4) | (packed[j] >> 6)
+                                                                                       << 4};
 }
 
 // The 16 six-bit scales of Q3_K, less 32: low nibbles in 8 bytes, upper two bits in 4.

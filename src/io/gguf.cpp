@@ -168,9 +168,8 @@ at::Tensor GgufFile::dequantise(const std::string& name) const {
   at::parallel_for(
       0, found.begin == found.end ? 0 : result.numel() / format.block_size, grain,
       [&](int64_t first, int64_t last) {
-        format.to_float(
-            reinterpret_cast<const uint8_t*>(bytes.data()) + first * format.block_bytes,
-            values + first * format.block_size, last - first);
+        format.to_float(reinterpret_cast<const uint8_t*>(bytes.data()) + first * format.block_bytes,
+                        values + first * format.block_size, last - first);
       });
   return result;
 }

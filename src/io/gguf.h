@@ -19,9 +19,9 @@ namespace continuo {
 
 class GgufFile {
  public:
-  // Maps the file privately. Error naming the file and the field: wrong magic or version, truncated,
-  // counts or lengths beyond the file, duplicate names, unknown types, misaligned or overlapping
-  // tensors.
+  // Maps the file privately. Error naming the file and the field: wrong magic or version,
+  // truncated, counts or lengths beyond the file, duplicate names, unknown types, misaligned or
+  // overlapping tensors.
   explicit GgufFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const;

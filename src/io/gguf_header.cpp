@@ -29,7 +29,8 @@ bool with_type(uint32_t type, Action&& action) {
     return ((type == kIndex &&
              (action(std::type_identity<std::variant_alternative_t<kIndex, GgufValue>>{}), true)) ||
             ...);
-  }(std::make_index_sequence<std::variant_size_v<GgufValue>>{});
+  }
+  (std::make_index_sequence<std::variant_size_v<GgufValue>>{});
 }
 
 class Parser {
@@ -100,8 +101,7 @@ class Parser {
     if (!text.starts_with(kMagic)) fail("{}: not a GGUF file: it does not begin with GGUF", file_);
   }
 
-  // The magic is still to be skipped when the version is asked for.
-  void check_version() {
+  void check_version() const {
     if (header_.version == 2 || header_.version == 3) return;
     if ((header_.version & 0xffffU) == 0) {
       throw Error(file_ + ": a big-endian GGUF file", "convert it to little-endian");
@@ -172,7 +172,8 @@ class Parser {
     if (header_.tensors.contains(tensor)) broken("the tensor '{}' comes twice", tensor);
     const std::string what = "the description of tensor '" + tensor + "'";
     const auto dims = number<uint32_t>(what);
-    if (dims > kMaxDims) broken("tensor '{}' has {} dimensions, at most 4 are allowed", tensor, dims);
+    if (dims > kMaxDims)
+      broken("tensor '{}' has {} dimensions, at most 4 are allowed", tensor, dims);
     GgufTensorInfo info;
     for (uint32_t i = 0; i < dims; ++i) {
       const auto dim = number<uint64_t>(what);
@@ -260,7 +261,7 @@ class Parser {
   GgufHeader header_;
 };
 
-constexpr std::string_view kTypeNames[] = {"u8",  "i8",   "u16",    "i16",   "u32", "i32", "f32",
+constexpr std::string_view kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                            "bool", "string", "array", "u64", "i64", "f64"};
 
 }  // namespace

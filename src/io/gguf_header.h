@@ -1,7 +1,7 @@
 // The header of a GGUF file (versions 2 and 3, little-endian): every count, length, offset and type
 // is checked against the file before anything is allocated or touched.
-// Format: "GGUF" | u32 version | u64 tensors | u64 keys | keys and values | tensor infos | padding |
-// data (ggml, docs/gguf.md).
+// Format: "GGUF" | u32 version | u64 tensors | u64 keys | keys and values | tensor infos | padding
+// | data (ggml, docs/gguf.md).
 #pragma once
 
 #include <cstddef>

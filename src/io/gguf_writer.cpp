@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <type_traits>
 
 #include <ATen/Parallel.h>
@@ -15,7 +16,7 @@ namespace {
 
 constexpr uint32_t kVersion = 3;
 constexpr int64_t kMaxDims = 4;
-constexpr size_t kMaxTensorName = 63;   // GGML_MAX_NAME less its terminating zero
+constexpr size_t kMaxTensorName = 63;  // GGML_MAX_NAME less its terminating zero
 constexpr size_t kMaxKey = 65535;
 constexpr int64_t kChunkValues = 4 << 20;  // converted at a time
 constexpr int64_t kGrainValues = 1 << 14;  // per task
@@ -26,9 +27,9 @@ struct Verbatim {
   at::ScalarType dtype;
 };
 constexpr Verbatim kVerbatim[] = {
-    {GgmlType::kF32, at::kFloat}, {GgmlType::kF16, at::kHalf}, {GgmlType::kBF16, at::kBFloat16},
-    {GgmlType::kF64, at::kDouble}, {GgmlType::kI8, at::kChar}, {GgmlType::kI16, at::kShort},
-    {GgmlType::kI32, at::kInt},   {GgmlType::kI64, at::kLong},
+    {GgmlType::kF32, at::kFloat},  {GgmlType::kF16, at::kHalf}, {GgmlType::kBF16, at::kBFloat16},
+    {GgmlType::kF64, at::kDouble}, {GgmlType::kI8, at::kChar},  {GgmlType::kI16, at::kShort},
+    {GgmlType::kI32, at::kInt},    {GgmlType::kI64, at::kLong},
 };
 
 bool is_verbatim(const GgufTensor& entry) {
@@ -152,40 +153,40 @@ std::string encode_header(const GgufMetadata& metadata, const std::vector<GgufTe
   return header.take();
 }
 
-// In chunks of whole blocks, so that a large tensor needs no second copy of itself as float.
-void write_converted(OutputFile& file, const GgufTensor& entry) {
+// All of `values` as blocks.
+void convert(const GgufTensor& entry, std::span<const float> values, std::vector<std::byte>& blocks,
+             const std::string& file) {
   const GgmlFormat& format = ggml_format(entry.type);
-  const at::Tensor flat = entry.tensor.detach().reshape({-1});
-  std::vector<std::byte> blocks;
-  for (int64_t begin = 0; begin < flat.numel(); begin += kChunkValues) {
-    const int64_t values = std::min(kChunkValues, flat.numel() - begin);
-    const at::Tensor chunk =
-        flat.narrow(0, begin, values).to(at::TensorOptions(at::kFloat).device(at::kCPU)).contiguous();
-    const float* const from = chunk.const_data_ptr<float>();
-    const int64_t count = values / format.block_size;
-    blocks.resize(static_cast<size_t>(count * format.block_bytes));
-    const int64_t grain = std::max<int64_t>(kGrainValues / format.block_size, 1);
-    at::parallel_for(0, count, grain, [&](int64_t first, int64_t last) {
-      const auto size = static_cast<size_t>(last - first);
-      quantise(entry.type,
-               {from + first * format.block_size, size * static_cast<size_t>(format.block_size)},
-               {blocks.data() + first * format.block_bytes,
-                size * static_cast<size_t>(format.block_bytes)});
+  const auto block_size = static_cast<size_t>(format.block_size);
+  const auto block_bytes = static_cast<size_t>(format.block_bytes);
+  const size_t count = values.size() / block_size;
+  blocks.resize(count * block_bytes);
+  const int64_t grain = std::max<int64_t>(kGrainValues / format.block_size, 1);
+  try {
+    at::parallel_for(0, static_cast<int64_t>(count), grain, [&](int64_t first, int64_t last) {
+      const auto begin = static_cast<size_t>(first), size = static_cast<size_t>(last - first);
+      quantise(entry.type, values.subspan(begin * block_size, size * block_size),
+               std::span(blocks).subspan(begin * block_bytes, size * block_bytes));
     });
-    file.write(blocks.data(), blocks.size());
+  } catch (const Error& error) {
+    fail("{}: tensor '{}': {}", file, entry.name, error.what());
   }
 }
 
+// In chunks of whole blocks, so that a large tensor needs no second copy of itself as float.
 void write_tensor(OutputFile& file, const GgufTensor& entry, const std::string& name) {
+  const at::Tensor flat = entry.tensor.detach().reshape({-1});
   if (is_verbatim(entry)) {
-    const at::Tensor flat = entry.tensor.detach().cpu().contiguous();
-    file.write(flat.const_data_ptr(), flat.nbytes());
+    const at::Tensor bytes = flat.cpu();
+    file.write(bytes.const_data_ptr(), bytes.nbytes());
     return;
   }
-  try {
-    write_converted(file, entry);
-  } catch (const Error& error) {
-    fail("{}: tensor '{}': {}", name, entry.name, error.what());
+  std::vector<std::byte> blocks;
+  for (int64_t begin = 0; begin < flat.numel(); begin += kChunkValues) {
+    const int64_t size = std::min(kChunkValues, flat.numel() - begin);
+    const at::Tensor chunk = flat.narrow(0, begin, size).cpu().to(at::kFloat);
+    convert(entry, {chunk.const_data_ptr<float>(), static_cast<size_t>(size)}, blocks, name);
+    file.write(blocks.data(), blocks.size());
   }
 }
 
@@ -198,9 +199,7 @@ void write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
   OutputFile file(path);
   file.write(encode_header(metadata, tensors));
   const std::string zeros(kGgufAlignment, '\0');
-  const auto pad = [&] {
-    file.write(zeros.data(), static_cast<size_t>(padding(file.written())));
-  };
+  const auto pad = [&] { file.write(zeros.data(), static_cast<size_t>(padding(file.written()))); };
   pad();
   for (const GgufTensor& entry : tensors) {
     write_tensor(file, entry, name);

@@ -18,10 +18,10 @@ struct GgufTensor {
   GgmlType type = GgmlType::kF32;
 };
 
-// Metadata and tensors stand in the file in the given order, tensors aligned to 32 bytes; flushed to
-// disk before it returns. Memory beyond the tensors themselves stays bounded. The caller replaces
-// files atomically (core/files.h). Error naming the tensor or key: duplicate or overlong names,
-// rows that are no whole blocks, values that the type cannot hold, full disk.
+// Metadata and tensors stand in the file in the given order, tensors aligned to 32 bytes; flushed
+// to disk before it returns. Memory beyond the tensors themselves stays bounded. The caller
+// replaces files atomically (core/files.h). Error naming the tensor or key: duplicate or overlong
+// names, rows that are no whole blocks, values that the type cannot hold, full disk.
 void write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
                 const std::vector<GgufTensor>& tensors);
 

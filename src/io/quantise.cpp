@@ -113,7 +113,9 @@ const GgmlFormat* find_ggml_format(uint32_t type) {
 }
 
 const GgmlFormat* find_ggml_format(std::string_view name) {
-  const auto equal = [](char a, char b) { return a == std::toupper(static_cast<unsigned char>(b)); };
+  const auto equal = [](char a, char b) {
+    return a == std::toupper(static_cast<unsigned char>(b));
+  };
   for (const GgmlFormat& format : kFormats) {
     if (std::ranges::equal(format.name, name, equal)) return &format;
   }

@@ -116,7 +116,8 @@ Codes choose_codes(const float* x, const float* w, const Fit& fit, float d, floa
   Codes best = centre;
   float best_error =
       error_of(x, w, d * static_cast<float>(centre.scale), dmin * static_cast<float>(centre.min));
-  for (int scale = std::max(centre.scale - 1, 0); scale <= std::min(centre.scale + 1, 63); ++scale) {
+  for (int scale = std::max(centre.scale - 1, 0); scale <= std::min(centre.scale + 1, 63);
+       ++scale) {
     for (int min = std::max(centre.min - 1, 0); min <= std::min(centre.min + 1, 63); ++min) {
       const float error =
           error_of(x, w, d * static_cast<float>(scale), dmin * static_cast<float>(min));

@@ -136,8 +136,10 @@ class Reader {
 
     if (flags & kEncrypted) broken("the entry '{}' is encrypted", name);
     if (method != 0 || stored != size) {
-      throw Error(fmt::format("{}: the entry '{}' is compressed", file_, name),
-                  "save the file again with torch.save, which does not compress");
+      throw Error(
+          fmt::format("{}: the entry '{}' is compressed", file_, name),
+          "torch.save does not compress: this is a TorchScript program or was packed again; "
+          "save the model's state_dict() with torch.save or as safetensors");
     }
     return locate(name, local, size, data_limit);
   }

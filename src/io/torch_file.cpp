@@ -45,10 +45,6 @@ std::string find_prefix(const ZipEntries& entries, const std::string& file) {
   if (found != 1) {
     throw Error(file + ": a zip archive, but not one of torch.save", "name a file of torch.save");
   }
-  if (entries.contains(prefix + "constants.pkl")) {
-    throw Error(file + ": a TorchScript program instead of weights",
-                "save its state_dict() with torch.save or as safetensors");
-  }
   return prefix;
 }
 
@@ -151,16 +147,16 @@ at::Tensor TorchFile::tensor(const std::string& name) const {
   std::byte* const begin =
       mapping_->file.mutable_data() + (mapping_->first(info) - mapping_->file.data());
   // Any other byte in a bool is undefined behaviour in every kernel that reads it.
-  if (info.dtype == at::kBool && std::any_of(begin, begin + info.reach, [](std::byte byte) {
-        return byte > std::byte{1};
-      })) {
+  if (info.dtype == at::kBool &&
+      std::any_of(begin, begin + info.reach, [](std::byte byte) { return byte > std::byte{1}; })) {
     fail("{}: tensor '{}' is bool but holds bytes other than 0 and 1", path().string(), name);
   }
   const auto options = at::TensorOptions().dtype(info.dtype);
   const bool aligned = mapping_->aligned(info);
   if (aligned && info.contiguous) {
     // The deleter owns a share of the mapping: tensors outlive the file object.
-    return at::from_blob(begin, info.shape, [mapping = mapping_](void*) {}, options);
+    return at::from_blob(
+        begin, info.shape, [mapping = mapping_](void*) {}, options);
   }
   std::byte* elements = begin;
   at::Tensor bytes;
@@ -169,7 +165,8 @@ at::Tensor TorchFile::tensor(const std::string& name) const {
     elements = static_cast<std::byte*>(bytes.data_ptr());
     std::memcpy(elements, begin, static_cast<size_t>(info.reach));
   }
-  return at::from_blob(elements, info.shape, info.strides, [](void*) {}, options)
+  return at::from_blob(
+             elements, info.shape, info.strides, [](void*) {}, options)
       .clone(at::MemoryFormat::Contiguous);
 }
 

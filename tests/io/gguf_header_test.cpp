@@ -51,8 +51,12 @@ struct Bytes {
 constexpr uint32_t kF32 = 0, kQ8 = 8;
 
 TEST(GgufHeader, ShapesAreInTorchsOrder) {
-  const GgufHeader header =
-      Bytes().start(2, 0, 2).tensor("a", {32, 3}, kQ8, 0).tensor("b", {}, kF32, 128).data(132).parse();
+  const GgufHeader header = Bytes()
+                                .start(2, 0, 2)
+                                .tensor("a", {32, 3}, kQ8, 0)
+                                .tensor("b", {}, kF32, 128)
+                                .data(132)
+                                .parse();
   EXPECT_EQ(header.version, 2U);
   EXPECT_EQ(header.tensors.at("a").shape, (std::vector<int64_t>{3, 32}));
   EXPECT_EQ(header.tensors.at("a").end, 102);

@@ -39,8 +39,8 @@ TEST(Gguf, DecodesEveryFormatAsThePythonPackageDoes) {
 TEST(Gguf, PlainTypesAreViewsAndQuantisedOnesBlocks) {
   const GgufFile file(kGolden / "types.gguf");
   const std::pair<const char*, at::ScalarType> plain[] = {
-      {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"F64", at::kDouble},
-      {"I8", at::kChar},   {"I16", at::kShort}, {"I32", at::kInt},      {"I64", at::kLong}};
+      {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"F64", at::kDouble},
+      {"I8", at::kChar},   {"I16", at::kShort}, {"I32", at::kInt},       {"I64", at::kLong}};
   for (const auto& [name, dtype] : plain) {
     const at::Tensor tensor = file.tensor(name);
     EXPECT_EQ(tensor.scalar_type(), dtype);
@@ -141,7 +141,7 @@ TEST(GgufWriter, RoundTrip) {
   const at::Tensor wide = at::linspace(-1, 1, 3 * 512).reshape({3, 512});
   write_gguf(dir / "x.gguf", golden_metadata(),
              {{"half", half, GgmlType::kF16},
-              {"scalar", at::tensor(2.5F), GgmlType::kF32},
+              {"scalar", at::scalar_tensor(2.5F, at::kFloat), GgmlType::kF32},
               {"empty", at::empty({0, 256}), GgmlType::kQ4_K},
               {"wide", wide.to(at::kBFloat16), GgmlType::kQ4_K},
               {"long", at::arange(3), GgmlType::kI64},
@@ -182,7 +182,9 @@ TEST(GgufWriter, Errors) {
   EXPECT_TRUE(contains(fault({}, {{"a", a / 0, GgmlType::kQ8_0}}), "tensor 'a': the value inf"));
   EXPECT_TRUE(contains(error_text([&] { write_gguf(dir / "no/x", {}, {}); }), "cannot create"));
   if (std::filesystem::exists("/dev/full")) {
-    EXPECT_TRUE(contains(error_text([&] { write_gguf("/dev/full", {}, {{"a", a}}); }),
+    EXPECT_TRUE(contains(error_text([&] {
+                           write_gguf("/dev/full", {}, {{"a", a}});
+                         }),
                          "/dev/full: cannot write: No space left"));
   }
 }

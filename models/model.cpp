@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "core/json.h"
+#include "io/model_tensors.h"
 #include "io/safetensors.h"
 #include "models/config_json.h"
 
@@ -33,7 +34,7 @@ void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& o
 
 void load_weights(const Model& model, const fs::path& directory, const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> tensors = read_model_safetensors(directory);
+  std::map<std::string, at::Tensor> tensors = read_model_tensors(directory);
   for (const auto& item : model.decoder->named_parameters()) {
     const std::string name = model.family->checkpoint_name(item.key());
     const auto found = tensors.find(name);

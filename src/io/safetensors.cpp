@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "core/mapped_file.h"
+#include "io/output_file.h"
 #include "io/safetensors_header.h"
 
 namespace continuo {
@@ -22,20 +19,6 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 namespace {
 
 constexpr int64_t kLengthBytes = 8;
-
-[[noreturn]] void fail_errno(const std::filesystem::path& path, std::string_view what) {
-  fail("{}: {}: {}", path.string(), what, std::strerror(errno));
-}
-
-void write_all(int fd, const char* data, int64_t size, const std::filesystem::path& path) {
-  while (size > 0) {
-    const ssize_t written = ::write(fd, data, static_cast<size_t>(size));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_errno(path, "cannot write");
-    data += written;
-    size -= written;
-  }
-}
 
 }  // namespace
 
@@ -143,18 +126,14 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   const std::string header = encode_safetensors_header(layout, metadata);
   const uint64_t length = header.size();
 
-  FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) fail_errno(path, "cannot create");
-  write_all(file.get(), reinterpret_cast<const char*>(&length), kLengthBytes, path);
-  write_all(file.get(), header.data(), static_cast<int64_t>(length), path);
+  OutputFile file(path);
+  file.write(&length, kLengthBytes);
+  file.write(header);
   for (const auto* entry : order) {
     const at::Tensor flat = entry->second.detach().cpu().contiguous();
-    write_all(file.get(), static_cast<const char*>(flat.const_data_ptr()),
-              static_cast<int64_t>(flat.nbytes()), path);
+    file.write(flat.const_data_ptr(), flat.nbytes());
   }
-  if (::fsync(file.get()) != 0) fail_errno(path, "cannot flush to disk");
-  // Network file systems report a full disk here.
-  if (::close(file.release()) != 0) fail_errno(path, "cannot close");
+  file.close();
 }
 
 }  // namespace continuo

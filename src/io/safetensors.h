@@ -52,8 +52,4 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json
-// lists.
-std::map<std::string, at::Tensor> read_model_safetensors(const std::filesystem::path& directory);
-
 }  // namespace continuo

@@ -1,17 +1,20 @@
-// A model directory's weights: one file, or shards behind an index.
+#include "io/model_tensors.h"
+
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "io/safetensors.h"
+#include "io/torch_file.h"
 
 namespace continuo {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSingleFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr const char* kSafetensors = "model.safetensors";
+constexpr const char* kTorch = "pytorch_model.bin";
+constexpr const char* kIndexSuffix = ".index.json";
 constexpr uintmax_t kMaxIndexBytes = 100'000'000;
 
 // Tensor name → shard file name, as the index lists them.
@@ -38,16 +41,18 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   return shards;
 }
 
-std::map<std::string, at::Tensor> read_all(const SafetensorsFile& file) {
+template <class File>
+std::map<std::string, at::Tensor> read_all(const File& file) {
   std::map<std::string, at::Tensor> tensors;
   for (const auto& entry : file.tensors()) tensors.emplace(entry.first, file.tensor(entry.first));
   return tensors;
 }
 
-std::map<std::string, at::Tensor> read_shards(const fs::path& directory) {
-  const fs::path index_path = directory / kIndexFile;
+template <class File>
+std::map<std::string, at::Tensor> read_shards(const fs::path& index_path) {
+  const fs::path directory = index_path.parent_path();
   const auto index = read_index(index_path);
-  std::map<std::string, SafetensorsFile> files;
+  std::map<std::string, File> files;
   for (const auto& entry : index) {
     const std::string& shard = entry.second;
     if (files.contains(shard)) continue;
@@ -55,12 +60,12 @@ std::map<std::string, at::Tensor> read_shards(const fs::path& directory) {
       throw Error(fmt::format("{}: the shard {} is missing", index_path.string(), shard),
                   "the download or copy of this model is incomplete");
     }
-    files.emplace(shard, SafetensorsFile(directory / shard));
+    files.emplace(shard, File(directory / shard));
   }
 
   std::map<std::string, at::Tensor> tensors;
   for (const auto& [name, shard] : index) {
-    const SafetensorsFile& file = files.at(shard);
+    const File& file = files.at(shard);
     if (!file.tensors().contains(name)) {
       for (const auto& [other, candidate] : files) {
         if (candidate.tensors().contains(name)) {
@@ -76,14 +81,18 @@ std::map<std::string, at::Tensor> read_shards(const fs::path& directory) {
 
 }  // namespace
 
-std::map<std::string, at::Tensor> read_model_safetensors(const fs::path& directory) {
+std::map<std::string, at::Tensor> read_model_tensors(const fs::path& directory) {
   if (!fs::is_directory(directory)) fail("{}: no such directory", directory.string());
-  if (fs::exists(directory / kSingleFile))
-    return read_all(SafetensorsFile(directory / kSingleFile));
-  if (fs::exists(directory / kIndexFile)) return read_shards(directory);
-  throw Error(
-      fmt::format("{}: holds neither {} nor {}", directory.string(), kSingleFile, kIndexFile),
-      "name a model directory with safetensors weights");
+  const fs::path safetensors = directory / kSafetensors, torch = directory / kTorch;
+  const fs::path safetensors_index = directory / (std::string(kSafetensors) + kIndexSuffix);
+  const fs::path torch_index = directory / (std::string(kTorch) + kIndexSuffix);
+  if (fs::exists(safetensors)) return read_all(SafetensorsFile(safetensors));
+  if (fs::exists(safetensors_index)) return read_shards<SafetensorsFile>(safetensors_index);
+  if (fs::exists(torch)) return read_all(TorchFile(torch));
+  if (fs::exists(torch_index)) return read_shards<TorchFile>(torch_index);
+  throw Error(fmt::format("{}: holds neither {} nor {} nor an index of shards", directory.string(),
+                          kSafetensors, kTorch),
+              "name a model directory with weights");
 }
 
 }  // namespace continuo

@@ -1,0 +1,167 @@
+#include "io/quantise.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "error_text.h"
+#include "io/half.h"
+
+namespace continuo {
+namespace {
+
+using test::contains;
+using test::error_text;
+
+std::vector<std::byte> encode(GgmlType type, const std::vector<float>& values) {
+  const GgmlFormat& format = ggml_format(type);
+  std::vector<std::byte> blocks(values.size() / static_cast<size_t>(format.block_size) *
+                                static_cast<size_t>(format.block_bytes));
+  quantise(type, values, blocks);
+  return blocks;
+}
+
+std::vector<float> there_and_back(GgmlType type, const std::vector<float>& values) {
+  std::vector<float> result(values.size());
+  dequantise(type, encode(type, values), result);
+  return result;
+}
+
+std::vector<float> normal_values(size_t count, uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(engine);
+  return values;
+}
+
+// Root of the mean squared error over the root of the mean square.
+double relative_error(GgmlType type, const std::vector<float>& values) {
+  const std::vector<float> back = there_and_back(type, values);
+  double error = 0, power = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    error += std::pow(double{back[i]} - values[i], 2);
+    power += std::pow(double{values[i]}, 2);
+  }
+  return std::sqrt(error / power);
+}
+
+TEST(Half, EveryBitPatternSurvives) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto half = static_cast<uint16_t>(bits);
+    const float value = half_to_float(half);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(half_to_float(float_to_half(value))));
+    } else {
+      ASSERT_EQ(float_to_half(value), half);
+    }
+    const float wide = bfloat16_to_float(half);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(bfloat16_to_float(float_to_bfloat16(wide))));
+    } else {
+      ASSERT_EQ(float_to_bfloat16(wide), half);
+    }
+  }
+}
+
+TEST(Half, RoundsToNearestEven) {
+  EXPECT_EQ(half_to_float(float_to_half(2049.0F)), 2048.0F);
+  EXPECT_EQ(half_to_float(float_to_half(2051.0F)), 2052.0F);
+  EXPECT_EQ(half_to_float(float_to_half(65519.0F)), 65504.0F);
+  EXPECT_TRUE(std::isinf(half_to_float(float_to_half(65520.0F))));
+  EXPECT_EQ(half_to_float(float_to_half(0x1p-25F)), 0.0F);
+  EXPECT_EQ(half_to_float(float_to_half(0x1.8p-24F)), 0x1p-23F);
+  EXPECT_EQ(half_to_float(float_to_half(-0x1.8p-25F)), -0x1p-24F);
+  EXPECT_EQ(bfloat16_to_float(float_to_bfloat16(257.0F)), 256.0F);
+  EXPECT_EQ(bfloat16_to_float(float_to_bfloat16(259.0F)), 260.0F);
+}
+
+TEST(GgmlFormats, TheTableIsSortedAndNamesAreFound) {
+  int64_t last = -1;
+  for (const GgmlFormat& format : ggml_formats()) {
+    EXPECT_GT(static_cast<int64_t>(format.type), last);
+    last = static_cast<int64_t>(format.type);
+    EXPECT_EQ(find_ggml_format(format.name), &format);
+    EXPECT_EQ(find_ggml_format(static_cast<uint32_t>(format.type)), &format);
+  }
+  EXPECT_EQ(find_ggml_format("q4_k")->type, GgmlType::kQ4_K);
+  EXPECT_EQ(find_ggml_format("Q4"), nullptr);
+  EXPECT_EQ(find_ggml_format(4U), nullptr);
+}
+
+TEST(Quantise, ErrorsOfGaussianWeights) {
+  const std::vector<float> values = normal_values(256 * 64, 1);
+  // Uniform quantisation of a normal variable: the bits set the scale of these figures.
+  EXPECT_LT(relative_error(GgmlType::kF16, values), 3e-4);
+  EXPECT_LT(relative_error(GgmlType::kBF16, values), 2e-3);
+  EXPECT_LT(relative_error(GgmlType::kQ8_0, values), 0.006);
+  EXPECT_LT(relative_error(GgmlType::kQ4_0, values), 0.095);
+  EXPECT_LT(relative_error(GgmlType::kQ4_K, values), 0.075);
+  EXPECT_EQ(relative_error(GgmlType::kF32, values), 0);
+}
+
+TEST(Quantise, Q4KFollowsEachSubBlocksScale) {
+  std::vector<float> values = normal_values(256, 2);
+  for (size_t i = 0; i < 256; ++i) values[i] = values[i] * std::pow(2.0F, float(i / 32)) + 3.0F;
+  EXPECT_LT(relative_error(GgmlType::kQ4_K, values), 0.09);
+}
+
+TEST(Quantise, ValuesOnTheGridOfQ4KAreExact) {
+  std::vector<float> values(512);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = 0.25F * static_cast<float>(i * 7 % 16) - 1.75F;
+  }
+  const std::vector<float> back = there_and_back(GgmlType::kQ4_K, values);
+  for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(back[i], values[i], 2e-3) << i;
+}
+
+TEST(Quantise, DegenerateBlocks) {
+  for (const GgmlType type : {GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_K}) {
+    for (const float value : {0.0F, -0.0F, 1e-41F, -1e-41F, 1e-20F, -1e-38F}) {
+      for (const float back : there_and_back(type, std::vector<float>(256, value))) {
+        EXPECT_EQ(back, 0.0F) << ggml_format(type).name << " " << value;
+      }
+    }
+    for (const float value : {1.0F, -1.0F, 65504.0F, -65504.0F, 3e-5F}) {
+      for (const float back : there_and_back(type, std::vector<float>(256, value))) {
+        EXPECT_NEAR(back, value, std::abs(value) * 0.02) << ggml_format(type).name << " " << value;
+      }
+    }
+  }
+}
+
+TEST(Quantise, ValuesThatCannotBeStored) {
+  const float bad[] = {std::numeric_limits<float>::infinity(),
+                       std::numeric_limits<float>::quiet_NaN(), 65536.0F, -1e30F};
+  for (const float value : bad) {
+    std::vector<float> values(256, 1.0F);
+    values[77] = value;
+    for (const GgmlType type :
+         {GgmlType::kF16, GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_K}) {
+      EXPECT_TRUE(contains(error_text([&] { encode(type, values); }), "cannot be stored as"));
+    }
+    EXPECT_EQ(error_text([&] { encode(GgmlType::kBF16, values); }), "");
+    EXPECT_EQ(error_text([&] { encode(GgmlType::kF32, values); }), "");
+  }
+}
+
+TEST(Quantise, SizesAndFormatsAreChecked) {
+  std::vector<float> values(48);
+  std::vector<std::byte> blocks(34);
+  EXPECT_TRUE(contains(error_text([&] { quantise(GgmlType::kQ8_0, values, blocks); }),
+                       "34 bytes cannot hold 48 values as Q8_0"));
+  EXPECT_TRUE(contains(error_text([&] { dequantise(GgmlType::kQ8_0, blocks, values); }),
+                       "34 bytes cannot hold 48 values"));
+  EXPECT_TRUE(contains(error_text([&] { dequantise(GgmlType::kIQ1_S, blocks, values); }),
+                       "IQ1_S cannot be decoded"));
+  EXPECT_TRUE(contains(error_text([&] { quantise(GgmlType::kQ6_K, values, blocks); }),
+                       "Q6_K cannot be produced"));
+  EXPECT_TRUE(contains(error_text([&] { ggml_format(GgmlType{4}); }), "type 4 is not known"));
+}
+
+}  // namespace
+}  // namespace continuo

@@ -14,7 +14,7 @@
 namespace continuo {
 namespace {
 
-constexpr int64_t kGrainValues = 1 << 16;  // per task of dequantise
+constexpr int64_t kDecodeGrain = 1 << 16;  // per task of dequantise
 
 // Nothing for quantised types.
 std::optional<at::ScalarType> plain_dtype(GgmlType type) {
@@ -164,7 +164,7 @@ at::Tensor GgufFile::dequantise(const std::string& name) const {
       mapping_->file.bytes().subspan(static_cast<size_t>(mapping_->header.data_begin + found.begin),
                                      static_cast<size_t>(found.end - found.begin));
   float* const values = result.mutable_data_ptr<float>();
-  const int64_t grain = std::max<int64_t>(kGrainValues / format.block_size, 1);
+  const int64_t grain = std::max<int64_t>(kDecodeGrain / format.block_size, 1);
   at::parallel_for(
       0, found.begin == found.end ? 0 : result.numel() / format.block_size, grain,
       [&](int64_t first, int64_t last) {

@@ -15,11 +15,11 @@ namespace continuo {
 namespace {
 
 constexpr uint32_t kVersion = 3;
-constexpr int64_t kMaxDims = 4;
+constexpr int64_t kMaxGgufDims = 4;
 constexpr size_t kMaxTensorName = 63;  // GGML_MAX_NAME less its terminating zero
 constexpr size_t kMaxKey = 65535;
 constexpr int64_t kChunkValues = 4 << 20;  // converted at a time
-constexpr int64_t kGrainValues = 1 << 14;  // per task
+constexpr int64_t kEncodeGrain = 1 << 14;  // per task
 
 // dtypes that are written as they are.
 struct Verbatim {
@@ -67,9 +67,9 @@ void check_tensor(const std::string& file, const GgufTensor& entry) {
     fail("{}: tensor '{}' of dtype {} cannot be written as {}", file, entry.name,
          c10::toString(dtype), format.name);
   }
-  if (entry.tensor.dim() > kMaxDims) {
+  if (entry.tensor.dim() > kMaxGgufDims) {
     fail("{}: tensor '{}' has {} dimensions, GGUF holds at most {}", file, entry.name,
-         entry.tensor.dim(), kMaxDims);
+         entry.tensor.dim(), kMaxGgufDims);
   }
   const int64_t row = entry.tensor.dim() == 0 ? 1 : entry.tensor.size(-1);
   if (row % format.block_size != 0) {
@@ -161,7 +161,7 @@ void convert(const GgufTensor& entry, std::span<const float> values, std::vector
   const auto block_bytes = static_cast<size_t>(format.block_bytes);
   const size_t count = values.size() / block_size;
   blocks.resize(count * block_bytes);
-  const int64_t grain = std::max<int64_t>(kGrainValues / format.block_size, 1);
+  const int64_t grain = std::max<int64_t>(kEncodeGrain / format.block_size, 1);
   try {
     at::parallel_for(0, static_cast<int64_t>(count), grain, [&](int64_t first, int64_t last) {
       const auto begin = static_cast<size_t>(first), size = static_cast<size_t>(last - first);

@@ -18,7 +18,7 @@ namespace {
 using Kind = PickleNode::Kind;
 using Names = std::pair<std::string_view, at::ScalarType>;
 
-constexpr size_t kMaxDims = 64;  // what torch's own tensor iterators accept
+constexpr size_t kMaxTorchDims = 64;  // what torch's own tensor iterators accept
 constexpr int kMaxNesting = 8;
 
 // Storage classes by the name they are saved under; untyped ones count bytes.
@@ -43,7 +43,7 @@ constexpr std::array<Names, 16> kStorages{{
 
 // dtypes whose tensors are saved over an untyped storage, and the others, which may stand as
 // values.
-constexpr std::array<Names, 18> kDtypes{{
+constexpr std::array<Names, 18> kTorchDtypes{{
     {"torch.float32", at::kFloat},
     {"torch.float64", at::kDouble},
     {"torch.float16", at::kHalf},
@@ -99,7 +99,7 @@ std::optional<at::ScalarType> find(const std::array<Names, N>& table, std::strin
 }
 
 bool allowed(std::string_view global) {
-  return find(kStorages, global) || find(kDtypes, global) ||
+  return find(kStorages, global) || find(kTorchDtypes, global) ||
          std::ranges::find(kOtherGlobals, global) != kOtherGlobals.end();
 }
 
@@ -178,7 +178,7 @@ class TensorReader {
       list = node_of(argument(call->values, 0), Kind::kTuple);
     }
     if (!list) broken("{} is not a tuple", what);
-    if (list->values.size() > kMaxDims) broken("it has {} dimensions", list->values.size());
+    if (list->values.size() > kMaxTorchDims) broken("it has {} dimensions", list->values.size());
     std::vector<int64_t> result;
     for (const PickleValue& element : list->values) result.push_back(count(element, what));
     return result;
@@ -199,7 +199,7 @@ class TensorReader {
     TorchTensorInfo info = read_storage(argument(values, 0));
     if (third) {
       const auto* const global = node_of(argument(values, 6), Kind::kGlobal);
-      const auto dtype = global ? find(kDtypes, global->name) : std::nullopt;
+      const auto dtype = global ? find(kTorchDtypes, global->name) : std::nullopt;
       if (!dtype) broken("its dtype is {}", global ? global->name : "missing");
       info.dtype = *dtype;
     }

@@ -24,7 +24,7 @@ size_t header_bytes(const std::string& bytes) {
 }
 
 // True when the bytes are read as a file; every tensor is then touched to its last byte.
-bool readable(const std::string& bytes) {
+bool gguf_readable(const std::string& bytes) {
   const test::MemoryFile damaged(bytes);
   try {
     const GgufFile file(damaged.path());
@@ -61,7 +61,7 @@ TEST(GgufFuzz, NoDamageCrashes) {
     const size_t end = header_bytes(bytes);
     std::mt19937_64 engine(20);
     for (int i = 0; i < 3000; ++i, ++total) {
-      if (!readable(test::damage(bytes, end, engine))) ++refused;
+      if (!gguf_readable(test::damage(bytes, end, engine))) ++refused;
     }
   }
   EXPECT_GT(refused, total / 2);

@@ -23,7 +23,7 @@ using test::ZipBuilder;
 const std::filesystem::path kGolden =
     std::filesystem::path(CONTINUO_SOURCE_DIR) / "tests/golden/torch";
 
-bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
+bool equal_bytes(const at::Tensor& a, const at::Tensor& b) {
   return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() && a.is_contiguous() &&
          (a.nbytes() == 0 || std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0);
 }
@@ -34,7 +34,7 @@ void expect_equal(const char* saved, const char* expected_name) {
   EXPECT_EQ(file.tensors().size(), expected.tensors().size());
   for (const auto& entry : expected.tensors()) {
     ASSERT_TRUE(file.tensors().contains(entry.first)) << entry.first;
-    EXPECT_TRUE(same_bytes(file.tensor(entry.first), expected.tensor(entry.first))) << entry.first;
+    EXPECT_TRUE(equal_bytes(file.tensor(entry.first), expected.tensor(entry.first))) << entry.first;
   }
 }
 

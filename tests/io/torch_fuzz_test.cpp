@@ -22,7 +22,7 @@ std::string golden(const std::string& name) {
 }
 
 // True when the bytes are read as a file; every tensor is then touched to its last byte.
-bool readable(const std::string& bytes) {
+bool torch_readable(const std::string& bytes) {
   const test::MemoryFile damaged(bytes);
   try {
     const TorchFile file(damaged.path());
@@ -35,9 +35,9 @@ bool readable(const std::string& bytes) {
 
 TEST(TorchFuzz, EveryTruncationIsAnError) {
   const std::string bytes = golden("protocol2.bin");
-  ASSERT_TRUE(readable(bytes));
+  ASSERT_TRUE(torch_readable(bytes));
   for (size_t size = 0; size < bytes.size(); ++size) {
-    EXPECT_FALSE(readable(bytes.substr(0, size))) << size;
+    EXPECT_FALSE(torch_readable(bytes.substr(0, size))) << size;
   }
 }
 
@@ -47,7 +47,7 @@ TEST(TorchFuzz, NoDamageOfTheArchiveCrashes) {
     const std::string bytes = golden(name);
     std::mt19937_64 engine(21);
     for (int i = 0; i < 1500; ++i, ++total) {
-      if (!readable(test::damage(bytes, bytes.size(), engine))) ++refused;
+      if (!torch_readable(test::damage(bytes, bytes.size(), engine))) ++refused;
     }
   }
   EXPECT_GT(refused, total / 10);
@@ -75,7 +75,7 @@ TEST(TorchFuzz, NoDamageOfThePickleCrashes) {
           archive.add({fmt::format("m{}", name.substr(stem.size())), text_of(name)});
         }
       }
-      if (!readable(archive.finish())) ++refused;
+      if (!torch_readable(archive.finish())) ++refused;
     }
   }
   EXPECT_GT(refused, total / 4);

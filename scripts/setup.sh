@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.13.0
 PACKAGES=(g++ cmake ninja-build ccache python3 python3-venv libyaml-cpp-dev libsentencepiece-dev
-          nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libgtest-dev)
+          nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libpcre2-dev
+          libutf8proc-dev libgtest-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 
 namespace continuo {
@@ -37,10 +38,45 @@ void read_added(const Json& document, const Location& where, HfTokenizerConfig& 
       throw Error(where,
                   fmt::format("added_tokens_decoder: '{}' is not an id with its 'content'", key));
     }
-    auto special = entry.find("special");
-    bool is_special = special != entry.end() && special->is_boolean() && special->get<bool>();
-    config.added[id] = {entry["content"].get<std::string>(), is_special};
+    auto flag = [&](const char* name) {
+      auto found = entry.find(name);
+      return found != entry.end() && found->is_boolean() && found->get<bool>();
+    };
+    config.added[id] = {.text = entry["content"].get<std::string>(),
+                        .special = flag("special"),
+                        .has_flags = true,
+                        .single_word = flag("single_word"),
+                        .lstrip = flag("lstrip"),
+                        .rstrip = flag("rstrip"),
+                        .normalized = flag("normalized")};
   }
+}
+
+// Strings and objects with 'content', in a list or under names.
+void read_extra(const Json& document, HfTokenizerConfig& config) {
+  auto add = [&](const Json& token) {
+    const Json& text = token.is_object() && token.contains("content") ? token["content"] : token;
+    if (text.is_string()) config.extra_special.push_back(text.get<std::string>());
+  };
+  for (const char* key : {"cls_token", "sep_token", "mask_token"}) {
+    if (document.contains(key)) add(document[key]);
+  }
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    if (!document.contains(key) || !document[key].is_structured()) continue;
+    for (const Json& token : document[key]) add(token);
+  }
+}
+
+// The named and the extra special tokens; what an earlier file mentioned stays.
+void read_specials(const Json& document, const Location& where, HfTokenizerConfig& config) {
+  auto read = [&](const char* key, HfTokenizerConfig::NamedToken& token) {
+    if (!token.mentioned) token = read_named(document, key, where);
+  };
+  read("bos_token", config.bos);
+  read("eos_token", config.eos);
+  read("unk_token", config.unk);
+  read("pad_token", config.pad);
+  read_extra(document, config);
 }
 
 Json named_json(const HfTokenizerConfig::NamedToken& token) {
@@ -51,29 +87,33 @@ Json named_json(const HfTokenizerConfig::NamedToken& token) {
 
 HfTokenizerConfig HfTokenizerConfig::read(const std::filesystem::path& directory) {
   HfTokenizerConfig config;
-  std::filesystem::path file = directory / "tokenizer_config.json";
-  if (std::filesystem::exists(file)) {
+  auto read = [&](const std::string& name, auto&& use) {
+    std::filesystem::path file = directory / name;
+    if (!std::filesystem::exists(file)) return;
     Location where{.file = file.string()};
-    Json document = read_json(file);
+    std::string bytes = read_file(file);
+    Json document = parse_json(bytes, where);
     if (!document.is_object()) throw Error(where, "must be a JSON object");
-    config.bos = read_named(document, "bos_token", where);
-    config.eos = read_named(document, "eos_token", where);
-    config.unk = read_named(document, "unk_token", where);
-    config.pad = read_named(document, "pad_token", where);
+    use(document, where);
+    config.files[name] = std::move(bytes);
+  };
+  read("tokenizer_config.json", [&](const Json& document, const Location& where) {
+    read_specials(document, where, config);
     read_added(document, where, config);
     config.json = document.dump();
-  }
-  std::filesystem::path added = directory / "added_tokens.json";
-  if (std::filesystem::exists(added)) {
-    Location where{.file = added.string()};
-    Json document = read_json(added);
-    if (!document.is_object()) throw Error(where, "must be a JSON object");
+  });
+  read("special_tokens_map.json", [&](const Json& document, const Location& where) {
+    read_specials(document, where, config);
+  });
+  read("added_tokens.json", [&](const Json& document, const Location& where) {
     for (const auto& [text, id] : document.items()) {
       if (!id.is_number_unsigned())
         throw Error(where, fmt::format("the id of '{}' is no number", text));
-      config.added.emplace(id.get<int64_t>(), AddedToken{text, true});
+      config.added.emplace(id.get<int64_t>(), AddedToken{.text = text, .special = true});
     }
-  }
+  });
+  std::filesystem::path chat = directory / "chat_template.jinja";
+  if (std::filesystem::exists(chat)) config.files["chat_template.jinja"] = read_file(chat);
   return config;
 }
 

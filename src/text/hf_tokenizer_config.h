@@ -1,6 +1,6 @@
-// The part of transformers' tokenizer_config.json (and the older added_tokens.json) that changes
-// ids: which tokens are special, which exist beside the model file, which one is BOS, EOS and pad.
-// Keeps the keys it does not know.
+// The part of transformers' tokenizer_config.json (and the older added_tokens.json and
+// special_tokens_map.json) that changes ids: which tokens are special, which exist beside the model
+// file, which one is BOS, EOS and pad. Keeps the keys it does not know.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace continuo {
 
@@ -21,13 +22,19 @@ struct HfTokenizerConfig {
   struct AddedToken {
     std::string text;
     bool special = true;
+    // As in tokenizer.json; added_tokens.json says nothing of them.
+    bool has_flags = false;
+    bool single_word = false, lstrip = false, rstrip = false, normalized = false;
   };
 
   NamedToken bos, eos, unk, pad;
-  std::map<int64_t, AddedToken> added;  // by id
-  std::string json = "{}";              // the whole document
+  std::map<int64_t, AddedToken> added;     // by id
+  std::vector<std::string> extra_special;  // tokens that are special under other names
+  std::string json = "{}";                 // the whole document
+  // What the files were, byte for byte, and that of the chat template, by name.
+  std::map<std::string, std::string> files;
 
-  // Of a directory; the defaults when it has neither file. Error: damaged JSON, values of the wrong
+  // Of a directory; the defaults when it has no such file. Error: damaged JSON, values of the wrong
   // type.
   static HfTokenizerConfig read(const std::filesystem::path& directory);
   // The document to write: the one that was read, with our tokens. The name of transformers' class

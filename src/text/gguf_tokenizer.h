@@ -1,0 +1,33 @@
+// The tokenizer that a GGUF file carries in its metadata, as a Tokenizer. Takes plain vectors:
+// knows nothing about the file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace continuo {
+
+struct GgufVocabulary {
+  std::string model;                // tokenizer.ggml.model: "gpt2" or "llama"
+  std::string pre;                  // tokenizer.ggml.pre: "llama-bpe", "qwen2", …; of gpt2 only
+  std::vector<std::string> tokens;  // by id
+  std::vector<std::string> merges;  // "a b" by rank; gpt2 only
+  std::vector<float> scores;        // by id; llama only
+  // By id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. Empty: all normal.
+  std::vector<int32_t> types;
+  std::optional<TokenId> bos = {}, eos = {}, pad = {}, unknown = {};
+  bool add_space_prefix = true;  // of llama
+};
+
+// Special are control and unknown tokens and those named. `save` writes a tokenizer.json that
+// transformers reads. Error: a model or pre-tokenizer that is not supported, lists that do not fit
+// together; `name` is the file.
+std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocabulary,
+                                                     const std::string& name);
+
+}  // namespace continuo

@@ -1,0 +1,286 @@
+#include "text/hf_tokenizer_file.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "core/json.h"
+#include "core/utf8.h"
+#include "text/pattern_field.h"
+
+namespace continuo {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::string_view kSpaceSign = "\u2581";
+
+class Reader {
+ public:
+  Reader(const JsonField& root, HfTokenizerFile& file) : root_(root), file_(file) {}
+
+  void run() {
+    if (auto version = root_.find("version"); version && version->string() != "1.0") {
+      version->fail(fmt::format("is '{}'; 1.0 is supported", version->string()));
+    }
+    JsonField model = root_.at("model");
+    std::string type = model.string("type", model.find("merges") ? "BPE" : "Unigram");
+    if (type == "BPE") {
+      read_bpe(model);
+    } else if (type == "Unigram") {
+      read_unigram(model);
+    } else {
+      model.at("type").fail(fmt::format("'{}' is not a model that is supported", type),
+                            "supported are BPE and Unigram");
+    }
+    if (auto field = root_.find("normalizer")) file_.normalizer = Normalizer(*field);
+    if (auto field = root_.find("pre_tokenizer")) file_.pre_tokenizer = PreTokenizer(*field);
+    read_space_sign();
+    read_decoder();
+    read_added();
+    if (auto field = root_.find("post_processor")) read_template(field->value(), 0);
+  }
+
+ private:
+  std::optional<TokenId> id_of(std::string_view piece) const { return index_.find(piece); }
+
+  void index_pieces(const JsonField& vocabulary) {
+    if (file_.pieces.empty()) vocabulary.fail("is empty");
+    index_ = StringIndex(file_.pieces.size());
+    for (size_t id = 0; id < file_.pieces.size(); ++id) {
+      if (index_.insert(file_.pieces[id], static_cast<TokenId>(id))) continue;
+      vocabulary.fail(fmt::format("has '{}' twice", file_.pieces[id]));
+    }
+  }
+
+  void read_bpe(const JsonField& model) {
+    file_.model = HfTokenizerFile::Model::kBpe;
+    refuse_affix(model, "continuing_subword_prefix");
+    refuse_affix(model, "end_of_word_suffix");
+    if (auto dropout = model.find("dropout"); dropout && dropout->number() != 0) {
+      dropout->fail("makes ids random, which is not supported", "set it to null");
+    }
+    file_.byte_fallback = model.boolean("byte_fallback", false);
+    file_.fuse_unknown = model.boolean("fuse_unk", false);
+    file_.ignore_merges = model.boolean("ignore_merges", false);
+    read_vocabulary(model.at("vocab"));
+    if (auto unknown = model.find("unk_token"); unknown && !unknown->string().empty()) {
+      file_.unknown = id_of(unknown->string());
+      if (!file_.unknown) unknown->fail(fmt::format("'{}' is not in vocab", unknown->string()));
+    }
+    JsonField merges = model.at("merges");
+    file_.merges.reserve(merges.size());
+    for (size_t i = 0; i < merges.size(); ++i) read_merge(merges, i);
+  }
+
+  static void refuse_affix(const JsonField& model, std::string_view key) {
+    auto affix = model.find(key);
+    if (affix && !affix->string().empty()) affix->fail("is not supported unless empty");
+  }
+
+  void read_vocabulary(const JsonField& vocabulary) {
+    const Json& entries = vocabulary.value();
+    if (!entries.is_object()) vocabulary.fail("must be an object");
+    std::vector<const std::string*> by_id(entries.size());
+    for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
+      const Json& number = entry.value();
+      bool fits = number.is_number_unsigned() && number.get<uint64_t>() < by_id.size();
+      if (!fits) {
+        vocabulary.fail(fmt::format("of {} entries gives '{}' the id {}", by_id.size(), entry.key(),
+                                    number.is_number() ? number.dump() : "(no number)"),
+                        "ids must count up from 0 without holes");
+      }
+      const std::string*& place = by_id[number.get<size_t>()];
+      if (place) {
+        vocabulary.fail(fmt::format("gives '{}' and '{}' the same id {}", *place, entry.key(),
+                                    number.get<size_t>()));
+      }
+      place = &entry.key();
+    }
+    file_.pieces.reserve(by_id.size());
+    for (const std::string* piece : by_id) file_.pieces.push_back(*piece);
+    index_pieces(vocabulary);
+  }
+
+  // "a b" or ["a", "b"]
+  void read_merge(const JsonField& merges, size_t i) {
+    const Json& entry = merges.value()[i];
+    std::string_view left, right;
+    if (entry.is_string()) {
+      std::string_view text = entry.get_ref<const std::string&>();
+      if (text.starts_with("#version")) return;
+      size_t space = text.find(' ');
+      if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
+        merges.item(i).fail(fmt::format("'{}' is not two pieces with a space between", text));
+      }
+      left = text.substr(0, space), right = text.substr(space + 1);
+    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
+               entry[1].is_string()) {
+      left = entry[0].get_ref<const std::string&>();
+      right = entry[1].get_ref<const std::string&>();
+    } else {
+      merges.item(i).fail("must be two pieces");
+    }
+    merged_.assign(left);
+    merged_ += right;
+    auto known = [&](std::string_view piece) {
+      auto id = id_of(piece);
+      if (!id) merges.item(i).fail(fmt::format("needs '{}', which is not in vocab", piece));
+      return *id;
+    };
+    file_.merges.push_back({known(left), known(right), known(merged_)});
+  }
+
+  void read_unigram(const JsonField& model) {
+    file_.model = HfTokenizerFile::Model::kUnigram;
+    file_.fuse_unknown = true;
+    file_.byte_fallback = model.boolean("byte_fallback", false);
+    JsonField vocabulary = model.at("vocab");
+    for (size_t id = 0; id < vocabulary.size(); ++id) {
+      const Json& entry = vocabulary.value()[id];
+      bool pair =
+          entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number();
+      if (!pair || !std::isfinite(entry[1].get<double>())) {
+        vocabulary.item(id).fail("must be a piece and its score");
+      }
+      file_.pieces.push_back(entry[0].get<std::string>());
+      file_.scores.push_back(entry[1].get<double>());
+    }
+    index_pieces(vocabulary);
+    auto unknown = model.find("unk_id");
+    if (!unknown) return;
+    file_.unknown = unknown->token_id();
+    if (static_cast<size_t>(*file_.unknown) >= file_.pieces.size()) {
+      unknown->fail("is outside the vocabulary");
+    }
+  }
+
+  void read_space_sign() {
+    const std::string& first = file_.normalizer.space_sign();
+    const std::string& second = file_.pre_tokenizer.space_sign();
+    if (!first.empty() && !second.empty() && first != second) {
+      root_.at("pre_tokenizer").fail("and normalizer replace spaces by different characters");
+    }
+    file_.space_sign = first.empty() ? second : first;
+    if (!file_.space_sign.empty() && file_.pre_tokenizer.byte_level()) {
+      root_.at("pre_tokenizer").fail("mixes ByteLevel and replaced spaces, which is not supported");
+    }
+  }
+
+  void read_decoder() {
+    file_.byte_pieces = file_.byte_fallback && !file_.pre_tokenizer.byte_level();
+    auto decoder = root_.find("decoder");
+    if (!decoder) return;
+    for_each_step(*decoder, "decoders", [&](const JsonField& step, const std::string& type) {
+      if (type == "Replace") {
+        auto pattern = step.at("pattern").find("String");
+        std::string_view sign = file_.space_sign.empty() ? kSpaceSign : file_.space_sign;
+        if (!pattern || pattern->string() != sign || step.at("content").string() != " ") {
+          step.fail("replaces something else than the sign of a space, which is not supported");
+        }
+      } else if (type == "ByteFallback") {
+        file_.byte_pieces = !file_.pre_tokenizer.byte_level();
+      } else if (type == "ByteLevel") {
+        if (!file_.pre_tokenizer.byte_level()) {
+          step.at("type").fail("'ByteLevel' does not fit a pre_tokenizer without it");
+        }
+      } else if (type != "Fuse" && type != "Strip" && type != "Metaspace") {
+        step.at("type").fail(
+            fmt::format("'{}' is not a decoder that is supported", type),
+            "supported are ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip, Sequence");
+      }
+    });
+  }
+
+  void read_added() {
+    auto list = root_.find("added_tokens");
+    if (!list) return;
+    std::vector<std::pair<AddedToken, size_t>> tokens;
+    for (size_t i = 0; i < list->size(); ++i) {
+      JsonField entry = list->item(i);
+      AddedToken token{.text = entry.at("content").string(),
+                       .id = entry.at("id").token_id(),
+                       .special = entry.boolean("special", false),
+                       .single_word = entry.boolean("single_word", false),
+                       .lstrip = entry.boolean("lstrip", false),
+                       .rstrip = entry.boolean("rstrip", false),
+                       .normalized = entry.boolean("normalized", false)};
+      if (token.text.empty()) entry.at("content").fail("must not be empty");
+      tokens.emplace_back(std::move(token), i);
+    }
+    std::ranges::stable_sort(tokens, {}, [](const auto& entry) { return entry.first.id; });
+    auto next = static_cast<TokenId>(file_.pieces.size());
+    for (auto& [token, i] : tokens) {
+      JsonField id = list->item(i).at("id");
+      if (auto known = id_of(token.text)) {
+        if (*known != token.id) {
+          id.fail(fmt::format("is {}, but '{}' has the id {}", token.id, token.text, *known));
+        }
+      } else if (token.id < next) {
+        id.fail(fmt::format("{} of '{}' belongs to another token", token.id, token.text));
+      } else if (token.id > next) {
+        id.fail(fmt::format("{} of '{}' leaves a hole: no token has the id {}", token.id,
+                            token.text, next));
+      } else {
+        ++next;
+      }
+      file_.added.push_back(std::move(token));
+    }
+    // Tokens past the model's vocabulary are not in the index: the same text twice shows here.
+    for (size_t i = 1; i < file_.added.size(); ++i) {
+      for (size_t j = i; j-- > 0 && file_.added[j].id == file_.added[i].id;) {
+        list->fail(fmt::format("has the id {} twice", file_.added[i].id));
+      }
+    }
+    std::vector<std::string_view> texts;
+    for (const AddedToken& token : file_.added) texts.push_back(token.text);
+    std::ranges::sort(texts);
+    auto repeated = std::ranges::adjacent_find(texts);
+    if (repeated != texts.end()) list->fail(fmt::format("has '{}' twice", *repeated));
+  }
+
+  // A template that is not understood says nothing: it is not applied.
+  void read_template(const Json& processor, int depth) {
+    if (!processor.is_object() || depth > 4) return;
+    auto type = processor.find("type");
+    if (type == processor.end() || !type->is_string()) return;
+    if (*type == "Sequence" && processor.contains("processors")) {
+      for (const Json& step : processor["processors"]) read_template(step, depth + 1);
+    }
+    if (*type != "TemplateProcessing" || !processor.contains("single")) return;
+    bool before = true;
+    for (const Json& part : processor["single"]) {
+      if (!part.is_object()) return;
+      if (part.contains("Sequence")) before = false;
+      auto special = part.find("SpecialToken");
+      if (special == part.end() || !special->is_object()) continue;
+      auto name = special->find("id");
+      if (name == special->end() || !name->is_string()) continue;
+      const std::string& text = name->get_ref<const std::string&>();
+      std::optional<TokenId> id = id_of(text);
+      for (const AddedToken& token : file_.added) {
+        if (token.text == text) id = token.id;
+      }
+      if (id) (before ? file_.opening : file_.closing).push_back(*id);
+    }
+  }
+
+  JsonField root_;
+  HfTokenizerFile& file_;
+  StringIndex index_;  // of `file_.pieces`
+  std::string merged_;
+};
+
+}  // namespace
+
+HfTokenizerFile HfTokenizerFile::parse(std::string_view json, const Location& where) {
+  Json document = parse_json(json, where);
+  JsonField root(document, where);
+  if (!document.is_object()) root.fail("must be a JSON object");
+  HfTokenizerFile file;
+  Reader(root, file).run();
+  return file;
+}
+
+}  // namespace continuo

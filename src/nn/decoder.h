@@ -33,6 +33,8 @@ class Decoder : public torch::nn::Module {
   // The head's weight, for losses that fuse head and cross-entropy.
   virtual at::Tensor head_weight() = 0;                              // [V, hidden], the parameter
   virtual const at::Tensor& head_cast(at::ScalarType dtype) = 0;     // [V, hidden] in `dtype`, no gradient
+  // c where logits are c · tanh(raw / c), for those losses; 0 = they are raw.
+  virtual double logit_softcap() const { return 0; }
 
   virtual const DecoderShape& shape() const = 0;
   virtual void set_compute(const ComputeOptions& options) = 0;

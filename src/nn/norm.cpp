@@ -1,8 +1,10 @@
 #include "nn/norm.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/zeros.h>
@@ -106,21 +108,31 @@ struct AddRmsNorm : torch::autograd::Function<AddRmsNorm> {
 
 }  // namespace
 
-RmsNormImpl::RmsNormImpl(int64_t hidden, double epsilon_value) : epsilon(epsilon_value) {
-  weight = register_parameter("weight", at::ones({hidden}));
+NormImpl::NormImpl(int64_t hidden, const NormOptions& o) : options(o) {
+  weight = register_parameter("weight", o.plus_one ? at::zeros({hidden}) : at::ones({hidden}));
+  if (o.centred) bias = register_parameter("bias", at::zeros({hidden}));
 }
 
-NormOutput RmsNormImpl::forward(const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype) {
+NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype) {
+  const at::Tensor factor = options.plus_one ? weight + 1 : weight;
+  if (options.centred) {
+    const at::Tensor sum = delta.defined() ? residual + delta : residual;
+    return {sum, at::layer_norm(sum, {sum.size(1)}, factor, bias, options.epsilon).to(dtype)};
+  }
   if (!residual.is_cpu()) {
     const at::Tensor sum = delta.defined() ? residual + delta : residual;
-    const at::Tensor scale = at::rsqrt(sum.pow(2).mean(-1, true) + epsilon);
-    return {sum, (sum * scale * weight).to(dtype)};
+    const at::Tensor scale = at::rsqrt(sum.pow(2).mean(-1, true) + options.epsilon);
+    return {sum, (sum * scale * factor).to(dtype)};
   }
   const variable_list out =
       AddRmsNorm::apply(residual.contiguous(),
-                        delta.defined() ? std::optional(delta.contiguous()) : std::nullopt, weight, epsilon,
+                        delta.defined() ? std::optional(delta.contiguous()) : std::nullopt, factor, options.epsilon,
                         static_cast<int64_t>(dtype));
   return out.size() == 2 ? NormOutput{out[0], out[1]} : NormOutput{residual, out[0]};
+}
+
+at::Tensor NormImpl::apply_to(const at::Tensor& x) {
+  return forward(x.to(at::kFloat), at::Tensor(), x.scalar_type()).normalised;
 }
 
 }  // namespace continuo

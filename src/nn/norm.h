@@ -1,4 +1,4 @@
-// Residual addition and RMSNorm in one pass. The residual stream is float32 whatever the products are computed in.
+// Residual addition and RMSNorm or LayerNorm in one pass. The residual stream is float32 whatever the products are computed in.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,16 +12,25 @@ struct NormOutput {
   at::Tensor normalised;  // [N, hidden] in the dtype asked for
 };
 
-struct RmsNormImpl : torch::nn::Module {
-  RmsNormImpl(int64_t hidden, double epsilon);
+struct NormOptions {
+  bool centred = false;   // LayerNorm (arXiv 1607.06450) with a bias; else RMSNorm
+  bool plus_one = false;  // RMSNorm whose stored weight is the factor less one (Gemma)
+  double epsilon = 1e-5;
+};
 
-  // y = (r / sqrt(mean(r²) + ε)) · weight with r = residual + delta (arXiv 1910.07467). residual: [N, hidden] float32;
-  // delta: [N, hidden] in `dtype`, or undefined.
+struct NormImpl : torch::nn::Module {
+  NormImpl(int64_t hidden, const NormOptions& options);
+
+  // y = (r / sqrt(mean(r²) + ε)) · weight with r = residual + delta (arXiv 1910.07467), or LayerNorm of r. residual:
+  // [N, hidden] float32; delta: [N, hidden] in `dtype`, or undefined.
   NormOutput forward(const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype);
+  // y alone, of x: [N, hidden] in any float dtype → [N, hidden] in that dtype.
+  at::Tensor apply_to(const at::Tensor& x);
 
   at::Tensor weight;  // [hidden], float32
-  double epsilon;
+  at::Tensor bias;    // [hidden], float32, LayerNorm only
+  NormOptions options;
 };
-TORCH_MODULE(RmsNorm);
+TORCH_MODULE(Norm);
 
 }  // namespace continuo

@@ -10,7 +10,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -39,21 +42,68 @@ FlashOutput flash(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return {out, lse};
 }
 
+// A run of a document's queries and the keys that they see between them; offsets from the document's first key.
+struct Piece {
+  int64_t query_begin, query_end;  // less the cached tokens before the first query
+  int64_t key_begin, key_end;
+  bool causal;   // a square whose query i sees keys 0 … i
+  bool masked;   // some queries do not see some of these keys
+};
+
+// Queries past … past + n of a document. With a window, blocks of queries, so that the cost is n · window.
+std::vector<Piece> pieces_of(int64_t past, int64_t n, int64_t window) {
+  if (window == 0 || past + n <= window) return {{0, n, 0, past + n, past == 0 && n > 1, past > 0 && n > 1}};
+  constexpr int64_t kSmallest = 64, kLargest = 1024;
+  const int64_t block = std::clamp(window, kSmallest, kLargest);
+  std::vector<Piece> pieces;
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t end = std::min(n, begin + block);
+    const int64_t first = std::max<int64_t>(0, past + begin - window + 1);
+    const bool square = past == 0 && begin == 0 && end <= window;
+    pieces.push_back({begin, end, first, past + end, square && end > 1, !square && end - begin > 1});
+  }
+  return pieces;
+}
+
+// 0 where query l may see key s, −inf elsewhere: [queries, keys] of the piece.
+at::Tensor mask_of(const Piece& p, int64_t past, int64_t window, const at::TensorOptions& like) {
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(like.device());
+  const at::Tensor keys = at::arange(p.key_begin, p.key_end, options).unsqueeze(0);
+  const at::Tensor queries = at::arange(past + p.query_begin, past + p.query_end, options).unsqueeze(1);
+  at::Tensor hidden = keys > queries;
+  if (window > 0) hidden = hidden.logical_or(keys <= queries - window);
+  return at::zeros(hidden.sizes(), like).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
+}
+
+std::optional<at::Tensor> optional_mask(const Piece& p, int64_t past, int64_t window, const at::TensorOptions& like) {
+  if (!p.masked) return std::nullopt;
+  return mask_of(p, past, window, like);
+}
+
+at::Tensor queries_of(const at::Tensor& x, const Piece& p) {
+  return x.narrow(2, p.query_begin, p.query_end - p.query_begin);
+}
+at::Tensor keys_of(const at::Tensor& x, const Piece& p) { return x.narrow(2, p.key_begin, p.key_end - p.key_begin); }
+
 struct RaggedFlash : torch::autograd::Function<RaggedFlash> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, double scale) {
+                            const std::vector<int64_t>& boundaries, double scale, int64_t window) {
     at::Tensor out = at::empty_like(q);
     variable_list saved = {q, k, v, out};
     for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
-      if (boundaries[d] == boundaries[d + 1]) fail_empty(d);
-      const FlashOutput f = flash(document(q, boundaries, d), document(k, boundaries, d), document(v, boundaries, d),
-                                  true, std::nullopt, scale);
-      document(out, boundaries, d).copy_(f.out);
-      saved.push_back(f.lse);
+      const at::Tensor dq = document(q, boundaries, d), dk = document(k, boundaries, d);
+      const at::Tensor dv = document(v, boundaries, d), result = document(out, boundaries, d);
+      for (const Piece& p : pieces_of(0, dq.size(2), window)) {
+        const FlashOutput f = flash(queries_of(dq, p), keys_of(dk, p), keys_of(dv, p), p.causal,
+                                    optional_mask(p, 0, window, q.options()), scale);
+        queries_of(result, p).copy_(f.out);
+        saved.push_back(f.lse);
+      }
     }
     ctx->save_for_backward(saved);
     ctx->saved_data["boundaries"] = boundaries;
     ctx->saved_data["scale"] = scale;
+    ctx->saved_data["window"] = window;
     return out;
   }
 
@@ -61,23 +111,54 @@ struct RaggedFlash : torch::autograd::Function<RaggedFlash> {
     const variable_list saved = ctx->get_saved_variables();
     const std::vector<int64_t> boundaries = ctx->saved_data["boundaries"].toIntVector();
     const double scale = ctx->saved_data["scale"].toDouble();
+    const int64_t window = ctx->saved_data["window"].toInt();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3];
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+    size_t next = 4;
     for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
-      auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          document(dout, boundaries, d), document(q, boundaries, d), document(k, boundaries, d),
-          document(v, boundaries, d), document(out, boundaries, d), saved[4 + d], 0.0, true, std::nullopt, scale);
-      document(dq, boundaries, d).copy_(gq);
-      document(dk, boundaries, d).copy_(gk);
-      document(dv, boundaries, d).copy_(gv);
+      const std::vector<Piece> pieces = pieces_of(0, boundaries[d + 1] - boundaries[d], window);
+      const at::Tensor into_k = document(dk, boundaries, d), into_v = document(dv, boundaries, d);
+      if (pieces.size() > 1) {
+        into_k.zero_();
+        into_v.zero_();
+      }
+      for (const Piece& p : pieces) {
+        auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+            queries_of(document(dout, boundaries, d), p), queries_of(document(q, boundaries, d), p),
+            keys_of(document(k, boundaries, d), p), keys_of(document(v, boundaries, d), p),
+            queries_of(document(out, boundaries, d), p), saved[next++], 0.0, p.causal,
+            optional_mask(p, 0, window, q.options()), scale);
+        queries_of(document(dq, boundaries, d), p).copy_(gq);
+        if (pieces.size() > 1) {  // neighbouring pieces share keys
+          keys_of(into_k, p).add_(gk);
+          keys_of(into_v, p).add_(gv);
+        } else {
+          into_k.copy_(gk);
+          into_v.copy_(gv);
+        }
+      }
     }
-    return {dq, dk, dv, at::Tensor(), at::Tensor()};
+    return {dq, dk, dv, at::Tensor(), at::Tensor(), at::Tensor()};
   }
-
- private:
-  static void fail_empty(size_t d) { TORCH_CHECK(false, "document ", d, " of the ragged batch is empty"); }
 };
+
+// One piece by ATen's operators: what the flash kernels do not know, and other devices. q: [1, heads, n, dim], k and v:
+// [1, kv_heads, m, dim] → [1, heads, n, dim]. Differentiable.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Piece& p, int64_t past,
+                  double scale, const AttentionLimits& limits) {
+  if (limits.softcap == 0) {
+    return at::scaled_dot_product_attention(q, k, v, optional_mask(p, past, limits.window, q.options()), 0.0, p.causal,
+                                            scale, q.size(1) != k.size(1));
+  }
+  const int64_t kv_heads = k.size(1), group = q.size(1) / kv_heads;
+  const at::Tensor queries = q.reshape({kv_heads, group, q.size(2), q.size(3)}).to(at::kFloat);
+  const at::Tensor keys = k.squeeze(0).unsqueeze(1).to(at::kFloat), values = v.squeeze(0).unsqueeze(1).to(at::kFloat);
+  at::Tensor scores = at::matmul(queries, keys.transpose(2, 3)) * (scale / limits.softcap);
+  scores = at::tanh(scores) * limits.softcap;
+  if (p.causal || p.masked) scores = scores + mask_of(p, past, limits.window, scores.options());
+  return at::matmul(at::softmax(scores, -1), values).reshape(q.sizes()).to(q.scalar_type());
+}
 
 // Keys and values of new tokens [n, kv_heads, dim] into a layer's storage [kv_heads, capacity, dim] at `past`.
 template <class T>
@@ -91,7 +172,7 @@ void write_rows(const T* rows, int64_t n, int64_t kv_heads, int64_t dim, int64_t
 
 // Every document is one new token: the step of decoding.
 at::Tensor decode_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, KVCache& cache,
-                       int64_t layer) {
+                       int64_t layer, int64_t window) {
   const int64_t documents = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1);
   const int64_t group = heads / kv_heads;
   at::Tensor out = at::empty_like(q);
@@ -111,8 +192,10 @@ at::Tensor decode_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
       T* values = keys + kv_heads * capacity * dim;
       write_rows(data<T>(k) + d * kv_heads * dim, 1, kv_heads, dim, capacity, past, keys);
       write_rows(data<T>(v) + d * kv_heads * dim, 1, kv_heads, dim, capacity, past, values);
-      sequences[d] = {keys, values, capacity, past + 1};
-      total += past + 1;
+      const int64_t seen = window > 0 ? std::min(window, past + 1) : past + 1;
+      const int64_t skipped = (past + 1 - seen) * dim;
+      sequences[d] = {keys + skipped, values + skipped, capacity, seen};
+      total += seen;
     }
     // One unit of work is a (sequence, KV head); short contexts are not worth a second thread.
     const int64_t units = documents * kv_heads;
@@ -134,36 +217,41 @@ at::Tensor decode_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   return out;
 }
 
-// 0 where query l (position past + l) may see key s, −inf elsewhere.
-at::Tensor continuation_mask(int64_t past, int64_t n, const at::Tensor& like) {
-  const at::TensorOptions options = at::TensorOptions(at::kLong).device(like.device());
-  const at::Tensor hidden = at::arange(past + n, options).unsqueeze(0) > at::arange(past, past + n, options).unsqueeze(1);
-  return at::zeros({n, past + n}, like.options()).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
+void check_documents(const std::vector<int64_t>& boundaries) {
+  for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
+    TORCH_CHECK(boundaries[d] < boundaries[d + 1], "document ", d, " of the ragged batch is empty");
+  }
 }
 
 }  // namespace
 
 at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, double scale) {
-  if (q.is_cpu()) return RaggedFlash::apply(q.contiguous(), k.contiguous(), v.contiguous(), boundaries, scale);
+                            const std::vector<int64_t>& boundaries, double scale, const AttentionLimits& limits) {
+  check_documents(boundaries);
+  if (q.is_cpu() && limits.softcap == 0) {
+    return RaggedFlash::apply(q.contiguous(), k.contiguous(), v.contiguous(), boundaries, scale, limits.window);
+  }
   std::vector<at::Tensor> out;
   for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
-    out.push_back(at::scaled_dot_product_attention(document(q, boundaries, d), document(k, boundaries, d),
-                                                   document(v, boundaries, d), {}, 0.0, true, scale,
-                                                   q.size(1) != k.size(1))
-                      .squeeze(0)
-                      .transpose(0, 1));
+    const at::Tensor dq = document(q, boundaries, d), dk = document(k, boundaries, d), dv = document(v, boundaries, d);
+    for (const Piece& p : pieces_of(0, dq.size(2), limits.window)) {
+      out.push_back(attend(queries_of(dq, p), keys_of(dk, p), keys_of(dv, p), p, 0, scale, limits)
+                        .squeeze(0)
+                        .transpose(0, 1));
+    }
   }
   return at::cat(out, 0);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, double scale, KVCache& cache, int64_t layer) {
+                            const std::vector<int64_t>& boundaries, double scale, KVCache& cache, int64_t layer,
+                            const AttentionLimits& limits) {
   const int64_t documents = static_cast<int64_t>(boundaries.size()) - 1;
   TORCH_CHECK(static_cast<int64_t>(cache.active().size()) == documents, "the cache has ", cache.active().size(),
               " active sequences for ", documents, " documents");
-  const bool decoding = q.size(0) == documents && q.is_cpu() && kernel_ready(q) && k.is_contiguous() && v.is_contiguous();
-  if (decoding) return decode_step(q, k, v, scale, cache, layer);
+  const bool decoding = q.size(0) == documents && q.is_cpu() && limits.softcap == 0 && kernel_ready(q) &&
+                        k.is_contiguous() && v.is_contiguous();
+  if (decoding) return decode_step(q, k, v, scale, cache, layer, limits.window);
 
   at::Tensor out = at::empty_like(q);
   for (int64_t d = 0; d < documents; ++d) {
@@ -171,17 +259,16 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::
     const at::Tensor storage = cache.storage(id, layer);
     storage.select(0, 0).narrow(1, past, n).copy_(k.narrow(0, boundaries[d], n).transpose(0, 1));
     storage.select(0, 1).narrow(1, past, n).copy_(v.narrow(0, boundaries[d], n).transpose(0, 1));
-    const at::Tensor keys = storage.select(0, 0).narrow(1, 0, past + n).unsqueeze(0);
-    const at::Tensor values = storage.select(0, 1).narrow(1, 0, past + n).unsqueeze(0);
-    const at::Tensor queries = document(q, boundaries, d);
-    std::optional<at::Tensor> mask;
-    if (past > 0 && n > 1) mask = continuation_mask(past, n, q);
-    const bool causal = past == 0 && n > 1;
-    const at::Tensor attended =
-        q.is_cpu() ? flash(queries, keys, values, causal, mask, scale).out
-                   : at::scaled_dot_product_attention(queries, keys, values, mask, 0.0, causal, scale,
-                                                      q.size(1) != k.size(1));
-    document(out, boundaries, d).copy_(attended);
+    const at::Tensor keys = storage.select(0, 0).unsqueeze(0), values = storage.select(0, 1).unsqueeze(0);
+    const at::Tensor queries = document(q, boundaries, d), result = document(out, boundaries, d);
+    for (const Piece& p : pieces_of(past, n, limits.window)) {
+      const at::Tensor pq = queries_of(queries, p), pk = keys_of(keys, p), pv = keys_of(values, p);
+      const at::Tensor attended =
+          q.is_cpu() && limits.softcap == 0
+              ? flash(pq, pk, pv, p.causal, optional_mask(p, past, limits.window, q.options()), scale).out
+              : attend(pq, pk, pv, p, past, scale, limits);
+      queries_of(result, p).copy_(attended);
+    }
   }
   return out;
 }

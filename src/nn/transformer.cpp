@@ -3,90 +3,141 @@
 #include <cmath>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/normal.h>
+#include <ATen/ops/tanh.h>
 
+#include "core/error.h"
 #include "core/hash.h"
-#include "nn/ragged_attention.h"
 #include "nn/recompute.h"
-#include "nn/swiglu.h"
 
 namespace continuo {
 
-AttentionImpl::AttentionImpl(const TransformerOptions& o)
-    : heads(o.heads), kv_heads(o.kv_heads), head_dim(o.head_dim) {
+AttentionImpl::AttentionImpl(const TransformerOptions& o, int64_t layer)
+    : heads(o.heads), kv_heads(o.kv_heads), head_dim(o.head_dim), layer_(layer), rotates_(o.rotates(layer)),
+      qk_norm_(o.qk_norm),
+      scale_(o.attention_scale > 0 ? o.attention_scale : 1.0 / std::sqrt(static_cast<double>(o.head_dim))),
+      limits_{.window = o.has_window(layer) ? o.window : 0, .softcap = o.attention_softcap} {
   query = register_module("query", Linear(o.hidden, heads * head_dim, o.attention_bias));
   key = register_module("key", Linear(o.hidden, kv_heads * head_dim, o.attention_bias));
   value = register_module("value", Linear(o.hidden, kv_heads * head_dim, o.attention_bias));
-  output = register_module("output", Linear(heads * head_dim, o.hidden, o.attention_bias));
+  output = register_module("output", Linear(heads * head_dim, o.hidden, o.output_bias));
+  if (qk_norm_ == QkNorm::none) return;
+  const bool whole = qk_norm_ == QkNorm::whole;
+  query_norm = register_module("query_norm", Norm(whole ? heads * head_dim : head_dim, o.norm()));
+  key_norm = register_module("key_norm", Norm(whole ? kv_heads * head_dim : head_dim, o.norm()));
 }
 
-at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input, const RopeTable& rope,
-                                  KVCache* cache, int64_t layer) {
-  const at::Tensor q = rotate(query(x).view({-1, heads, head_dim}), input.positions, rope);
-  const at::Tensor k = rotate(key(x).view({-1, kv_heads, head_dim}), input.positions, rope);
+at::Tensor AttentionImpl::prepare(const at::Tensor& x, int64_t count, Norm& norm, const Rotation& rotation) {
+  at::Tensor y = x;
+  if (qk_norm_ == QkNorm::whole) y = norm->apply_to(y);
+  if (qk_norm_ == QkNorm::head) y = norm->apply_to(y.reshape({-1, head_dim}));
+  y = y.view({-1, count, head_dim});
+  return rotates_ ? rotate(y, rotation) : y;
+}
+
+at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
+                                  KVCache* cache) {
+  const at::Tensor q = prepare(query(x), heads, query_norm, rotation);
+  const at::Tensor k = prepare(key(x), kv_heads, key_norm, rotation);
   const at::Tensor v = value(x).view({-1, kv_heads, head_dim});
-  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
-  const at::Tensor attended = cache ? cached_attention(q, k, v, input.boundaries, scale, *cache, layer)
-                                    : ragged_attention(q, k, v, input.boundaries, scale);
+  const at::Tensor attended = cache ? cached_attention(q, k, v, input.boundaries, scale_, *cache, layer_, limits_)
+                                    : ragged_attention(q, k, v, input.boundaries, scale_, limits_);
   return output(attended.reshape({-1, heads * head_dim}));
 }
 
-MlpImpl::MlpImpl(const TransformerOptions& o) {
-  gate = register_module("gate", Linear(o.hidden, o.intermediate, o.mlp_bias));
-  up = register_module("up", Linear(o.hidden, o.intermediate, o.mlp_bias));
-  down = register_module("down", Linear(o.intermediate, o.hidden, o.mlp_bias));
+BlockImpl::BlockImpl(const TransformerOptions& o, int64_t layer) : parallel_(o.parallel) {
+  const auto norm = [&](const char* name) { return register_module(name, Norm(o.hidden, o.norm())); };
+  if (o.pre_norm) attention_norm = norm("attention_norm");
+  attention = register_module("attention", Attention(o, layer));
+  if (o.post_norm) attention_post_norm = norm("attention_post_norm");
+  if (o.pre_norm) mlp_norm = norm("mlp_norm");
+  mlp = register_module("mlp", Mlp(MlpOptions{.hidden = o.hidden,
+                                              .intermediate = o.intermediate,
+                                              .activation = o.activation,
+                                              .gated = o.gated,
+                                              .bias = o.mlp_bias}));
+  if (o.post_norm) mlp_post_norm = norm("mlp_post_norm");
 }
 
-at::Tensor MlpImpl::forward(const at::Tensor& x) { return swiglu_linear(gate(x), up(x), *down); }
+namespace {
 
-BlockImpl::BlockImpl(const TransformerOptions& o) {
-  attention_norm = register_module("attention_norm", RmsNorm(o.hidden, o.norm_epsilon));
-  attention = register_module("attention", Attention(o));
-  mlp_norm = register_module("mlp_norm", RmsNorm(o.hidden, o.norm_epsilon));
-  mlp = register_module("mlp", Mlp(o));
+// What a sublayer reads: the stream's sum, normalised where the family has a norm there.
+NormOutput enter(Norm& norm, const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype) {
+  if (norm) return norm(residual, delta, dtype);
+  const at::Tensor sum = delta.defined() ? residual + delta : residual;
+  return {sum, sum.to(dtype)};
 }
 
-Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const RopeTable& rope, KVCache* cache,
-                          int64_t layer, at::ScalarType dtype) {
-  const NormOutput before = attention_norm(stream.residual, stream.delta, dtype);
-  const at::Tensor attended = attention(before.normalised, input, rope, cache, layer);
-  const NormOutput between = mlp_norm(before.residual, attended, dtype);
-  return {between.residual, mlp(between.normalised)};
-}
+at::Tensor leave(Norm& norm, const at::Tensor& x) { return norm ? norm->apply_to(x) : x; }
 
-Transformer::Transformer(const TransformerOptions& options)
-    : options_(options), rope_({.dim = options.head_dim, .theta = options.rope_theta}) {
-  shape_ = {.layers = options.layers, .hidden = options.hidden, .heads = options.heads, .kv_heads = options.kv_heads,
-            .head_dim = options.head_dim, .vocabulary = options.vocabulary, .context = options.context};
-  embedding_ = register_parameter("embedding", at::empty({options.vocabulary, options.hidden}));
-  for (int64_t i = 0; i < options.layers; ++i) {
-    blocks_.push_back(register_module("blocks_" + std::to_string(i), Block(options)));
+}  // namespace
+
+Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation, KVCache* cache,
+                          at::ScalarType dtype) {
+  const NormOutput before = enter(attention_norm, stream.residual, stream.delta, dtype);
+  const at::Tensor attended = leave(attention_post_norm, attention(before.normalised, input, rotation, cache));
+  if (parallel_) {
+    const NormOutput beside = enter(mlp_norm, before.residual, {}, dtype);
+    return {before.residual, attended + leave(mlp_post_norm, mlp(beside.normalised))};
   }
-  norm_ = register_module("norm", RmsNorm(options.hidden, options.norm_epsilon));
-  if (!options.tie_embeddings) {
-    head_ = register_parameter("head", at::empty({options.vocabulary, options.hidden}));
+  const NormOutput between = enter(mlp_norm, before.residual, attended, dtype);
+  return {between.residual, leave(mlp_post_norm, mlp(between.normalised))};
+}
+
+Transformer::Transformer(const TransformerOptions& o)
+    : options_(o),
+      rope_({.dim = o.rotary_dim ? o.rotary_dim : o.head_dim, .theta = o.rope_theta, .scaling = o.rope_scaling}),
+      local_rope_({.dim = o.rotary_dim ? o.rotary_dim : o.head_dim, .theta = o.local_rope_theta}) {
+  shape_ = {.layers = o.layers, .hidden = o.hidden, .heads = o.heads, .kv_heads = o.kv_heads,
+            .head_dim = o.head_dim, .vocabulary = o.vocabulary, .context = o.context};
+  embedding_ = register_parameter("embedding", at::empty({o.vocabulary, o.hidden}));
+  if (o.learned_positions) positions_ = register_parameter("positions", at::empty({o.context, o.hidden}));
+  for (int64_t i = 0; i < o.layers; ++i) {
+    blocks_.push_back(register_module("blocks_" + std::to_string(i), Block(o, i)));
   }
+  norm_ = register_module("norm", Norm(o.hidden, o.norm()));
+  if (!o.tie_embeddings) head_ = register_parameter("head", at::empty({o.vocabulary, o.hidden}));
+}
+
+at::Tensor Transformer::embed(const RaggedInput& input, int64_t longest) {
+  at::Tensor x = at::embedding(embedding_, input.tokens).to(at::kFloat);
+  if (options_.embedding_scale != 1) x = x * options_.embedding_scale;
+  if (!positions_.defined()) return x;
+  if (longest > options_.context) {
+    throw Error(fmt::format("a document of {} tokens is longer than the model's {} learned positions", longest,
+                            options_.context),
+                "Shorten it, or limit new tokens.");
+  }
+  return x + at::embedding(positions_, input.positions).to(at::kFloat);
 }
 
 at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   // Positions are bounded by what the input can hold: no look at the device's values.
+  std::vector<int64_t> lengths;
   int64_t longest = 0;
   for (int64_t d = 0; d < input.documents(); ++d) {
-    const int64_t past = cache ? cache->length(cache->active()[d]) : 0;
-    longest = std::max(longest, past + input.length(d));
-    if (cache) cache->reserve(cache->active()[d], input.length(d));
+    lengths.push_back((cache ? cache->length(cache->active()[d]) : 0) + input.length(d));
+    longest = std::max(longest, lengths.back());
   }
-  rope_.ensure(longest, embedding_.device());
-
   Stream stream;
-  stream.residual = at::embedding(embedding_, input.tokens).to(at::kFloat);
+  stream.residual = embed(input, longest);
+  if (cache) {
+    for (int64_t d = 0; d < input.documents(); ++d) cache->reserve(cache->active()[d], input.length(d));
+  }
+  Rotation far, near;
+  if (!options_.learned_positions) far = rope_.rotation(input.positions, input.boundaries, lengths);
+  if (options_.local_rope_theta > 0) near = local_rope_.rotation(input.positions, input.boundaries, lengths);
+
   for (size_t i = 0; i < blocks_.size(); ++i) {
+    const bool local = near.cos.defined() && options_.has_window(static_cast<int64_t>(i));
     // By value: with recomputation the function outlives this call.
-    const TensorFunction block = [this, i, input, cache](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
-      const Stream result = blocks_[i]->forward({in[0], in.size() > 1 ? in[1] : at::Tensor()}, input, rope_, cache,
-                                                static_cast<int64_t>(i), compute_.dtype);
+    const TensorFunction block = [this, i, input, rotation = local ? near : far,
+                                  cache](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+      const Stream result = blocks_[i]->forward({in[0], in.size() > 1 ? in[1] : at::Tensor()}, input, rotation, cache,
+                                                compute_.dtype);
       return {result.residual, result.delta};
     };
     std::vector<at::Tensor> inputs = {stream.residual};
@@ -105,7 +156,9 @@ const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {
-  return linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
+  const at::Tensor raw = linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
+  const double cap = options_.logit_softcap;
+  return cap > 0 ? at::tanh(raw / cap) * cap : raw;
 }
 
 void Transformer::initialise(int64_t seed) {
@@ -116,7 +169,7 @@ void Transformer::initialise(int64_t seed) {
     const std::string& name = item.key();
     const at::Tensor& parameter = item.value();
     if (parameter.dim() < 2) {
-      parameter.fill_(name.ends_with("bias") ? 0.0 : 1.0);
+      parameter.fill_(name.ends_with("bias") || options_.norm_plus_one ? 0.0 : 1.0);
       continue;
     }
     // A generator per parameter: adding a layer leaves the others' draws as they are.

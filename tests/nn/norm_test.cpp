@@ -22,7 +22,7 @@ at::Tensor reference(const at::Tensor& sum, const at::Tensor& weight, double eps
 TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
   for (const int64_t rows : {1, 7, 40}) {
     for (const bool with_delta : {true, false}) {
-      RmsNorm norm(20, 1e-5);
+      Norm norm(20, NormOptions{.epsilon = 1e-5});
       {
         const c10::NoGradGuard no_grad;
         norm->weight.copy_(at::rand({20}) + 0.5);
@@ -49,7 +49,7 @@ TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
 }
 
 TEST(RmsNorm, ABfloat16DeltaGetsItsGradientInItsOwnType) {
-  RmsNorm norm(16, 1e-5);
+  Norm norm(16, NormOptions{.epsilon = 1e-5});
   at::Tensor residual = at::randn({3, 16}).set_requires_grad(true);
   at::Tensor delta = at::randn({3, 16}).to(at::kBFloat16).set_requires_grad(true);
   const NormOutput out = norm(residual, delta, at::kBFloat16);

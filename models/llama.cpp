@@ -1,13 +1,12 @@
 #include "models/llama.h"
 
+#include <algorithm>
 #include <array>
-#include <string_view>
-#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "models/config_json.h"
+#include "models/families.h"
 
 namespace continuo {
 
@@ -15,58 +14,84 @@ using nlohmann::json;
 
 namespace {
 
-// The rotary base stands in `rope_theta`, or since transformers 5 in `rope_parameters`. Scaled variants change the
-// maths and are refused by name.
-double read_rope_theta(const json& config, const std::filesystem::path& file) {
-  double theta = optional_key(config, file, "rope_theta", 10000.0);
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    if (!config.contains(key) || config[key].is_null()) continue;
-    const json& rope = config[key];
-    theta = optional_key(rope, file, "rope_theta", theta);
-    std::string type = optional_key<std::string>(rope, file, "rope_type", "default");
-    type = optional_key<std::string>(rope, file, "type", type);
-    if (type != "default") {
-      throw Error(Location{.file = file.string()}, fmt::format("{}.rope_type '{}' is not supported", key, type),
-                  "Supported: default.");
-    }
-  }
-  return theta;
-}
+struct ActivationName {
+  std::string_view name;
+  Activation activation;
+};
+// The first name of an activation is the one that is written.
+constexpr std::array<ActivationName, 8> kActivations = {{{"silu", Activation::silu},
+                                                         {"swish", Activation::silu},
+                                                         {"gelu", Activation::gelu},
+                                                         {"gelu_pytorch_tanh", Activation::gelu_tanh},
+                                                         {"gelu_new", Activation::gelu_tanh},
+                                                         {"gelu_fast", Activation::gelu_tanh},
+                                                         {"gelu_python", Activation::gelu},
+                                                         {"relu", Activation::relu}}};
+
+constexpr std::array<NamePair, 3> kWhole = {{
+    {"embedding", "model.embed_tokens.weight"},
+    {"head", "lm_head.weight"},
+    {"norm.", "model.norm."},
+}};
+constexpr std::array<NamePair, 11> kParts = {{
+    {"attention_norm.", "input_layernorm."},
+    {"mlp_norm.", "post_attention_layernorm."},
+    {"attention.query.", "self_attn.q_proj."},
+    {"attention.key.", "self_attn.k_proj."},
+    {"attention.value.", "self_attn.v_proj."},
+    {"attention.output.", "self_attn.o_proj."},
+    {"attention.query_norm.", "self_attn.q_norm."},
+    {"attention.key_norm.", "self_attn.k_norm."},
+    {"mlp.gate.", "mlp.gate_proj."},
+    {"mlp.up.", "mlp.up_proj."},
+    {"mlp.down.", "mlp.down_proj."},
+}};
 
 }  // namespace
 
-TransformerOptions read_llama_config(const json& config, const std::filesystem::path& file) {
-  TransformerOptions o;
-  o.layers = required_size(config, file, "num_hidden_layers");
-  o.hidden = required_size(config, file, "hidden_size");
-  o.heads = required_size(config, file, "num_attention_heads");
-  o.kv_heads = optional_key(config, file, "num_key_value_heads", o.heads);
-  o.head_dim = optional_key(config, file, "head_dim", o.hidden / o.heads);
-  o.intermediate = required_size(config, file, "intermediate_size");
-  o.vocabulary = required_size(config, file, "vocab_size");
-  o.context = optional_key<int64_t>(config, file, "max_position_embeddings", 2048);
-  o.norm_epsilon = optional_key(config, file, "rms_norm_eps", 1e-6);
-  o.rope_theta = read_rope_theta(config, file);
-  o.tie_embeddings = optional_key(config, file, "tie_word_embeddings", false);
-  o.attention_bias = optional_key(config, file, "attention_bias", false);
-  o.mlp_bias = optional_key(config, file, "mlp_bias", false);
-  require_value(config, file, "hidden_act", "silu");
-  if (config.contains("quantization_config") && !config["quantization_config"].is_null()) {
-    throw Error(Location{.file = file.string()}, "quantization_config: quantised weights are not supported",
-                "Save the model with plain float weights.");
+const NameMap kLlamaNames = {kWhole, "model.layers.", kParts};
+
+Activation read_activation(ConfigReader& config, const char* key, const char* fallback) {
+  const std::string name = config.text(key, fallback);
+  for (const ActivationName& known : kActivations) {
+    if (known.name == name) return known.activation;
   }
-  if (o.kv_heads < 1 || o.heads % o.kv_heads != 0 || o.head_dim < 2 || o.head_dim % 2 != 0) {
-    throw Error(Location{.file = file.string()},
+  config.fail(key, "is '" + name + "', which is not supported; known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
+}
+
+const char* activation_name(Activation activation) {
+  for (const ActivationName& known : kActivations) {
+    if (known.activation == activation) return known.name.data();
+  }
+  return "";
+}
+
+TransformerOptions read_llama_shape(ConfigReader& c, const LlamaDefaults& d) {
+  TransformerOptions o;
+  o.layers = c.size("num_hidden_layers");
+  o.hidden = c.size("hidden_size");
+  o.heads = c.size("num_attention_heads");
+  o.kv_heads = c.size("num_key_value_heads", d.kv_heads ? d.kv_heads : o.heads);
+  o.head_dim = c.size("head_dim", d.head_dim ? d.head_dim : std::max<int64_t>(1, o.hidden / o.heads));
+  o.intermediate = c.size("intermediate_size");
+  o.vocabulary = c.size("vocab_size");
+  o.context = c.size("max_position_embeddings", d.context);
+  o.norm_epsilon = c.positive("rms_norm_eps", d.norm_epsilon);
+  o.tie_embeddings = c.flag("tie_word_embeddings", d.tie_embeddings);
+  o.activation = read_activation(c, d.activation_key, d.activation);
+  c.expect("pretraining_tp", 1);
+  if (o.heads % o.kv_heads != 0 || o.head_dim % 2 != 0) {
+    throw Error(Location{.file = c.file().string()},
                 fmt::format("num_attention_heads {}, num_key_value_heads {} and head_dim {} do not fit together", o.heads,
                             o.kv_heads, o.head_dim));
   }
   return o;
 }
 
-json write_llama_config(const TransformerOptions& o) {
-  return {{"model_type", "llama"},
-          {"architectures", {"LlamaForCausalLM"}},
-          {"hidden_act", "silu"},
+json write_llama_shape(const TransformerOptions& o, const char* model_type, const char* architecture) {
+  return {{"model_type", model_type},
+          {"architectures", {architecture}},
+          {"hidden_act", activation_name(o.activation)},
           {"num_hidden_layers", o.layers},
           {"hidden_size", o.hidden},
           {"num_attention_heads", o.heads},
@@ -76,48 +101,66 @@ json write_llama_config(const TransformerOptions& o) {
           {"vocab_size", o.vocabulary},
           {"max_position_embeddings", o.context},
           {"rms_norm_eps", o.norm_epsilon},
-          {"rope_theta", o.rope_theta},
-          {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", o.rope_theta}}},
           {"tie_word_embeddings", o.tie_embeddings},
-          {"attention_bias", o.attention_bias},
-          {"mlp_bias", o.mlp_bias},
           {"attention_dropout", 0.0},
           {"initializer_range", 0.02},
           {"use_cache", true}};
 }
 
-std::string llama_checkpoint_name(const std::string& parameter) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kWhole = {{
-      {"embedding", "model.embed_tokens.weight"},
-      {"head", "lm_head.weight"},
-      {"norm.weight", "model.norm.weight"},
-  }};
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kParts = {{
-      {"attention_norm.", "input_layernorm."},
-      {"mlp_norm.", "post_attention_layernorm."},
-      {"attention.query.", "self_attn.q_proj."},
-      {"attention.key.", "self_attn.k_proj."},
-      {"attention.value.", "self_attn.v_proj."},
-      {"attention.output.", "self_attn.o_proj."},
-      {"mlp.gate.", "mlp.gate_proj."},
-      {"mlp.up.", "mlp.up_proj."},
-      {"mlp.down.", "mlp.down_proj."},
-  }};
-  for (const auto& [ours, theirs] : kWhole) {
-    if (parameter == ours) return std::string(theirs);
-  }
-  constexpr std::string_view kBlocks = "blocks_";
-  const size_t dot = parameter.find('.');
-  if (parameter.starts_with(kBlocks) && dot != std::string::npos) {
-    const std::string layer = parameter.substr(kBlocks.size(), dot - kBlocks.size());
-    const std::string_view rest = std::string_view(parameter).substr(dot + 1);
-    for (const auto& [ours, theirs] : kParts) {
-      if (rest.starts_with(ours)) {
-        return fmt::format("model.layers.{}.{}{}", layer, theirs, rest.substr(ours.size()));
-      }
+std::vector<bool> read_layer_types(ConfigReader& c, int64_t layers, std::vector<bool> fallback) {
+  if (!c.has("layer_types")) return fallback;
+  std::vector<bool> windowed;
+  for (const std::string& type : c.texts("layer_types")) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      c.fail("layer_types", "holds '" + type + "'; known: full_attention, sliding_attention");
     }
+    windowed.push_back(type == "sliding_attention");
   }
-  fail("parameter '{}' has no name in the Llama family", parameter);
+  if (static_cast<int64_t>(windowed.size()) != layers) {
+    c.fail("layer_types", fmt::format("has {} entries for {} layers", windowed.size(), layers));
+  }
+  return windowed;
+}
+
+void set_windows(TransformerOptions& o, int64_t window, std::vector<bool> windowed) {
+  const bool any = std::find(windowed.begin(), windowed.end(), true) != windowed.end();
+  const bool all = std::find(windowed.begin(), windowed.end(), false) == windowed.end();
+  o.window = any ? window : 0;
+  o.windowed = all || o.window == 0 ? std::vector<bool>{} : std::move(windowed);
+}
+
+json layer_types(const TransformerOptions& o) {
+  json types = json::array();
+  for (int64_t i = 0; i < o.layers; ++i) types.push_back(o.has_window(i) ? "sliding_attention" : "full_attention");
+  return types;
+}
+
+TransformerOptions read_llama_config(const json& config, const std::filesystem::path& file) {
+  ConfigReader c(config, file);
+  TransformerOptions o = read_llama_shape(c, {});
+  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
+  o.mlp_bias = c.flag("mlp_bias", false);
+  read_rope(c, {}, o);
+  c.finish();
+  return o;
+}
+
+json write_llama_config(const TransformerOptions& o) {
+  json config = write_llama_shape(o, "llama", "LlamaForCausalLM");
+  config["attention_bias"] = o.attention_bias;
+  config["mlp_bias"] = o.mlp_bias;
+  write_rope(config, o);
+  return config;
+}
+
+std::string llama_checkpoint_name(const std::string& parameter) { return kLlamaNames.stored(parameter); }
+
+Family llama_family() {
+  return {.name = "llama",
+          .architecture = "LlamaForCausalLM",
+          .read_config = read_llama_config,
+          .write_config = write_llama_config,
+          .checkpoint_name = llama_checkpoint_name};
 }
 
 }  // namespace continuo

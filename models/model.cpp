@@ -1,7 +1,9 @@
 #include "models/model.h"
 
+#include <map>
 #include <set>
 
+#include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
@@ -32,29 +34,81 @@ void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& o
   parameter.set_data(value);
 }
 
+Placement placement_of(const Model& model, const std::string& parameter) {
+  const Family& family = *model.family;
+  return family.placement ? family.placement(parameter, model.decoder->options()) : Placement{};
+}
+
+// Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2 on the hub).
+void complete_names(const Family& family, std::map<std::string, at::Tensor>& tensors) {
+  const std::string embedding = family.checkpoint_name("embedding");
+  const std::string base = embedding.substr(0, embedding.find('.') + 1);
+  if (tensors.contains(embedding) || !tensors.contains(embedding.substr(base.size()))) return;
+  const std::string head = family.checkpoint_name("head");
+  std::map<std::string, at::Tensor> complete;
+  for (auto& [name, tensor] : tensors) complete[name == head ? name : base + name] = std::move(tensor);
+  tensors = std::move(complete);
+}
+
+// Buffers that some exporters add and a tied head are no parameters of ours.
+bool harmless_tensor(const Model& model, const std::string& name) {
+  for (const char* buffer : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
+                             ".attention.masked_bias"}) {
+    if (name.ends_with(buffer)) return true;
+  }
+  return model.decoder->options().tie_embeddings && name == model.family->checkpoint_name("head");
+}
+
 void load_weights(const Model& model, const fs::path& directory, const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> tensors = read_model_tensors(directory);
+  complete_names(*model.family, tensors);
+  std::set<std::string> used;
   for (const auto& item : model.decoder->named_parameters()) {
     const std::string name = model.family->checkpoint_name(item.key());
+    const Placement place = placement_of(model, item.key());
     const auto found = tensors.find(name);
     if (found == tensors.end()) throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
-    if (found->second.sizes() != item.value().sizes()) {
+    const std::vector<int64_t> expected = place.stored_shape(item.value().sizes());
+    if (found->second.sizes() != at::IntArrayRef(expected)) {
       throw Error(Location{.file = directory.string()},
                   fmt::format("tensor '{}' has shape {}, config.json asks for {}", name,
-                              shape_text(found->second.sizes()), shape_text(item.value().sizes())));
+                              shape_text(found->second.sizes()), shape_text(expected)));
     }
-    assign(item.value(), found->second, options);
-    tensors.erase(found);
+    const at::Tensor part = place.part(found->second, item.value().sizes());
+    assign(item.value(), part.reshape(item.value().sizes()).contiguous(), options);
+    used.insert(name);
   }
-  // Buffers that some exporters add and a tied head are no parameters of ours; anything else would be ignored silently.
   for (const auto& [name, tensor] : tensors) {
-    const bool harmless = name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
-    if (!harmless) {
+    if (!used.contains(name) && !harmless_tensor(model, name)) {
       throw Error(Location{.file = directory.string()}, "tensor '" + name + "' belongs to no parameter of this model",
                   "Is config.json the one of these weights?");
     }
   }
+}
+
+// The stored tensors, made of the parameters that lie in each.
+NamedTensors stored_tensors(const Model& model) {
+  const c10::NoGradGuard no_grad;
+  NamedTensors tensors;
+  std::map<std::string, at::Tensor> shared;
+  for (const auto& item : model.decoder->named_parameters()) {
+    const std::string name = model.family->checkpoint_name(item.key());
+    const Placement place = placement_of(model, item.key());
+    const at::Tensor value = item.value().detach();
+    if (place.width == 0) {
+      tensors.emplace_back(name, place.transposed ? value.t() : value);
+      continue;
+    }
+    at::Tensor& stored = shared[name];
+    if (!stored.defined()) {
+      stored = at::empty(place.stored_shape(value.sizes()), value.options());
+      tensors.emplace_back(name, stored);
+    }
+    const at::Tensor part = place.part(stored, value.sizes());
+    part.copy_(value.reshape(part.sizes()));
+  }
+  return tensors;
 }
 
 }  // namespace
@@ -68,12 +122,19 @@ Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
   o.heads = c.heads;
   o.kv_heads = c.kv_heads ? c.kv_heads : c.heads;
   o.head_dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
-  o.intermediate = c.intermediate ? c.intermediate : (c.hidden * 8 / 3 + 63) / 64 * 64;
   o.vocabulary = vocabulary;
   o.context = c.context;
   o.norm_epsilon = c.norm_epsilon;
   o.rope_theta = c.rope_theta;
   o.tie_embeddings = c.tie_embeddings;
+  if (family->specialise) family->specialise(o);
+  // Two matrices of an ungated MLP hold what three of a gated one do.
+  const int64_t intermediate = o.gated ? (c.hidden * 8 / 3 + 63) / 64 * 64 : 4 * c.hidden;
+  o.intermediate = c.intermediate ? c.intermediate : intermediate;
+  if (family->read_config(family->write_config(o), "config.json") != o) {
+    throw Error("model: the family '" + c.family + "' has no model of this shape",
+                "Leave kv_heads and head_dim at 0, or choose another family.");
+  }
   Model model{family, std::make_shared<Transformer>(o)};
   model.decoder->initialise(c.seed);
   model.decoder->to(device);
@@ -104,10 +165,7 @@ void save_model(const Model& model, const fs::path& directory, const SpecialIds&
     if (ids.eos.size() == 1) (*file)["eos_token_id"] = ids.eos.front();
     if (ids.eos.size() > 1) (*file)["eos_token_id"] = ids.eos;
   }
-  NamedTensors tensors;
-  for (const auto& item : model.decoder->named_parameters()) {
-    tensors.emplace_back(model.family->checkpoint_name(item.key()), item.value().detach());
-  }
+  const NamedTensors tensors = stored_tensors(model);
   config["dtype"] = tensors.front().second.scalar_type() == at::kBFloat16 ? "bfloat16" : "float32";
   atomic_write(directory / "config.json", config.dump(2) + "\n");
   atomic_write(directory / "generation_config.json", generation.dump(2) + "\n");

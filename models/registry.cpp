@@ -2,15 +2,14 @@
 
 #include <array>
 
-#include <nlohmann/json.hpp>
-
-#include "models/llama.h"
+#include "models/families.h"
 
 namespace continuo {
 
 std::span<const Family> families() {
-  static constexpr std::array kFamilies = {
-      Family{"llama", "LlamaForCausalLM", read_llama_config, write_llama_config, llama_checkpoint_name},
+  static const std::array kFamilies = {
+      llama_family(), mistral_family(), qwen2_family(), qwen3_family(),    smollm3_family(), olmo2_family(),
+      phi3_family(),  gpt2_family(),    gpt_neox_family(), gemma2_family(), gemma3_family(),
   };
   return kFamilies;
 }

@@ -64,8 +64,8 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
 at::Tensor swiglu_linear(const at::Tensor& gate, const at::Tensor& up, LinearImpl& down) {
   if (!gate.is_cpu()) return down.forward(at::silu(gate) * up);
   const at::Tensor g = gate.contiguous(), u = up.contiguous();
-  if (down.bias.defined()) return down.forward(at::silu(g) * u);
   if (!c10::GradMode::is_enabled()) return down.forward(product(g, u));
+  if (down.bias.defined()) return down.forward(at::silu(g) * u);
   return SwigluLinear::apply(g, u, down.weight, down.cast_weight(gate.scalar_type()));
 }
 

@@ -9,6 +9,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -99,6 +100,12 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
     const int64_t n = std::min(chunk, rows - begin);
     const at::Tensor h = hidden.narrow(0, begin, n);
     at::Tensor logits = at::linear(h, cast);
+    at::Tensor slope;  // of the soft cap
+    if (options.logit_softcap > 0) {
+      logits = at::tanh(logits / options.logit_softcap);
+      if (gradient) slope = 1 - logits * logits;
+      logits.mul_(options.logit_softcap);
+    }
     const at::Tensor t = targets.narrow(0, begin, n);
     const Statistics s = kernel_ready(logits)
                              ? cross_entropy_rows(logits, t, options, gradient, scale)
@@ -107,6 +114,7 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
     pass.statistics.nll.narrow(0, begin, n).copy_(s.nll);
     pass.statistics.entropy.narrow(0, begin, n).copy_(s.entropy);
     pass.statistics.correct.narrow(0, begin, n).copy_(s.correct);
+    if (slope.defined()) logits.mul_(slope);
     if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(at::mm(logits, cast));
     if (head_gradient) {
       if (head_dtype == logits.scalar_type()) {

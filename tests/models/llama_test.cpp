@@ -33,7 +33,7 @@ TEST(Llama, ConfigurationsRoundTrip) {
   o.rope_theta = 500;
   o.head_dim = 8;
   o.tie_embeddings = true;
-  o.attention_bias = true;
+  o.attention_bias = o.output_bias = true;
   const TransformerOptions back = read_llama_config(write_llama_config(o), "config.json");
   EXPECT_EQ(back.rope_theta, 500);
   EXPECT_EQ(back.head_dim, 8);
@@ -44,11 +44,11 @@ TEST(Llama, ConfigurationsRoundTrip) {
 
 TEST(Llama, KeysThatWouldChangeTheMathsAreRefusedByName) {
   json config = plain_config();
-  config["hidden_act"] = "gelu";
+  config["hidden_act"] = "quick_gelu";
   EXPECT_NE(error_of(config).find("hidden_act"), std::string::npos);
   config = plain_config();
-  config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
-  EXPECT_NE(error_of(config).find("yarn"), std::string::npos);
+  config["rope_scaling"] = {{"rope_type", "spiral"}, {"factor", 4.0}};
+  EXPECT_NE(error_of(config).find("spiral"), std::string::npos);
   config = plain_config();
   config["quantization_config"] = {{"bits", 4}};
   EXPECT_NE(error_of(config).find("quantization_config"), std::string::npos);

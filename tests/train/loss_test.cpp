@@ -7,6 +7,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tanh.h>
 
 #include "support/tiny_model.h"
 
@@ -26,7 +27,8 @@ Case make_case(int64_t rows, int64_t vocabulary = 37, int64_t width = 12) {
 
 // Σ over rows of (1−ε)·nll + ε·mean(−log p) + z·lse², times scale: straight from the definition, in double.
 at::Tensor reference(const Case& c, const LossOptions& o, double scale) {
-  const at::Tensor logits = at::linear(c.hidden, c.head);
+  const at::Tensor raw = at::linear(c.hidden, c.head);
+  const at::Tensor logits = o.logit_softcap > 0 ? at::tanh(raw / o.logit_softcap) * o.logit_softcap : raw;
   const at::Tensor lse = logits.logsumexp(1);
   const at::Tensor logp = logits - lse.unsqueeze(1);
   const at::Tensor nll = -logp.gather(1, c.targets.unsqueeze(1)).squeeze(1);
@@ -35,7 +37,8 @@ at::Tensor reference(const Case& c, const LossOptions& o, double scale) {
 
 TEST(Loss, ValueAndGradientsFollowTheDefinitionForEveryChunkSize) {
   for (const LossOptions& options : {LossOptions{}, LossOptions{.label_smoothing = 0.1}, LossOptions{.z_loss = 0.02},
-                                     LossOptions{.label_smoothing = 0.2, .z_loss = 0.01}}) {
+                                     LossOptions{.label_smoothing = 0.2, .z_loss = 0.01},
+                                     LossOptions{.label_smoothing = 0.1, .logit_softcap = 3.0}}) {
     Case c = make_case(70);
     Case exact{c.hidden.detach().to(at::kDouble).set_requires_grad(true),
                c.head.detach().to(at::kDouble).set_requires_grad(true), c.targets};

@@ -28,12 +28,12 @@ constexpr std::array<ActivationName, 8> kActivations = {{{"silu", Activation::si
                                                          {"gelu_python", Activation::gelu},
                                                          {"relu", Activation::relu}}};
 
-constexpr std::array<NamePair, 3> kWhole = {{
+constexpr std::array<NamePair, 3> kLlamaWhole = {{
     {"embedding", "model.embed_tokens.weight"},
     {"head", "lm_head.weight"},
     {"norm.", "model.norm."},
 }};
-constexpr std::array<NamePair, 11> kParts = {{
+constexpr std::array<NamePair, 11> kLlamaParts = {{
     {"attention_norm.", "input_layernorm."},
     {"mlp_norm.", "post_attention_layernorm."},
     {"attention.query.", "self_attn.q_proj."},
@@ -49,7 +49,7 @@ constexpr std::array<NamePair, 11> kParts = {{
 
 }  // namespace
 
-const NameMap kLlamaNames = {kWhole, "model.layers.", kParts};
+const NameMap kLlamaNames = {kLlamaWhole, "model.layers.", kLlamaParts};
 
 Activation read_activation(ConfigReader& config, const char* key, const char* fallback) {
   const std::string name = config.text(key, fallback);

@@ -22,7 +22,7 @@ struct RopeScaling {
   double beta_fast = 32;          // yarn (arXiv 2309.00071): rotations over the original context above which a
   double beta_slow = 1;           //   dimension is kept and below which it is stretched
   bool truncate = true;           // yarn: round those bounds to whole dimensions
-  std::vector<double> short_factors, long_factors;  // longrope (arXiv 2402.13753): a divisor per pair of dimensions
+  std::vector<double> short_factors = {}, long_factors = {};  // longrope (arXiv 2402.13753): a divisor per pair of dimensions
 
   bool operator==(const RopeScaling&) const = default;
 };

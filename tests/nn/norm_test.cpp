@@ -48,6 +48,40 @@ TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
   }
 }
 
+TEST(LayerNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
+  Norm norm(20, NormOptions{.centred = true, .epsilon = 1e-5});
+  {
+    const c10::NoGradGuard no_grad;
+    norm->weight.copy_(at::rand({20}) + 0.5);
+    norm->bias.copy_(at::randn({20}));
+  }
+  at::Tensor residual = at::randn({7, 20}).set_requires_grad(true), delta = at::randn({7, 20});
+  const NormOutput out = norm(residual, delta, at::kFloat);
+  const at::Tensor upstream = at::randn({7, 20});
+  (out.normalised * upstream).sum().backward();
+  at::Tensor r = residual.detach().to(at::kDouble).set_requires_grad(true);
+  const at::Tensor sum = r + delta.to(at::kDouble);
+  const at::Tensor centred = sum - sum.mean(-1, true);
+  const at::Tensor y = reference(centred, norm->weight.detach().to(at::kDouble), 1e-5) + norm->bias.detach();
+  (y * upstream).sum().backward();
+  EXPECT_LT(max_difference(out.normalised, y), 1e-5);
+  EXPECT_LT(max_difference(out.residual, sum), 1e-6);
+  EXPECT_LT(max_difference(residual.grad(), r.grad()), 2e-5);
+}
+
+TEST(RmsNorm, AWeightStoredLessOneIsTheFactorLessOne) {
+  Norm plain(16, NormOptions{}), less_one(16, NormOptions{.plus_one = true});
+  {
+    const c10::NoGradGuard no_grad;
+    less_one->weight.uniform_(-0.5, 0.5);
+    plain->weight.copy_(less_one->weight + 1);
+  }
+  const at::Tensor x = at::randn({5, 16});
+  EXPECT_LT(max_difference(plain->apply_to(x), less_one->apply_to(x)), 1e-6);
+  (plain->apply_to(x).pow(2).sum() + less_one->apply_to(x).pow(2).sum()).backward();
+  EXPECT_LT(max_difference(plain->weight.grad(), less_one->weight.grad()), 1e-4);
+}
+
 TEST(RmsNorm, ABfloat16DeltaGetsItsGradientInItsOwnType) {
   Norm norm(16, NormOptions{.epsilon = 1e-5});
   at::Tensor residual = at::randn({3, 16}).set_requires_grad(true);

@@ -11,6 +11,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 
 #include "support/tiny_model.h"
 
@@ -21,7 +22,7 @@ using test::max_difference;
 
 // One document at a time, in double, with an explicit mask.
 at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& b,
-                     double scale) {
+                     double scale, const AttentionLimits& limits = {}) {
   const int64_t group = q.size(1) / k.size(1);
   std::vector<at::Tensor> out;
   for (size_t d = 0; d + 1 < b.size(); ++d) {
@@ -29,8 +30,10 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const auto cut = [&](const at::Tensor& x) { return x.narrow(0, b[d], n).transpose(0, 1); };
     const at::Tensor keys = cut(k).repeat_interleave(group, 0), values = cut(v).repeat_interleave(group, 0);
     at::Tensor scores = at::matmul(cut(q), keys.transpose(1, 2)) * scale;
-    const at::Tensor future = at::ones({n, n}, at::TensorOptions(at::kBool)).triu(1);
-    scores = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+    if (limits.softcap > 0) scores = at::tanh(scores / limits.softcap) * limits.softcap;
+    at::Tensor unseen = at::ones({n, n}, at::TensorOptions(at::kBool)).triu(1);
+    if (limits.window > 0) unseen = unseen.logical_or(at::ones({n, n}, at::TensorOptions(at::kBool)).tril(-limits.window));
+    scores = scores.masked_fill(unseen, -std::numeric_limits<double>::infinity());
     out.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
   }
   return at::cat(out);
@@ -54,6 +57,53 @@ TEST(RaggedAttention, AgreesWithAMaskedReferenceIncludingGradients) {
     EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4);
     EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4);
     EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4);
+  }
+}
+
+// Windows shorter and longer than a block of queries, documents of one block and of several.
+const std::vector<AttentionLimits> kLimits = {{.window = 1},  {.window = 7},
+                                              {.window = 100}, {.window = 70, .softcap = 2},
+                                              {.softcap = 1.5}, {.window = 1000}};
+
+TEST(RaggedAttention, WindowsAndSoftCapsAgreeWithAMaskedReferenceIncludingGradients) {
+  const std::vector<int64_t> boundaries = {0, 3, 204, 304};
+  for (const AttentionLimits& limits : kLimits) {
+    at::Tensor q = at::randn({304, 4, 16}).set_requires_grad(true);
+    at::Tensor k = at::randn({304, 2, 16}).set_requires_grad(true);
+    at::Tensor v = at::randn({304, 2, 16}).set_requires_grad(true);
+    const at::Tensor upstream = at::randn({304, 4, 16});
+    const at::Tensor out = ragged_attention(q, k, v, boundaries, 0.25, limits);
+    (out * upstream).sum().backward();
+    at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
+    at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
+    at::Tensor dv = v.detach().to(at::kDouble).set_requires_grad(true);
+    const at::Tensor expected = reference(dq, dk, dv, boundaries, 0.25, limits);
+    (expected * upstream).sum().backward();
+    EXPECT_LT(max_difference(out, expected), 1e-5) << limits.window;
+    EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4) << limits.window;
+    EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4) << limits.window;
+    EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4) << limits.window;
+  }
+}
+
+TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
+  const c10::NoGradGuard no_grad;
+  const int64_t n = 230;
+  for (const AttentionLimits& limits : kLimits) {
+    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
+    const at::Tensor whole = reference(q, k, v, {0, n}, 0.25, limits);
+    KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
+    const int64_t id = cache.add();
+    cache.activate({id});
+    int64_t begin = 0;
+    for (const int64_t size : {150, 1, 20, 1, 1, 57}) {
+      cache.reserve(id, size);
+      const at::Tensor out = cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
+                                              v.narrow(0, begin, size), {0, size}, 0.25, cache, 0, limits);
+      cache.commit(id, size);
+      EXPECT_LT(max_difference(out, whole.narrow(0, begin, size)), 1e-5) << limits.window << " at " << begin;
+      begin += size;
+    }
   }
 }
 

@@ -34,6 +34,29 @@ TEST(Rope, TheBackwardPassIsTheInverseRotation) {
   EXPECT_LT(test::max_difference(x.grad(), x), 1e-5);  // orthogonal: Rᵀ(Rx) = x
 }
 
+TEST(Rope, DimensionsBeyondTheRotatedOnesPass) {
+  RopeTable table({.dim = 4, .theta = 50});
+  table.ensure(20, at::kCPU);
+  const at::Tensor x = at::randn({2, 3, 10}), rows = at::tensor({int64_t{4}, int64_t{9}});
+  const Rotation rotation = {table.cos(), table.sin(), rows};
+  const at::Tensor y = rotate(x, rotation);
+  EXPECT_TRUE(y.narrow(2, 4, 6).equal(x.narrow(2, 4, 6)));
+  EXPECT_TRUE(y.narrow(2, 0, 4).equal(rotate(x.narrow(2, 0, 4), rotation)));
+}
+
+TEST(Rope, FrequenciesByLengthAreThoseOfEachDocument) {
+  const RopeScaling scaling = {.kind = RopeKind::dynamic, .factor = 2, .original_context = 4};
+  RopeTable table({.dim = 4, .theta = 100, .scaling = scaling});
+  const at::Tensor positions =
+      at::tensor({int64_t{0}, int64_t{1}, int64_t{2}, int64_t{0}, int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}});
+  const Rotation r = table.rotation(positions, {0, 3, 8}, {3, 5});
+  // NTK: θ · (factor · length / original − (factor − 1))^(dim / (dim − 2)) beyond the original context.
+  const double stretched = 100 * std::pow(2.0 * 5 / 4 - 1, 2);
+  EXPECT_NEAR(r.cos[2][1].item<double>(), std::cos(2 / std::sqrt(100.0)), 1e-6);
+  EXPECT_NEAR(r.cos[5][1].item<double>(), std::cos(2 / std::sqrt(stretched)), 1e-6);
+  EXPECT_EQ(r.rows[5].item<int64_t>(), 5);
+}
+
 TEST(Rope, TheTableGrowsWithoutChangingWhatItHeld) {
   RopeTable table({.dim = 8, .theta = 10000});
   table.ensure(10, at::kCPU);

@@ -11,7 +11,8 @@ namespace {
 std::optional<std::string> look_up(std::span<const NamePair> pairs, std::string_view name) {
   for (const auto& [ours, theirs] : pairs) {
     if (name == ours) return std::string(theirs);
-    if (ours.ends_with('.') && name.starts_with(ours)) return std::string(theirs) + std::string(name.substr(ours.size()));
+    if (ours.ends_with('.') && name.starts_with(ours))
+      return std::string(theirs) + std::string(name.substr(ours.size()));
   }
   return std::nullopt;
 }
@@ -24,7 +25,9 @@ std::string NameMap::stored(const std::string& parameter) const {
   std::optional<std::string> name;
   if (parameter.starts_with(kBlocks) && dot != std::string::npos) {
     name = look_up(parts, std::string_view(parameter).substr(dot + 1));
-    if (name) return fmt::format("{}{}.{}", blocks, parameter.substr(kBlocks.size(), dot - kBlocks.size()), *name);
+    if (name)
+      return fmt::format("{}{}.{}", blocks, parameter.substr(kBlocks.size(), dot - kBlocks.size()),
+                         *name);
   } else {
     name = look_up(whole, parameter);
     if (name) return *name;

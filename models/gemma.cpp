@@ -1,6 +1,7 @@
-// Gemma 2 (arXiv 2408.00118): norms before and after the sublayers whose weights are stored less one, a scaled embedding,
-// tanh-GELU, soft caps on scores and logits, windows on every other layer. Gemma 3's text model (arXiv 2503.19786): RMSNorm
-// of queries and keys instead of the caps, five windowed layers to one that is not, with a rotary base of their own.
+// Gemma 2 (arXiv 2408.00118): norms before and after the sublayers whose weights are stored less
+// one, a scaled embedding, tanh-GELU, soft caps on scores and logits, windows on every other layer.
+// Gemma 3's text model (arXiv 2503.19786): RMSNorm of queries and keys instead of the caps, five
+// windowed layers to one that is not, with a rotary base of their own.
 #include <array>
 #include <cmath>
 
@@ -44,7 +45,8 @@ TransformerOptions read_gemma(ConfigReader& c, int64_t context, int64_t interval
   c.ignore("hidden_act");  // beside hidden_activation it has no effect
   o.attention_bias = o.output_bias = c.flag("attention_bias", false);
   o.attention_scale = 1 / std::sqrt(c.positive("query_pre_attn_scalar", 256));
-  const std::vector<bool> windowed = read_layer_types(c, o.layers, all_but_every(o.layers, interval));
+  const std::vector<bool> windowed =
+      read_layer_types(c, o.layers, all_but_every(o.layers, interval));
   set_windows(o, c.size("sliding_window", 4096), windowed);
   return o;
 }
@@ -56,7 +58,8 @@ json write_gemma(const TransformerOptions& o, const char* model_type, const char
   // The square is exact where the scalar was a whole number.
   double scalar = 1 / (o.attention_scale * o.attention_scale);
   if (1 / std::sqrt(std::round(scalar)) == o.attention_scale) scalar = std::round(scalar);
-  config["query_pre_attn_scalar"] = scalar == std::round(scalar) ? json(static_cast<int64_t>(scalar)) : json(scalar);
+  config["query_pre_attn_scalar"] =
+      scalar == std::round(scalar) ? json(static_cast<int64_t>(scalar)) : json(scalar);
   config["sliding_window"] = o.window ? o.window : 4096;
   config["layer_types"] = layer_types(o);
   const auto cap = [](double c) { return c > 0 ? json(c) : json(); };
@@ -93,8 +96,9 @@ void make_gemma2(TransformerOptions& o) {
   set_windows(o, 4096, all_but_every(o.layers, 2));
 }
 
-// Transformers 5 nests one object per kind of layer in rope_parameters; before, rope_theta and rope_scaling were those of
-// the layers without a window and rope_local_base_freq the base of the others.
+// Transformers 5 nests one object per kind of layer in rope_parameters; before, rope_theta and
+// rope_scaling were those of the layers without a window and rope_local_base_freq the base of the
+// others.
 void read_gemma3_rope(ConfigReader& c, TransformerOptions& o) {
   double partial = 1, local_partial = 1, local = c.positive("rope_local_base_freq", kLocalTheta);
   o.rope_theta = c.positive("rope_theta", 1000000);
@@ -106,10 +110,12 @@ void read_gemma3_rope(ConfigReader& c, TransformerOptions& o) {
         both.fail("sliding_attention", "must be the default rotation of whole heads");
       }
     }
-    if (both.has("full_attention")) read_rope_object(both.object("full_attention"), o, o.rope_theta, partial, 0);
+    if (both.has("full_attention"))
+      read_rope_object(both.object("full_attention"), o, o.rope_theta, partial, 0);
     both.finish();
   }
-  if (c.has("rope_scaling")) read_rope_object(c.object("rope_scaling"), o, o.rope_theta, partial, 0);
+  if (c.has("rope_scaling"))
+    read_rope_object(c.object("rope_scaling"), o, o.rope_theta, partial, 0);
   set_rotary_dim(c, "rope_parameters", partial, o);
   if (o.rotary_dim) c.fail("rope_parameters", "rotates part of a head, which Gemma 3 does not");
   o.local_rope_theta = o.window ? local : 0;
@@ -121,7 +127,8 @@ TransformerOptions read_gemma3(const json& config, const std::filesystem::path& 
   c.ignore("_sliding_window_pattern");
   TransformerOptions o = read_gemma(c, 131072, interval);
   o.qk_norm = QkNorm::head;
-  if (c.has("attn_logit_softcapping")) c.fail("attn_logit_softcapping", "is not supported in Gemma 3");
+  if (c.has("attn_logit_softcapping"))
+    c.fail("attn_logit_softcapping", "is not supported in Gemma 3");
   o.logit_softcap = read_cap(c, config, "final_logit_softcapping", 0);
   read_gemma3_rope(c, o);
   c.finish();
@@ -133,8 +140,9 @@ json write_gemma3(const TransformerOptions& o) {
   const double local = o.local_rope_theta > 0 ? o.local_rope_theta : kLocalTheta;
   write_rope(config, o);
   config["rope_local_base_freq"] = local;
-  config["rope_parameters"] = {{"full_attention", rope_object(o)},
-                               {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", local}}}};
+  config["rope_parameters"] = {
+      {"full_attention", rope_object(o)},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", local}}}};
   return config;
 }
 
@@ -152,8 +160,10 @@ std::string gemma_name(const std::string& parameter) {
       {"mlp_norm.", "pre_feedforward_layernorm."},
       {"mlp_post_norm.", "post_feedforward_layernorm."},
   }};
-  const bool own = parameter.find(".mlp_norm.") != std::string::npos || parameter.find("_post_norm.") != std::string::npos;
-  return own ? NameMap{{}, kLlamaNames.blocks, kNorms}.stored(parameter) : kLlamaNames.stored(parameter);
+  const bool own = parameter.find(".mlp_norm.") != std::string::npos ||
+                   parameter.find("_post_norm.") != std::string::npos;
+  return own ? NameMap{{}, kLlamaNames.blocks, kNorms}.stored(parameter)
+             : kLlamaNames.stored(parameter);
 }
 
 }  // namespace

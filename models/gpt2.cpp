@@ -1,5 +1,5 @@
-// GPT-2: LayerNorm, learned positions, an ungated MLP with tanh-GELU, biases everywhere. Its checkpoints store matrices
-// transposed ([in, out]) and query, key and value in one.
+// GPT-2: LayerNorm, learned positions, an ungated MLP with tanh-GELU, biases everywhere. Its
+// checkpoints store matrices transposed ([in, out]) and query, key and value in one.
 #include <algorithm>
 #include <array>
 
@@ -93,7 +93,8 @@ Placement gpt2_placement(const std::string& parameter, const TransformerOptions&
   const auto holds = [&](const char* part) { return parameter.find(part) != std::string::npos; };
   const bool linear = holds(".attention.") || holds(".mlp.");
   Placement place = {.transposed = linear && parameter.ends_with(".weight")};
-  const std::array<const char*, 3> fused = {".attention.query.", ".attention.key.", ".attention.value."};
+  const std::array<const char*, 3> fused = {".attention.query.", ".attention.key.",
+                                            ".attention.value."};
   for (size_t i = 0; i < fused.size(); ++i) {
     if (!holds(fused[i])) continue;
     place.begin = static_cast<int64_t>(i) * o.hidden;

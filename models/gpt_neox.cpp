@@ -1,5 +1,6 @@
-// GPT-NeoX and Pythia: LayerNorm, attention and MLP in parallel, a quarter of each head rotates, an ungated GELU MLP.
-// Its checkpoints interleave query, key and value head by head (arXiv 2204.06745, 2304.01373).
+// GPT-NeoX and Pythia: LayerNorm, attention and MLP in parallel, a quarter of each head rotates, an
+// ungated GELU MLP. Its checkpoints interleave query, key and value head by head (arXiv 2204.06745,
+// 2304.01373).
 #include <array>
 
 #include <nlohmann/json.hpp>
@@ -33,9 +34,11 @@ TransformerOptions read_gpt_neox(const json& config, const std::filesystem::path
   o.parallel = c.flag("use_parallel_residual", true);
   if (o.head_dim < 1 || o.hidden % o.heads != 0) {
     throw Error(Location{.file = file.string()},
-                fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", o.hidden, o.heads));
+                fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", o.hidden,
+                            o.heads));
   }
-  const RopeKeys keys = {.theta = "rotary_emb_base", .partial = "rotary_pct", .default_partial = 0.25};
+  const RopeKeys keys = {
+      .theta = "rotary_emb_base", .partial = "rotary_pct", .default_partial = 0.25};
   c.ignore("rope_theta");             // written for other tools, the same number
   c.ignore("partial_rotary_factor");  // likewise
   read_rope(c, keys, o);
@@ -88,10 +91,12 @@ std::string gpt_neox_name(const std::string& parameter) {
 }
 
 Placement gpt_neox_placement(const std::string& parameter, const TransformerOptions& o) {
-  const std::array<const char*, 3> fused = {".attention.query.", ".attention.key.", ".attention.value."};
+  const std::array<const char*, 3> fused = {".attention.query.", ".attention.key.",
+                                            ".attention.value."};
   for (size_t i = 0; i < fused.size(); ++i) {
     if (parameter.find(fused[i]) == std::string::npos) continue;
-    return {.blocks = o.heads, .begin = static_cast<int64_t>(i) * o.head_dim, .width = 3 * o.head_dim};
+    return {
+        .blocks = o.heads, .begin = static_cast<int64_t>(i) * o.head_dim, .width = 3 * o.head_dim};
   }
   return {};
 }

@@ -19,14 +19,15 @@ struct ActivationName {
   Activation activation;
 };
 // The first name of an activation is the one that is written.
-constexpr std::array<ActivationName, 8> kActivations = {{{"silu", Activation::silu},
-                                                         {"swish", Activation::silu},
-                                                         {"gelu", Activation::gelu},
-                                                         {"gelu_pytorch_tanh", Activation::gelu_tanh},
-                                                         {"gelu_new", Activation::gelu_tanh},
-                                                         {"gelu_fast", Activation::gelu_tanh},
-                                                         {"gelu_python", Activation::gelu},
-                                                         {"relu", Activation::relu}}};
+constexpr std::array<ActivationName, 8> kActivations = {
+    {{"silu", Activation::silu},
+     {"swish", Activation::silu},
+     {"gelu", Activation::gelu},
+     {"gelu_pytorch_tanh", Activation::gelu_tanh},
+     {"gelu_new", Activation::gelu_tanh},
+     {"gelu_fast", Activation::gelu_tanh},
+     {"gelu_python", Activation::gelu},
+     {"relu", Activation::relu}}};
 
 constexpr std::array<NamePair, 3> kLlamaWhole = {{
     {"embedding", "model.embed_tokens.weight"},
@@ -56,7 +57,9 @@ Activation read_activation(ConfigReader& config, const char* key, const char* fa
   for (const ActivationName& known : kActivations) {
     if (known.name == name) return known.activation;
   }
-  config.fail(key, "is '" + name + "', which is not supported; known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
+  config.fail(
+      key, "is '" + name +
+               "', which is not supported; known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
 }
 
 const char* activation_name(Activation activation) {
@@ -72,7 +75,8 @@ TransformerOptions read_llama_shape(ConfigReader& c, const LlamaDefaults& d) {
   o.hidden = c.size("hidden_size");
   o.heads = c.size("num_attention_heads");
   o.kv_heads = c.size("num_key_value_heads", d.kv_heads ? d.kv_heads : o.heads);
-  o.head_dim = c.size("head_dim", d.head_dim ? d.head_dim : std::max<int64_t>(1, o.hidden / o.heads));
+  o.head_dim =
+      c.size("head_dim", d.head_dim ? d.head_dim : std::max<int64_t>(1, o.hidden / o.heads));
   o.intermediate = c.size("intermediate_size");
   o.vocabulary = c.size("vocab_size");
   o.context = c.size("max_position_embeddings", d.context);
@@ -81,14 +85,17 @@ TransformerOptions read_llama_shape(ConfigReader& c, const LlamaDefaults& d) {
   o.activation = read_activation(c, d.activation_key, d.activation);
   c.expect("pretraining_tp", 1);
   if (o.heads % o.kv_heads != 0 || o.head_dim % 2 != 0) {
-    throw Error(Location{.file = c.file().string()},
-                fmt::format("num_attention_heads {}, num_key_value_heads {} and head_dim {} do not fit together", o.heads,
-                            o.kv_heads, o.head_dim));
+    throw Error(
+        Location{.file = c.file().string()},
+        fmt::format(
+            "num_attention_heads {}, num_key_value_heads {} and head_dim {} do not fit together",
+            o.heads, o.kv_heads, o.head_dim));
   }
   return o;
 }
 
-json write_llama_shape(const TransformerOptions& o, const char* model_type, const char* architecture) {
+json write_llama_shape(const TransformerOptions& o, const char* model_type,
+                       const char* architecture) {
   return {{"model_type", model_type},
           {"architectures", {architecture}},
           {"hidden_act", activation_name(o.activation)},
@@ -131,7 +138,8 @@ void set_windows(TransformerOptions& o, int64_t window, std::vector<bool> window
 
 json layer_types(const TransformerOptions& o) {
   json types = json::array();
-  for (int64_t i = 0; i < o.layers; ++i) types.push_back(o.has_window(i) ? "sliding_attention" : "full_attention");
+  for (int64_t i = 0; i < o.layers; ++i)
+    types.push_back(o.has_window(i) ? "sliding_attention" : "full_attention");
   return types;
 }
 
@@ -153,7 +161,9 @@ json write_llama_config(const TransformerOptions& o) {
   return config;
 }
 
-std::string llama_checkpoint_name(const std::string& parameter) { return kLlamaNames.stored(parameter); }
+std::string llama_checkpoint_name(const std::string& parameter) {
+  return kLlamaNames.stored(parameter);
+}
 
 Family llama_family() {
   return {.name = "llama",

@@ -14,7 +14,9 @@ TransformerOptions read_mistral(const json& config, const std::filesystem::path&
   ConfigReader c(config, file);
   TransformerOptions o = read_llama_shape(c, {.kv_heads = 8, .context = 131072});
   // An absent key is 4096, null is no window.
-  o.window = c.has("sliding_window") ? c.size("sliding_window") : config.contains("sliding_window") ? 0 : 4096;
+  o.window = c.has("sliding_window")             ? c.size("sliding_window")
+             : config.contains("sliding_window") ? 0
+                                                 : 4096;
   read_rope(c, {}, o);
   c.finish();
   return o;

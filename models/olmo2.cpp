@@ -1,5 +1,5 @@
-// OLMo 2: Llama whose norms stand after the sublayers, with RMSNorm of the whole query and key projections
-// (arXiv 2501.00656).
+// OLMo 2: Llama whose norms stand after the sublayers, with RMSNorm of the whole query and key
+// projections (arXiv 2501.00656).
 #include <array>
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
-// Phi 3: Llama whose checkpoints fuse query, key and value, and gate and up; part of a head may rotate, and longrope
-// stretches the context (arXiv 2404.14219).
+// Phi 3: Llama whose checkpoints fuse query, key and value, and gate and up; part of a head may
+// rotate, and longrope stretches the context (arXiv 2404.14219).
 #include <array>
 
 #include <nlohmann/json.hpp>
@@ -50,8 +50,10 @@ std::string phi3_name(const std::string& parameter) {
       {"mlp.gate.", "mlp.gate_up_proj."},
       {"mlp.up.", "mlp.gate_up_proj."},
   }};
-  const bool fused = parameter.starts_with("blocks_") && parameter.find(".mlp.down.") == std::string::npos;
-  return fused ? NameMap{{}, kLlamaNames.blocks, kParts}.stored(parameter) : kLlamaNames.stored(parameter);
+  const bool fused =
+      parameter.starts_with("blocks_") && parameter.find(".mlp.down.") == std::string::npos;
+  return fused ? NameMap{{}, kLlamaNames.blocks, kParts}.stored(parameter)
+               : kLlamaNames.stored(parameter);
 }
 
 Placement phi3_placement(const std::string& parameter, const TransformerOptions& o) {

@@ -1,5 +1,6 @@
-// Qwen 2 and 2.5: Llama with biases on queries, keys and values, and windows on the upper layers (arXiv 2407.10671).
-// Qwen 3: without the biases, with RMSNorm of queries and keys per head (arXiv 2505.09388).
+// Qwen 2 and 2.5: Llama with biases on queries, keys and values, and windows on the upper layers
+// (arXiv 2407.10671). Qwen 3: without the biases, with RMSNorm of queries and keys per head (arXiv
+// 2505.09388).
 #include <nlohmann/json.hpp>
 
 #include "models/families.h"

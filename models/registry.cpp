@@ -8,8 +8,9 @@ namespace continuo {
 
 std::span<const Family> families() {
   static const std::array kFamilies = {
-      llama_family(), mistral_family(), qwen2_family(), qwen3_family(),    smollm3_family(), olmo2_family(),
-      phi3_family(),  gpt2_family(),    gpt_neox_family(), gemma2_family(), gemma3_family(),
+      llama_family(),    mistral_family(), qwen2_family(),  qwen3_family(),
+      smollm3_family(),  olmo2_family(),   phi3_family(),   gpt2_family(),
+      gpt_neox_family(), gemma2_family(),  gemma3_family(),
   };
   return kFamilies;
 }
@@ -23,7 +24,8 @@ const Family* find_family(std::string_view name) {
 
 std::string known_families() {
   std::string names;
-  for (const Family& family : families()) names += (names.empty() ? "" : ", ") + std::string(family.name);
+  for (const Family& family : families())
+    names += (names.empty() ? "" : ", ") + std::string(family.name);
   return "Known families: " + names + ".";
 }
 

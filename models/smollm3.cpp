@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-
 #include "models/families.h"
 #include "models/llama.h"
 
@@ -30,7 +29,8 @@ void set_unrotated(TransformerOptions& o, std::vector<bool> unrotated) {
 
 TransformerOptions read_smollm3(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_llama_shape(c, {.kv_heads = 4, .context = 32768, .tie_embeddings = true});
+  TransformerOptions o =
+      read_llama_shape(c, {.kv_heads = 4, .context = 32768, .tie_embeddings = true});
   o.attention_bias = o.output_bias = c.flag("attention_bias", false);
   o.mlp_bias = c.flag("mlp_bias", false);
   // The list holds 1 where a layer rotates.
@@ -38,7 +38,8 @@ TransformerOptions read_smollm3(const json& config, const std::filesystem::path&
   if (c.has("no_rope_layers")) {
     const std::vector<double> rotated = c.numbers("no_rope_layers");
     if (static_cast<int64_t>(rotated.size()) != o.layers) {
-      c.fail("no_rope_layers", fmt::format("has {} entries for {} layers", rotated.size(), o.layers));
+      c.fail("no_rope_layers",
+             fmt::format("has {} entries for {} layers", rotated.size(), o.layers));
     }
     for (int64_t i = 0; i < o.layers; ++i) unrotated[i] = rotated[i] == 0;
   }

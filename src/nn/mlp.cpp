@@ -27,10 +27,11 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
   return {};
 }
 
-// ATen's vector loops and their scalar remainders differ in the last bits: in decoding every row goes alone, so that its
-// bits do not depend on the others.
+// ATen's vector loops and their scalar remainders differ in the last bits: in decoding every row
+// goes alone, so that its bits do not depend on the others.
 at::Tensor activate_rows(const at::Tensor& x, Activation activation) {
-  const bool decoding = !c10::GradMode::is_enabled() && x.is_cpu() && x.size(0) > 1 && x.size(0) <= kRowKernelRows;
+  const bool decoding =
+      !c10::GradMode::is_enabled() && x.is_cpu() && x.size(0) > 1 && x.size(0) <= kRowKernelRows;
   if (!decoding) return activate(x, activation);
   at::Tensor y = at::empty_like(x);
   for (int64_t i = 0; i < x.size(0); ++i) y[i].copy_(activate(x[i], activation));

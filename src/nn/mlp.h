@@ -9,7 +9,12 @@
 
 namespace continuo {
 
-enum class Activation { silu, gelu, gelu_tanh, relu };  // gelu_tanh: the approximation of arXiv 1606.08415
+enum class Activation {
+  silu,
+  gelu,
+  gelu_tanh,
+  relu
+};  // gelu_tanh: the approximation of arXiv 1606.08415
 
 struct MlpOptions {
   int64_t hidden = 0, intermediate = 0;

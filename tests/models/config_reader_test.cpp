@@ -30,7 +30,7 @@ TEST(ConfigReader, AbsentAndNullAreTheFallback) {
 }
 
 TEST(ConfigReader, WrongTypesAndRangesAreNamed) {
-  const json config = {{"n", 1.5}, {"big", 1e300}, {"zero", 0},     {"text", 3},
+  const json config = {{"n", 1.5},  {"big", 1e300},     {"zero", 0},     {"text", 3},
                        {"flag", 1}, {"list", {1, "x"}}, {"object", {1}}, {"huge", 1ull << 63}};
   ConfigReader c(config, "dir/config.json");
   for (const char* key : {"n", "big", "zero", "huge", "list"}) {
@@ -39,7 +39,8 @@ TEST(ConfigReader, WrongTypesAndRangesAreNamed) {
     EXPECT_NE(text.find(key), std::string::npos) << text;
     EXPECT_NE(text.find("must be a positive integer"), std::string::npos) << text;
   }
-  EXPECT_NE(reader_error([&] { c.positive("zero", 1); }).find("positive number"), std::string::npos);
+  EXPECT_NE(reader_error([&] { c.positive("zero", 1); }).find("positive number"),
+            std::string::npos);
   EXPECT_NE(reader_error([&] { c.flag("flag", true); }).find("true or false"), std::string::npos);
   EXPECT_NE(reader_error([&] { c.text("text", ""); }).find("string"), std::string::npos);
   EXPECT_NE(reader_error([&] { c.numbers("list"); }).find("list of numbers"), std::string::npos);
@@ -49,10 +50,12 @@ TEST(ConfigReader, WrongTypesAndRangesAreNamed) {
 }
 
 TEST(ConfigReader, OnlyUnreadKeysThatMayMatterAreRefused) {
-  const json config = {{"read", 3},      {"architectures", {"X"}}, {"off", false}, {"none", nullptr},
-                       {"empty", json::object()}, {"torch_dtype", "bfloat16"}, {"use_cache", true}};
+  const json config = {{"read", 3},        {"architectures", {"X"}},  {"off", false},
+                       {"none", nullptr},  {"empty", json::object()}, {"torch_dtype", "bfloat16"},
+                       {"use_cache", true}};
   ConfigReader c(config, "config.json");
-  EXPECT_NE(reader_error([&] { c.finish(); }).find("'read' is not known to Continuo"), std::string::npos);
+  EXPECT_NE(reader_error([&] { c.finish(); }).find("'read' is not known to Continuo"),
+            std::string::npos);
   c.size("read");
   EXPECT_NO_THROW(c.finish());
 }
@@ -60,7 +63,8 @@ TEST(ConfigReader, OnlyUnreadKeysThatMayMatterAreRefused) {
 TEST(ConfigReader, KeysOfAnObjectCarryItsName) {
   const json config = {{"rope", {{"spin", 2}}}};
   ConfigReader c(config, "config.json");
-  EXPECT_NE(reader_error([&] { c.object("rope").finish(); }).find("'rope.spin'"), std::string::npos);
+  EXPECT_NE(reader_error([&] { c.object("rope").finish(); }).find("'rope.spin'"),
+            std::string::npos);
 }
 
 }  // namespace

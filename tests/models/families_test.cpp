@@ -1,6 +1,4 @@
 // Every family against transformers: the checkpoints and references under tests/golden/families.
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdlib>
 
@@ -8,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/nll_loss.h>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -26,7 +25,8 @@ using test::ragged;
 
 std::vector<std::string> golden_families() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(CONTINUO_SOURCE_DIR) / "tests/golden/families")) {
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(CONTINUO_SOURCE_DIR) / "tests/golden/families")) {
     names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
@@ -51,11 +51,14 @@ class FamilyTest : public testing::TestWithParam<std::string> {
 
   KVCache cache_for(const Model& model) const {
     const DecoderShape& s = model.decoder->shape();
-    return KVCache({.layers = s.layers, .kv_heads = s.kv_heads, .head_dim = s.head_dim,
+    return KVCache({.layers = s.layers,
+                    .kv_heads = s.kv_heads,
+                    .head_dim = s.head_dim,
                     .dtype = model.decoder->compute().dtype});
   }
 
-  at::Tensor all_logits(const Model& model, const RaggedInput& input, KVCache* cache = nullptr) const {
+  at::Tensor all_logits(const Model& model, const RaggedInput& input,
+                        KVCache* cache = nullptr) const {
     return model.decoder->logits(model.decoder->forward(input, cache));
   }
 
@@ -75,7 +78,8 @@ class FamilyTest : public testing::TestWithParam<std::string> {
 TEST_P(FamilyTest, LogitsOfPackedDocumentsEqualThoseOfTransformers) {
   const c10::NoGradGuard no_grad;
   const Model model = load_model(directory_);
-  const at::Tensor packed = all_logits(model, ragged({documents_[0], documents_[1], documents_[0]}));
+  const at::Tensor packed =
+      all_logits(model, ragged({documents_[0], documents_[1], documents_[0]}));
   const int64_t a = logits_[0].size(0), b = logits_[1].size(0);
   EXPECT_LT(max_difference(packed.narrow(0, 0, a), logits_[0]), 1e-4);
   EXPECT_LT(max_difference(packed.narrow(0, a, b), logits_[1]), 1e-4);
@@ -93,8 +97,10 @@ TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
     int64_t offset = 0, count = 0;
     for (int i = 0; i < 2; ++i) {
       const auto n = static_cast<int64_t>(documents_[i].size());
-      const at::Tensor logits = model.decoder->logits(hidden.narrow(0, offset + from - 1, n - from));
-      const at::Tensor targets = reference_.tensor("tokens." + std::to_string(i)).narrow(0, from, n - from);
+      const at::Tensor logits =
+          model.decoder->logits(hidden.narrow(0, offset + from - 1, n - from));
+      const at::Tensor targets =
+          reference_.tensor("tokens." + std::to_string(i)).narrow(0, from, n - from);
       const at::Tensor loss = at::nll_loss(at::log_softmax(logits, 1), targets) * (n - from);
       total = total.defined() ? total + loss : loss;
       offset += n;
@@ -106,8 +112,9 @@ TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
     for (const auto& item : model.decoder->named_parameters()) {
       const std::string name = "grad." + model.family->checkpoint_name(item.key());
       if (!reference_.tensors().contains(name)) continue;
-      const Placement place =
-          model.family->placement ? model.family->placement(item.key(), model.decoder->options()) : Placement{};
+      const Placement place = model.family->placement
+                                  ? model.family->placement(item.key(), model.decoder->options())
+                                  : Placement{};
       const at::Tensor expected =
           place.part(reference_.tensor(name), item.value().sizes()).reshape(item.value().sizes());
       const double scale = std::max(1e-3, expected.abs().max().item<double>());
@@ -127,7 +134,8 @@ TEST_P(FamilyTest, GreedyDecodingThroughTheCacheGivesTheTextOfTransformers) {
   at::Tensor logits = all_logits(model, ragged({tokens}), &cache);
   while (tokens.size() < expected.size()) {
     tokens.push_back(logits[logits.size(0) - 1].argmax().item<int64_t>());
-    logits = all_logits(model, ragged({{tokens.back()}}, static_cast<int64_t>(tokens.size()) - 1), &cache);
+    logits = all_logits(model, ragged({{tokens.back()}}, static_cast<int64_t>(tokens.size()) - 1),
+                        &cache);
   }
   EXPECT_EQ(tokens, expected);
 }
@@ -136,7 +144,8 @@ TEST_P(FamilyTest, CachedPiecesAgreeWithTheWholeDocument) {
   const c10::NoGradGuard no_grad;
   const Model model = load_model(directory_);
   std::vector<int64_t> tokens = documents_[1];
-  if (rotates_by_length(model)) tokens.resize(model.decoder->options().rope_scaling.original_context);
+  if (rotates_by_length(model))
+    tokens.resize(model.decoder->options().rope_scaling.original_context);
   const auto n = static_cast<int64_t>(tokens.size());
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     model.decoder->set_compute({.dtype = dtype});
@@ -194,7 +203,8 @@ TEST_P(FamilyTest, SavingWritesTheSameTensorsAndAnEqualConfiguration) {
   fs::create_directories(directory);
   const Model model = load_model(directory_);
   save_model(model, directory, {.bos = 1, .pad = 0, .eos = {2}});
-  const SafetensorsFile before(directory_ / "model.safetensors"), after(directory / "model.safetensors");
+  const SafetensorsFile before(directory_ / "model.safetensors"),
+      after(directory / "model.safetensors");
   EXPECT_EQ(before.tensors().size(), after.tensors().size());
   for (const auto& [name, info] : before.tensors()) {
     ASSERT_TRUE(after.tensors().contains(name)) << name;
@@ -210,7 +220,8 @@ TEST_P(FamilyTest, SavingWritesTheSameTensorsAndAnEqualConfiguration) {
 }
 
 TEST_P(FamilyTest, AKeyThatIsNotKnownIsRefusedByName) {
-  const Family* family = find_family(read_json(directory_ / "config.json")["model_type"].get<std::string>());
+  const Family* family =
+      find_family(read_json(directory_ / "config.json")["model_type"].get<std::string>());
   ASSERT_NE(family, nullptr);
   nlohmann::json config = read_json(directory_ / "config.json");
   config["clip_qkv"] = nullptr;
@@ -220,7 +231,8 @@ TEST_P(FamilyTest, AKeyThatIsNotKnownIsRefusedByName) {
     family->read_config(config, "dir/config.json");
     FAIL() << "clip_qkv was ignored";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("key 'clip_qkv' is not known"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("key 'clip_qkv' is not known"), std::string::npos)
+        << error.what();
     EXPECT_EQ(std::string(error.what()).find("dir/config.json"), 0u);
   }
 }
@@ -237,11 +249,13 @@ TEST(Families, AllAreMadeFromScratchAndTrain) {
     config.heads = 4;
     config.context = 64;
     const Model model = make_model(config, 37, at::kCPU);
-    const at::Tensor logits = model.decoder->logits(model.decoder->forward(ragged({test::random_tokens(9, 37, 1)})));
+    const at::Tensor logits =
+        model.decoder->logits(model.decoder->forward(ragged({test::random_tokens(9, 37, 1)})));
     logits.pow(2).sum().backward();
     for (const auto& item : model.decoder->named_parameters()) {
       EXPECT_TRUE(item.value().grad().defined()) << family.name << " " << item.key();
-      EXPECT_TRUE(item.value().grad().isfinite().all().item<bool>()) << family.name << " " << item.key();
+      EXPECT_TRUE(item.value().grad().isfinite().all().item<bool>())
+          << family.name << " " << item.key();
     }
   }
 }

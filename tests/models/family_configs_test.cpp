@@ -1,8 +1,8 @@
-// config.json as published checkpoints have it, in transformers 4's spelling, and what must be refused in each family.
-#include <gtest/gtest.h>
-
+// config.json as published checkpoints have it, in transformers 4's spelling, and what must be
+// refused in each family.
 #include <cmath>
 
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -36,7 +36,8 @@ void expect_round_trip(const json& config) {
 }
 
 json llama3_config() {
-  return json::parse(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  return json::parse(
+      R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
     "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": 64, "hidden_act": "silu",
     "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192, "is_llama_config": true,
     "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
@@ -48,7 +49,8 @@ json llama3_config() {
 }
 
 json qwen2_config() {
-  return json::parse(R"({"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
+  return json::parse(
+      R"({"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
     "eos_token_id": 151645, "hidden_act": "silu", "hidden_size": 896, "initializer_range": 0.02,
     "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 21, "model_type": "qwen2",
     "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
@@ -57,7 +59,8 @@ json qwen2_config() {
 }
 
 json phi3_config() {
-  json config = json::parse(R"({"_name_or_path": "Phi-3-mini-128k-instruct", "architectures": ["Phi3ForCausalLM"],
+  json config = json::parse(
+      R"({"_name_or_path": "Phi-3-mini-128k-instruct", "architectures": ["Phi3ForCausalLM"],
     "attention_dropout": 0.0, "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}, "bos_token_id": 1,
     "embd_pdrop": 0.0, "eos_token_id": 32000, "hidden_act": "silu", "hidden_size": 3072, "initializer_range": 0.02,
     "intermediate_size": 8192, "max_position_embeddings": 131072, "model_type": "phi3", "num_attention_heads": 32,
@@ -72,7 +75,8 @@ json phi3_config() {
 }
 
 json gpt2_config() {
-  return json::parse(R"({"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
+  return json::parse(
+      R"({"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
     "bos_token_id": 50256, "embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02,
     "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12,
     "n_positions": 1024, "resid_pdrop": 0.1, "summary_activation": null, "summary_first_dropout": 0.1,
@@ -81,7 +85,8 @@ json gpt2_config() {
 }
 
 json pythia_config() {
-  return json::parse(R"({"architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 0, "eos_token_id": 0,
+  return json::parse(
+      R"({"architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 0, "eos_token_id": 0,
     "hidden_act": "gelu", "hidden_size": 512, "initializer_range": 0.02, "intermediate_size": 2048,
     "layer_norm_eps": 1e-05, "max_position_embeddings": 2048, "model_type": "gpt_neox", "num_attention_heads": 8,
     "num_hidden_layers": 6, "rotary_emb_base": 10000, "rotary_pct": 0.25, "tie_word_embeddings": false,
@@ -90,7 +95,8 @@ json pythia_config() {
 }
 
 json gemma2_config() {
-  return json::parse(R"({"architectures": ["Gemma2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  return json::parse(
+      R"({"architectures": ["Gemma2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
     "attn_logit_softcapping": 50.0, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": 1,
     "final_logit_softcapping": 30.0, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh",
     "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 2304, "initializer_range": 0.02,
@@ -101,7 +107,8 @@ json gemma2_config() {
 }
 
 json gemma3_config() {
-  return json::parse(R"({"architectures": ["Gemma3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  return json::parse(
+      R"({"architectures": ["Gemma3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
     "attn_logit_softcapping": null, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": [1, 106],
     "final_logit_softcapping": null, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 1152,
     "initializer_range": 0.02, "intermediate_size": 6912, "max_position_embeddings": 32768,
@@ -122,7 +129,8 @@ TEST(FamilyConfigs, PublishedFilesMeanWhatTheirModelsAre) {
   EXPECT_EQ(qwen.window, 0);
   const TransformerOptions phi = options_of(phi3_config());
   EXPECT_EQ(phi.rope_scaling.kind, RopeKind::longrope);
-  EXPECT_NEAR(phi.rope_scaling.attention_factor, std::sqrt(1 + std::log(32.0) / std::log(4096.0)), 1e-12);
+  EXPECT_NEAR(phi.rope_scaling.attention_factor, std::sqrt(1 + std::log(32.0) / std::log(4096.0)),
+              1e-12);
   const TransformerOptions gpt2 = options_of(gpt2_config());
   EXPECT_TRUE(gpt2.learned_positions && gpt2.tie_embeddings && gpt2.layer_norm);
   EXPECT_EQ(gpt2.intermediate, 3072);
@@ -137,8 +145,8 @@ TEST(FamilyConfigs, PublishedFilesMeanWhatTheirModelsAre) {
   EXPECT_TRUE(gemma3.has_window(4) && !gemma3.has_window(5));
   EXPECT_EQ(gemma3.local_rope_theta, 10000);
   EXPECT_EQ(gemma3.rope_theta, 1000000);
-  for (const json& config : {llama3_config(), qwen2_config(), phi3_config(), gpt2_config(), pythia_config(),
-                             gemma2_config(), gemma3_config()}) {
+  for (const json& config : {llama3_config(), qwen2_config(), phi3_config(), gpt2_config(),
+                             pythia_config(), gemma2_config(), gemma3_config()}) {
     expect_round_trip(config);
   }
 }
@@ -168,10 +176,13 @@ TEST(FamilyConfigs, WhatChangesTheMathsIsRefusedByName) {
   expect(llama3_config(), {{"rope_interleaved", true}}, "'rope_interleaved'");
   expect(llama3_config(), {{"hidden_act", "xielu"}}, "'hidden_act'");
   expect(llama3_config(), {{"quantization_config", {{"bits", 4}}}}, "quantization_config");
-  expect(llama3_config(), {{"rope_scaling", {{"rope_type", "proportional"}}}}, "rope_scaling.rope_type");
+  expect(llama3_config(), {{"rope_scaling", {{"rope_type", "proportional"}}}},
+         "rope_scaling.rope_type");
   expect(llama3_config(), {{"rope_scaling", {{"rope_type", "linear"}}}}, "rope_scaling.factor");
-  expect(llama3_config(), {{"rope_scaling", {{"rope_type", "linear"}, {"factor", -2}}}}, "positive number");
-  expect(llama3_config(), {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2}, {"mystery", 1}}}},
+  expect(llama3_config(), {{"rope_scaling", {{"rope_type", "linear"}, {"factor", -2}}}},
+         "positive number");
+  expect(llama3_config(),
+         {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2}, {"mystery", 1}}}},
          "rope_scaling.mystery");
   expect(llama3_config(), {{"rope_scaling", 3}}, "must be an object");
   expect(llama3_config(), {{"num_key_value_heads", 5}}, "do not fit");
@@ -179,9 +190,11 @@ TEST(FamilyConfigs, WhatChangesTheMathsIsRefusedByName) {
   expect(qwen2_config(), {{"layer_types", {"full_attention"}}}, "1 entries for 24 layers");
   expect(qwen2_config(), {{"use_sliding_window", "yes"}}, "true or false");
   expect(phi3_config(), {{"partial_rotary_factor", 0.3}}, "must be");
-  expect(phi3_config(), {{"rope_scaling", {{"type", "longrope"}, {"short_factor", {1}}, {"long_factor", {1}}}}},
+  expect(phi3_config(),
+         {{"rope_scaling", {{"type", "longrope"}, {"short_factor", {1}}, {"long_factor", {1}}}}},
          "list of 48");
-  expect(gpt2_config(), {{"scale_attn_by_inverse_layer_idx", true}}, "'scale_attn_by_inverse_layer_idx'");
+  expect(gpt2_config(), {{"scale_attn_by_inverse_layer_idx", true}},
+         "'scale_attn_by_inverse_layer_idx'");
   expect(gpt2_config(), {{"scale_attn_weights", false}}, "'scale_attn_weights'");
   expect(gpt2_config(), {{"n_head", 7}}, "not a multiple");
   expect(pythia_config(), {{"rotary_pct", 0.01}}, "'rotary_pct'");

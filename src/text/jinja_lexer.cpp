@@ -76,10 +76,10 @@ class Lexer {
   }
 
   size_t next_tag() const {
-    for (size_t at = text_.find('{', at_); at + 1 < text_.size(); at = text_.find('{', at + 1)) {
+    for (size_t at = text_.find('{', at_); at != std::string_view::npos && at + 1 < text_.size();
+         at = text_.find('{', at + 1)) {
       const char c = text_[at + 1];
       if (c == '{' || c == '%' || c == '#') return at;
-      if (at == std::string_view::npos) break;
     }
     return text_.size();
   }

@@ -13,7 +13,7 @@ namespace continuo::jinja {
 // The work that one rendering may do, so that no template hangs or fills the memory.
 class Budget {
  public:
-  static constexpr size_t kSteps = 20'000'000;
+  static constexpr size_t kSteps = 8'000'000;
   // Error: spent.
   void spend(size_t steps);
   void spend_text(size_t bytes) { spend(bytes / 16 + 1); }

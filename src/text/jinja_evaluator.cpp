@@ -7,8 +7,6 @@
 namespace continuo::jinja {
 namespace {
 
-using Kind = Expression::Kind;
-
 constexpr const char* kFunctions[] = {"raise_exception", "strftime_now", "range", "namespace",
                                       "dict"};
 
@@ -42,39 +40,39 @@ Value Evaluator::evaluate(const Expression& e) {
   budget_.spend(1);
   line_ = e.line;
   switch (e.kind) {
-    case Kind::kConstant:
+    case ExpressionKind::kConstant:
       return e.value;
-    case Kind::kName:
+    case ExpressionKind::kName:
       return name(e.name);
-    case Kind::kList:
-    case Kind::kTuple:
-    case Kind::kDict:
+    case ExpressionKind::kList:
+    case ExpressionKind::kTuple:
+    case ExpressionKind::kDict:
       return container(e);
-    case Kind::kAttribute:
+    case ExpressionKind::kAttribute:
       if (const LoopState* loop = loop_named(*e.items[0])) return loop_attribute(*loop, e.name);
       return attribute_of(evaluate(*e.items[0]), e.name);
-    case Kind::kIndex:
-    case Kind::kSlice:
+    case ExpressionKind::kIndex:
+    case ExpressionKind::kSlice:
       return subscript(e);
-    case Kind::kCall:
+    case ExpressionKind::kCall:
       return call(e);
-    case Kind::kFilter:
+    case ExpressionKind::kFilter:
       return apply_filter(e.name, evaluate(*e.items[0]), arguments(e), budget_);
-    case Kind::kTest:
+    case ExpressionKind::kTest:
       return tested(e);
-    case Kind::kNot:
-    case Kind::kNegate:
-    case Kind::kPlus:
+    case ExpressionKind::kNot:
+    case ExpressionKind::kNegate:
+    case ExpressionKind::kPlus:
       return unary(e);
-    case Kind::kBinary:
+    case ExpressionKind::kBinary:
       return binary(e);
-    case Kind::kAnd:
-    case Kind::kOr:
-    case Kind::kConditional:
+    case ExpressionKind::kAnd:
+    case ExpressionKind::kOr:
+    case ExpressionKind::kConditional:
       return logical(e);
-    case Kind::kCompare:
+    case ExpressionKind::kCompare:
       return comparison(e);
-    case Kind::kConcat:
+    case ExpressionKind::kConcat:
       return concatenation(e);
   }
   fail("an expression of no kind");
@@ -99,7 +97,7 @@ Value Evaluator::name(const std::string& name) const {
 }
 
 const LoopState* Evaluator::loop_named(const Expression& e) const {
-  if (e.kind != Kind::kName || e.name != "loop") return nullptr;
+  if (e.kind != ExpressionKind::kName || e.name != "loop") return nullptr;
   for (size_t i = scopes_.size(); i-- > 0 && !scopes_[i].macro;) {
     if (scopes_[i].find("loop")) return nullptr;
     if (scopes_[i].loop) return scopes_[i].loop;
@@ -138,7 +136,7 @@ Value Evaluator::container(const Expression& e) {
   std::vector<Value> items;
   for (const ExpressionPtr& item : e.items) items.push_back(evaluate(*item));
   budget_.spend(items.size());
-  if (e.kind != Kind::kDict) return Value::list(std::move(items), e.kind == Kind::kTuple);
+  if (e.kind != ExpressionKind::kDict) return Value::list(std::move(items), e.kind == ExpressionKind::kTuple);
   std::vector<std::pair<Value, Value>> entries;
   for (size_t i = 0; i < items.size(); i += 2) entries.emplace_back(items[i], items[i + 1]);
   budget_.spend(entries.size() * entries.size() / 4);
@@ -147,7 +145,7 @@ Value Evaluator::container(const Expression& e) {
 
 Value Evaluator::subscript(const Expression& e) {
   const Value value = evaluate(*e.items[0]);
-  if (e.kind == Kind::kIndex) {
+  if (e.kind == ExpressionKind::kIndex) {
     if (value.if_text()) budget_.spend_text(value.if_text()->size());
     return element_of(value, evaluate(*e.items[1]));
   }
@@ -167,7 +165,7 @@ Arguments Evaluator::arguments(const Expression& e) {
 
 Value Evaluator::call(const Expression& e) {
   const Expression& callee = *e.items[0];
-  if (callee.kind == Kind::kAttribute) {
+  if (callee.kind == ExpressionKind::kAttribute) {
     if (const LoopState* loop = loop_named(*callee.items[0])) {
       const Arguments given = arguments(e);
       if (callee.name != "cycle" || given.positional.empty()) fail("loop.{}() is not supported", callee.name);
@@ -203,12 +201,12 @@ Value Evaluator::tested(const Expression& e) {
 }
 
 Value Evaluator::logical(const Expression& e) {
-  if (e.kind == Kind::kConditional) {
+  if (e.kind == ExpressionKind::kConditional) {
     if (evaluate(*e.items[1]).truthy()) return evaluate(*e.items[0]);
     return e.items[2] ? evaluate(*e.items[2]) : Value(Undefined{"the value without an else"});
   }
   Value left = evaluate(*e.items[0]);
-  const bool decides = left.truthy() == (e.kind == Kind::kOr);
+  const bool decides = left.truthy() == (e.kind == ExpressionKind::kOr);
   return decides ? left : evaluate(*e.items[1]);
 }
 

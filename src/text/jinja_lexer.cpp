@@ -8,8 +8,6 @@
 namespace continuo::jinja {
 namespace {
 
-using Kind = Token::Kind;
-
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_char(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '_' ||
@@ -47,12 +45,12 @@ class Lexer {
       if (kind == '#') {
         comment(tag);
       } else if (kind == '{') {
-        inside(tag, Kind::kOutput, Kind::kOutputEnd, "}}");
+        inside(tag, TokenKind::kOutput, TokenKind::kOutputEnd, "}}");
       } else if (!raw()) {
-        inside(tag, Kind::kBlock, Kind::kBlockEnd, "%}");
+        inside(tag, TokenKind::kBlock, TokenKind::kBlockEnd, "%}");
       }
     }
-    add(Kind::kEnd, {}, text_.size());
+    add(TokenKind::kEnd, {}, text_.size());
     return std::move(tokens_);
   }
 
@@ -71,7 +69,7 @@ class Lexer {
     counted_ = at;
     return line_;
   }
-  void add(Kind kind, std::string text, size_t at) {
+  void add(TokenKind kind, std::string text, size_t at) {
     tokens_.push_back({kind, std::move(text), line_of(at)});
   }
 
@@ -99,7 +97,7 @@ class Lexer {
         if ((line > 0 || line_starting_) && blank) text = text.substr(0, line);
       }
     }
-    if (!text.empty()) add(Kind::kData, std::string(text), at_);
+    if (!text.empty()) add(TokenKind::kData, std::string(text), at_);
   }
 
   // Behind the end of a tag whose sign is `sign`.
@@ -156,7 +154,7 @@ class Lexer {
     fault(tag, "{% raw %} has no {% endraw %}");
   }
 
-  void inside(size_t tag, Kind begin, Kind end, std::string_view close) {
+  void inside(size_t tag, TokenKind begin, TokenKind end, std::string_view close) {
     add(begin, {}, tag);
     std::string brackets;
     while (true) {
@@ -166,12 +164,12 @@ class Lexer {
               fmt::format("end it with {}", close));
       }
       if (brackets.empty()) {
-        const bool sign = text_[at_] == '-' || (begin == Kind::kBlock && text_[at_] == '+');
+        const bool sign = text_[at_] == '-' || (begin == TokenKind::kBlock && text_[at_] == '+');
         if (text_.substr(at_ + (sign ? 1 : 0)).starts_with(close)) {
           add(end, {}, at_);
           const char with = sign ? text_[at_] : ' ';
           at_ += close.size() + (sign ? 1 : 0);
-          leave(with, begin == Kind::kBlock);
+          leave(with, begin == TokenKind::kBlock);
           return;
         }
       }
@@ -188,7 +186,7 @@ class Lexer {
       number();
     } else if (is_name_char(c)) {
       while (at_ < text_.size() && is_name_char(text_[at_])) ++at_;
-      add(Kind::kName, std::string(text_.substr(begin, at_ - begin)), begin);
+      add(TokenKind::kName, std::string(text_.substr(begin, at_ - begin)), begin);
     } else {
       op(brackets);
     }
@@ -217,7 +215,7 @@ class Lexer {
     }
     std::string spelling(text_.substr(begin, at_ - begin));
     std::erase(spelling, '_');
-    add(real ? Kind::kFloat : Kind::kInteger, std::move(spelling), begin);
+    add(real ? TokenKind::kFloat : TokenKind::kInteger, std::move(spelling), begin);
   }
 
   void op(std::string& brackets) {
@@ -234,7 +232,7 @@ class Lexer {
         }
         brackets.pop_back();
       }
-      add(Kind::kOperator, std::string(each), at_);
+      add(TokenKind::kOperator, std::string(each), at_);
       at_ += each.size();
       return;
     }
@@ -254,7 +252,7 @@ class Lexer {
         escape(value, begin);
       }
     }
-    add(Kind::kString, std::move(value), begin);
+    add(TokenKind::kString, std::move(value), begin);
   }
 
   // As Python reads it.

@@ -33,6 +33,8 @@ struct Token {
   bool name(std::string_view t) const { return is(Kind::kName, t); }
 };
 
+using TokenKind = Token::Kind;
+
 // The last token is kEnd. Error at `name`:line: a tag, string or bracket that is not closed, a
 // character that means nothing.
 std::vector<Token> tokenize(std::string_view source, const std::string& name);

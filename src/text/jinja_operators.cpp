@@ -9,8 +9,6 @@
 namespace continuo::jinja {
 namespace {
 
-using Kind = Expression::Kind;
-
 [[noreturn]] void no_operation(std::string_view op, const Value& a, const Value& b) {
   for (const Value* side : {&a, &b}) {
     if (const auto* undefined = std::get_if<Undefined>(&side->storage())) {
@@ -61,11 +59,11 @@ Value real_arithmetic(char op, bool doubled, double a, double b) {
 
 Value Evaluator::unary(const Expression& e) {
   const Value value = evaluate(*e.items[0]);
-  if (e.kind == Kind::kNot) return Value(!value.truthy());
+  if (e.kind == ExpressionKind::kNot) return Value(!value.truthy());
   const auto whole = value.if_int();
   const auto real = value.if_number();
-  if (!real) no_operation(e.kind == Kind::kNegate ? "-" : "+", value, value);
-  if (e.kind == Kind::kPlus) return whole ? Value(*whole) : Value(*real);
+  if (!real) no_operation(e.kind == ExpressionKind::kNegate ? "-" : "+", value, value);
+  if (e.kind == ExpressionKind::kPlus) return whole ? Value(*whole) : Value(*real);
   return whole ? whole_arithmetic('-', false, 0, *whole) : Value(-*real);
 }
 

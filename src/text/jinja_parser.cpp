@@ -9,9 +9,6 @@
 namespace continuo::jinja {
 namespace {
 
-using TokenKind = Token::Kind;
-using Kind = Statement::Kind;
-
 class Parser {
  public:
   Parser(std::string_view source, const std::string& name) : in_(tokenize(source, name), name) {}
@@ -42,7 +39,7 @@ class Parser {
       } else if (in_.now().kind == TokenKind::kOutput) {
         in_.next();
         Statement& output = body.emplace_back();
-        output.kind = Kind::kOutput;
+        output.kind = StatementKind::kOutput;
         output.line = line;
         output.expression = in_.tuple();
         expect(TokenKind::kOutputEnd, "'}}'");
@@ -85,19 +82,19 @@ class Parser {
     if (name == "with") return with();
     Statement s;
     if (name == "generation") {
-      s.kind = Kind::kBody;
+      s.kind = StatementKind::kBody;
       s.bodies.push_back(block("endgeneration"));
       return s;
     }
     if (name == "filter") {
-      s.kind = Kind::kFilter;
+      s.kind = StatementKind::kFilter;
       s.expression = in_.filters(nullptr);
       s.bodies.push_back(block("endfilter"));
       return s;
     }
     if (name == "break" || name == "continue") {
       if (loops_ == 0) in_.fault(fmt::format("{{% {} %}} outside of a loop", name));
-      s.kind = name == "break" ? Kind::kBreak : Kind::kContinue;
+      s.kind = name == "break" ? StatementKind::kBreak : StatementKind::kContinue;
       close();
       return s;
     }
@@ -111,7 +108,7 @@ class Parser {
 
   Statement conditional() {
     Statement s;
-    s.kind = Kind::kIf;
+    s.kind = StatementKind::kIf;
     std::string end = "elif";
     while (end == "elif") {
       s.conditions.push_back(in_.tuple());
@@ -144,7 +141,7 @@ class Parser {
 
   Statement loop() {
     Statement s;
-    s.kind = Kind::kFor;
+    s.kind = StatementKind::kFor;
     s.names = targets();
     if (!in_.skip_name("in")) in_.unexpected("'in'");
     s.expression = in_.tuple(false);
@@ -167,7 +164,7 @@ class Parser {
 
   Statement set() {
     Statement s;
-    s.kind = Kind::kSet;
+    s.kind = StatementKind::kSet;
     s.names = targets();
     if (s.names.size() == 1 && in_.skip_op(".")) s.attribute = in_.expect_name("an attribute");
     if (in_.skip_op("=")) {
@@ -176,7 +173,7 @@ class Parser {
       return s;
     }
     if (s.names.size() > 1) in_.unexpected("'='");
-    s.kind = Kind::kSetBlock;
+    s.kind = StatementKind::kSetBlock;
     if (in_.skip_op("|")) s.expression = in_.filters(nullptr);
     s.bodies.push_back(block("endset"));
     return s;
@@ -184,7 +181,7 @@ class Parser {
 
   Statement macro() {
     Statement s;
-    s.kind = Kind::kMacro;
+    s.kind = StatementKind::kMacro;
     if (nested_ > 0) in_.fault("a macro inside a loop, a macro or {% with %} is not supported");
     s.names.push_back(target());
     in_.expect_op("(");
@@ -208,7 +205,7 @@ class Parser {
 
   Statement with() {
     Statement s;
-    s.kind = Kind::kWith;
+    s.kind = StatementKind::kWith;
     while (in_.now().kind != TokenKind::kBlockEnd) {
       s.names.push_back(target());
       in_.expect_op("=");

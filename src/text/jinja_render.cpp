@@ -8,8 +8,6 @@
 namespace continuo::jinja {
 namespace {
 
-using Kind = Statement::Kind;
-
 class Renderer final : public Evaluator {
  public:
   Renderer(const Variables& variables, const std::string& today) : Evaluator(today) {
@@ -37,38 +35,38 @@ class Renderer final : public Evaluator {
 
   Flow execute(const Statement& s) {
     switch (s.kind) {
-      case Kind::kText:
+      case StatementKind::kText:
         write(s.value);
         break;
-      case Kind::kOutput:
+      case StatementKind::kOutput:
         write(evaluate(*s.expression));
         break;
-      case Kind::kIf:
+      case StatementKind::kIf:
         return conditional(s);
-      case Kind::kFor:
+      case StatementKind::kFor:
         return loop(s);
-      case Kind::kSet:
+      case StatementKind::kSet:
         set(s);
         break;
-      case Kind::kSetBlock: {
+      case StatementKind::kSetBlock: {
         Value text{captured(s.bodies[0])};
         if (s.expression) text = filtered(*s.expression, text);
         assign(s, std::move(text));
         break;
       }
-      case Kind::kMacro:
+      case StatementKind::kMacro:
         scopes().back().set(s.names[0], Value(Function{s.names[0], &s}));
         break;
-      case Kind::kFilter:
+      case StatementKind::kFilter:
         write(filtered(*s.expression, Value(captured(s.bodies[0]))));
         break;
-      case Kind::kWith:
+      case StatementKind::kWith:
         return with(s);
-      case Kind::kBody:
+      case StatementKind::kBody:
         return execute(s.bodies[0]);
-      case Kind::kBreak:
+      case StatementKind::kBreak:
         return Flow::kBreak;
-      case Kind::kContinue:
+      case StatementKind::kContinue:
         return Flow::kContinue;
     }
     return Flow::kOn;

@@ -46,6 +46,8 @@ struct Expression {
   std::vector<std::pair<std::string, ExpressionPtr>> named;
 };
 
+using ExpressionKind = Expression::Kind;
+
 struct Statement;
 using Body = std::vector<Statement>;
 
@@ -73,5 +75,7 @@ struct Statement {
   std::vector<ExpressionPtr> conditions;  // of a macro: the defaults
   std::vector<Body> bodies;
 };
+
+using StatementKind = Statement::Kind;
 
 }  // namespace continuo::jinja

@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 namespace {
 
 // A chat template that the directory brings, with the other keys of `config`.
-std::optional<PromptTemplate> brought_template(const fs::path& directory, const Tokenizer& tokenizer,
-                                               PromptConfig config) {
+std::optional<PromptTemplate> brought_template(const fs::path& directory,
+                                               const Tokenizer& tokenizer, PromptConfig config) {
   auto found = read_chat_template(directory);
   if (!found) return std::nullopt;
   config.chat.clear();

@@ -22,9 +22,9 @@ jinja::Value message(const Turn& turn, size_t index) {
                 "roles are system, user and assistant");
   }
   using jinja::Value;
-  return Value::dict({{Value::text("role"), Value::text(turn.role)},
-                      {Value::text("content"),
-                       Value(jinja::Text(turn.content, static_cast<int32_t>(index)))}});
+  return Value::dict(
+      {{Value::text("role"), Value::text(turn.role)},
+       {Value::text("content"), Value(jinja::Text(turn.content, static_cast<int32_t>(index)))}});
 }
 
 bool is_blank(std::string_view text) {

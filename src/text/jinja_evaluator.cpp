@@ -19,6 +19,7 @@ void Scope::set(std::string_view name, Value value) {
       return;
     }
   }
+  if (variables.size() >= kMostNames) fail("more than {} variables", kMostNames);
   variables.emplace_back(name, std::move(value));
 }
 
@@ -50,7 +51,7 @@ Value Evaluator::evaluate(const Expression& e) {
       return container(e);
     case ExpressionKind::kAttribute:
       if (const LoopState* loop = loop_named(*e.items[0])) return loop_attribute(*loop, e.name);
-      return attribute_of(evaluate(*e.items[0]), e.name);
+      return attribute(e);
     case ExpressionKind::kIndex:
     case ExpressionKind::kSlice:
       return subscript(e);
@@ -85,7 +86,14 @@ Value Evaluator::filtered(const Expression& filters, const Value& value) {
                       arguments(filters), budget_);
 }
 
-Value Evaluator::name(const std::string& name) const {
+Value Evaluator::attribute(const Expression& e) {
+  const Value value = evaluate(*e.items[0]);
+  if (const Dict* dict = value.if_dict()) budget_.spend(dict->items.size() / 8);
+  return attribute_of(value, e.name);
+}
+
+Value Evaluator::name(const std::string& name) {
+  budget_.spend(scopes_.size() / 8);
   for (size_t i = scopes_.size(); i-- > 0;) {
     const Scope& scope = scopes_[i];
     if (const Value* found = scope.find(name)) return *found;
@@ -136,7 +144,8 @@ Value Evaluator::container(const Expression& e) {
   std::vector<Value> items;
   for (const ExpressionPtr& item : e.items) items.push_back(evaluate(*item));
   budget_.spend(items.size());
-  if (e.kind != ExpressionKind::kDict) return Value::list(std::move(items), e.kind == ExpressionKind::kTuple);
+  if (e.kind != ExpressionKind::kDict)
+    return Value::list(std::move(items), e.kind == ExpressionKind::kTuple);
   std::vector<std::pair<Value, Value>> entries;
   for (size_t i = 0; i < items.size(); i += 2) entries.emplace_back(items[i], items[i + 1]);
   budget_.spend(entries.size() * entries.size() / 4);
@@ -168,7 +177,8 @@ Value Evaluator::call(const Expression& e) {
   if (callee.kind == ExpressionKind::kAttribute) {
     if (const LoopState* loop = loop_named(*callee.items[0])) {
       const Arguments given = arguments(e);
-      if (callee.name != "cycle" || given.positional.empty()) fail("loop.{}() is not supported", callee.name);
+      if (callee.name != "cycle" || given.positional.empty())
+        fail("loop.{}() is not supported", callee.name);
       return given.positional[loop->index % given.positional.size()];
     }
     const Value value = evaluate(*callee.items[0]);
@@ -195,7 +205,10 @@ Value Evaluator::tested(const Expression& e) {
   const Arguments given = arguments(e);
   size_t weight = value.weight();
   for (const Value& argument : given.positional) weight = std::min(weight, argument.weight());
-  if (!given.positional.empty()) budget_.spend(weight);
+  const bool reads = !given.positional.empty() || e.name == "upper" || e.name == "lower";
+  if (reads)
+    budget_.spend(e.name == "in" && !given.positional.empty() ? given.positional[0].weight()
+                                                              : weight);
   if (e.name == "filter" || e.name == "test") fail("'is {}' is not supported", e.name);
   return Value(apply_test(e.name, value, given));
 }
@@ -221,7 +234,8 @@ Value Evaluator::comparison(const Expression& e) {
         budget_.spend_search(right.if_text()->size(), left.if_text()->size());
       } else {
         const List* list = right.if_list();
-        budget_.spend(list ? std::min(list->weight, list->items.size() * left.weight()) : right.weight());
+        budget_.spend(list ? std::min(list->weight, list->items.size() * left.weight())
+                           : right.weight());
       }
       holds = contains(right, left) == (op == "in");
     } else {

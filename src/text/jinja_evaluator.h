@@ -18,6 +18,8 @@ struct LoopState {
   size_t index = 0;
 };
 
+inline constexpr size_t kMostNames = 500;  // of a scope or a namespace
+
 // Names of one block. What a loop or a macro sets is gone behind it.
 struct Scope {
   std::vector<std::pair<std::string_view, Value>> variables;
@@ -56,7 +58,8 @@ class Evaluator {
   virtual Value call_macro(const Statement& macro, const Arguments& arguments) = 0;
 
  private:
-  Value name(const std::string& name) const;
+  Value attribute(const Expression& e);
+  Value name(const std::string& name);
   Value loop_attribute(const LoopState& loop, std::string_view name) const;
   Value loop_value(const LoopState& loop) const;
   const LoopState* loop_named(const Expression& expression) const;

@@ -54,8 +54,8 @@ Value member(Value value, const std::string& path) {
     const std::string name = path.substr(begin, end - begin);
     int64_t index = 0;
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), index);
-    const bool whole = !name.empty() && parsed.ec == std::errc{} &&
-                       parsed.ptr == name.data() + name.size();
+    const bool whole =
+        !name.empty() && parsed.ec == std::errc{} && parsed.ptr == name.data() + name.size();
     value = whole ? element_of(value, Value(index)) : attribute_of(value, name);
     begin = end + 1;
   }
@@ -121,8 +121,10 @@ Value map(const Value& value, const Arguments& a, Budget& budget) {
 
 Value chosen(const Value& value, const Arguments& a, Budget& budget, bool by_member, bool keep) {
   std::vector<Value> kept;
+  size_t weight = 1;
+  for (const Value& argument : a.positional) weight += argument.weight();
   for (const Value& item : elements(value)) {
-    budget.spend(1);
+    budget.spend(weight);
     const Value subject = by_member ? member(item, a.text(0, "attribute").bytes()) : item;
     const size_t at = by_member ? 1 : 0;
     const bool passes = a.positional.size() > at
@@ -153,7 +155,7 @@ Value dictsort(const Value& value, const Arguments& a, Budget& budget) {
     return sort_key(pair.if_list()->items[part], sensitive);
   };
   std::ranges::stable_sort(pairs, [&](const Value& x, const Value& y) {
-    budget.spend(1);
+    budget.spend(x.weight() + y.weight());
     return compare(key(x), key(y)) < 0;
   });
   if (a.flag(2, "reverse", false)) std::ranges::reverse(pairs);
@@ -168,7 +170,7 @@ Value sort(const Value& value, const Arguments& a, Budget& budget) {
     return sort_key(path && !path->none() ? member(item, to_text(*path).bytes()) : item, sensitive);
   };
   std::ranges::stable_sort(sorted, [&](const Value& x, const Value& y) {
-    budget.spend(1);
+    budget.spend(x.weight() + y.weight());
     return down ? compare(key(y), key(x)) < 0 : compare(key(x), key(y)) < 0;
   });
   return Value::list(std::move(sorted));
@@ -177,7 +179,7 @@ Value sort(const Value& value, const Arguments& a, Budget& budget) {
 Value unique(const Value& value, const Arguments& a, Budget& budget) {
   std::vector<Value> kept;
   for (const Value& item : elements(value)) {
-    budget.spend(kept.size() + 1);
+    budget.spend((kept.size() + 1) * item.weight());
     const Value key = sort_key(item, a.flag(0, "case_sensitive", false));
     const auto same = [&](const Value& other) {
       return equal(sort_key(other, a.flag(0, "case_sensitive", false)), key);
@@ -212,7 +214,8 @@ Value integer(const Value& value, const Arguments& a, Budget&) {
     const auto as_whole = std::from_chars(digits.data(), end, whole);
     if (!digits.empty() && as_whole.ec == std::errc{} && as_whole.ptr == end) return Value(whole);
     const auto as_real = std::from_chars(digits.data(), end, real);
-    if (!digits.empty() && as_real.ec == std::errc{} && as_real.ptr == end && std::abs(real) < 9e18) {
+    if (!digits.empty() && as_real.ec == std::errc{} && as_real.ptr == end &&
+        std::abs(real) < 9e18) {
       return Value(static_cast<int64_t>(real));
     }
   }
@@ -233,7 +236,8 @@ Value real(const Value& value, const Arguments& a, Budget&) {
 }
 
 Value absolute(const Value& value, const Arguments&, Budget&) {
-  if (const auto whole = value.if_int(); whole && *whole != INT64_MIN) return Value(std::abs(*whole));
+  if (const auto whole = value.if_int(); whole && *whole != INT64_MIN)
+    return Value(std::abs(*whole));
   if (const auto number = value.if_number()) return Value(std::abs(*number));
   fail("abs: a {} is no number", value.type_name());
 }
@@ -241,9 +245,10 @@ Value absolute(const Value& value, const Arguments&, Budget&) {
 Value indent(const Value& value, const Arguments& a, Budget& budget) {
   const Value* width = a.find(0, "width");
   const int64_t count = width && width->if_int() ? *width->if_int() : 4;
-  const Text margin = width && width->if_text()
-                          ? *width->if_text()
-                          : Text(std::string(static_cast<size_t>(std::clamp<int64_t>(count, 0, 64)), ' '));
+  const Text margin =
+      width && width->if_text()
+          ? *width->if_text()
+          : Text(std::string(static_cast<size_t>(std::clamp<int64_t>(count, 0, 64)), ' '));
   const bool first_too = a.flag(1, "first", false), blank_too = a.flag(2, "blank", false);
   const Text text = to_text(value);
   Text out;
@@ -286,20 +291,32 @@ constexpr NamedFilter kFilters[] = {
     {"float", real},
     {"abs", absolute},
     {"indent", indent},
-    {"upper", [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kUpper); }},
-    {"lower", [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kLower); }},
-    {"title", [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kTitle); }},
-    {"capitalize",
-     [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kCapitalize); }},
+    {"upper",
+     [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kUpper); }},
+    {"lower",
+     [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kLower); }},
+    {"title",
+     [](const Value& v, const Arguments&, Budget&) { return in_case(to_text(v), Case::kTitle); }},
+    {"capitalize", [](const Value& v, const Arguments&,
+                      Budget&) { return in_case(to_text(v), Case::kCapitalize); }},
     {"string", [](const Value& v, const Arguments&, Budget&) { return Value(to_text(v)); }},
     {"safe", [](const Value& v, const Arguments&, Budget&) { return Value(to_text(v)); }},
-    {"select", [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, false, true); }, true},
-    {"reject", [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, false, false); }, true},
-    {"selectattr", [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, true, true); }, true},
-    {"rejectattr", [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, true, false); }, true},
+    {"select",
+     [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, false, true); },
+     true},
+    {"reject",
+     [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, false, false); },
+     true},
+    {"selectattr",
+     [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, true, true); },
+     true},
+    {"rejectattr",
+     [](const Value& v, const Arguments& a, Budget& b) { return chosen(v, a, b, true, false); },
+     true},
     {"min", [](const Value& v, const Arguments&, Budget&) { return extreme(v, -1); }},
     {"max", [](const Value& v, const Arguments&, Budget&) { return extreme(v, 1); }},
-    {"attr", [](const Value& v, const Arguments& a, Budget&) { return attribute_of(v, a.text(0, "name").bytes()); }},
+    {"attr", [](const Value& v, const Arguments& a,
+                Budget&) { return attribute_of(v, a.text(0, "name").bytes()); }},
 };
 
 }  // namespace

@@ -92,8 +92,8 @@ class Lexer {
       } else if (sign != '+' && text_[tag + 1] != '{') {
         const size_t newline = text.rfind('\n');
         const size_t line = newline == std::string_view::npos ? 0 : newline + 1;
-        const bool blank = strip_bounds(text.substr(line), true, false, nullptr).begin ==
-                           text.size() - line;
+        const bool blank =
+            strip_bounds(text.substr(line), true, false, nullptr).begin == text.size() - line;
         if ((line > 0 || line_starting_) && blank) text = text.substr(0, line);
       }
     }
@@ -113,7 +113,8 @@ class Lexer {
 
   void comment(size_t tag) {
     const size_t end = text_.find("#}", at_);
-    if (end == std::string_view::npos) fault(tag, "the comment '{#' is not closed", "end it with #}");
+    if (end == std::string_view::npos)
+      fault(tag, "the comment '{#' is not closed", "end it with #}");
     const char sign = end > at_ ? text_[end - 1] : ' ';
     at_ = end + 2;
     leave(sign, true);
@@ -220,8 +221,8 @@ class Lexer {
 
   void op(std::string& brackets) {
     static constexpr std::string_view kOperators[] = {
-        "**", "//", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "(", ")",
-        "[",  "]",  "{",  "}",  "<",  ">",  "=", "|", ".", ",", ":", ";"};
+        "**", "//", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "(",
+        ")",  "[",  "]",  "{",  "}",  "<",  ">", "=", "|", ".", ",", ":", ";"};
     for (std::string_view each : kOperators) {
       if (!text_.substr(at_).starts_with(each)) continue;
       if (each == "(" || each == "[" || each == "{") brackets += each == "(" ? ')' : each[0] + 2;
@@ -258,7 +259,8 @@ class Lexer {
   // As Python reads it.
   void escape(std::string& value, size_t begin) {
     const char c = text_[at_++];
-    static constexpr std::string_view kNames = "ntrbfav0\\'\"", kValues("\n\t\r\b\f\a\v\0\\'\"", 11);
+    static constexpr std::string_view kNames = "ntrbfav0\\'\"",
+                                      kValues("\n\t\r\b\f\a\v\0\\'\"", 11);
     if (const size_t known = kNames.find(c); known != std::string_view::npos) {
       value += kValues[known];
       return;

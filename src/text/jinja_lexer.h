@@ -12,16 +12,16 @@ namespace continuo::jinja {
 
 struct Token {
   enum class Kind {
-    kData,        // text between tags
-    kOutput,      // {{
-    kOutputEnd,   // }}
-    kBlock,       // {%
-    kBlockEnd,    // %}
-    kName,        // also keywords
-    kInteger,     // `text` as written, without "_"
-    kFloat,       //
-    kString,      // `text` is its value
-    kOperator,    // "==", "|", "(", …
+    kData,       // text between tags
+    kOutput,     // {{
+    kOutputEnd,  // }}
+    kBlock,      // {%
+    kBlockEnd,   // %}
+    kName,       // also keywords
+    kInteger,    // `text` as written, without "_"
+    kFloat,      //
+    kString,     // `text` is its value
+    kOperator,   // "==", "|", "(", …
     kEnd,
   };
   Kind kind = Kind::kEnd;

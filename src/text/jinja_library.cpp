@@ -31,7 +31,8 @@ const Value* Arguments::find(size_t index, std::string_view name) const {
 const Text& Arguments::text(size_t index, std::string_view name) const {
   const Value* value = find(index, name);
   if (!value) fail("the argument '{}' is missing", name);
-  if (!value->if_text()) fail("the argument '{}' must be a str, not a {}", name, value->type_name());
+  if (!value->if_text())
+    fail("the argument '{}' must be a str, not a {}", name, value->type_name());
   return *value->if_text();
 }
 

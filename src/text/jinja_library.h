@@ -16,7 +16,7 @@ class Budget {
   static constexpr size_t kSteps = 8'000'000;
   // Error: spent.
   void spend(size_t steps);
-  void spend_text(size_t bytes) { spend(bytes / 16 + 1); }
+  void spend_text(size_t bytes) { spend(bytes / 8 + 1); }
   // Looking for a part in a text: the worst case of doing it.
   void spend_search(size_t bytes, size_t part);
 

@@ -10,8 +10,8 @@ namespace {
 
 Value strip(const Text& text, const Arguments& a, bool left, bool right) {
   const Value* given = a.find(0, "chars");
-  const Bounds bounds = strip_bounds(text.view(), left, right,
-                                     given && !given->none() ? &a.text(0, "chars").bytes() : nullptr);
+  const Bounds bounds = strip_bounds(
+      text.view(), left, right, given && !given->none() ? &a.text(0, "chars").bytes() : nullptr);
   return Value(text.slice(bounds.begin, bounds.end));
 }
 
@@ -66,9 +66,9 @@ Value split(const Text& text, const Arguments& a, bool from_right, Budget& budge
   size_t begin = 0, end = all.size();
   while (most < 0 || std::ssize(parts) < most) {
     budget.spend(1);
-    const size_t at =
-        from_right ? end < mark.size() ? std::string_view::npos : all.rfind(mark.view(), end - mark.size())
-                   : all.find(mark.view(), begin);
+    const size_t at = from_right ? end < mark.size() ? std::string_view::npos
+                                                     : all.rfind(mark.view(), end - mark.size())
+                                 : all.find(mark.view(), begin);
     if (at == std::string_view::npos) break;
     if (from_right) {
       parts.emplace_back(text.slice(at + mark.size(), end));
@@ -128,11 +128,11 @@ Value format(const Text& text, const Arguments& a, Budget& budget) {
     const size_t end = text.bytes().find('}', at);
     if (c == '}' || end == std::string::npos) fail("format: a brace is not closed");
     const std::string name = text.bytes().substr(at + 1, end - at - 1);
-    const bool digits =
-        !name.empty() && name.size() < 5 && name.find_first_not_of("0123456789") == std::string::npos;
-    const Value* value =
-        name.empty() ? a.find(automatic++, "")
-                     : a.find(digits ? std::stoul(name) : a.positional.size(), name);
+    const bool digits = !name.empty() && name.size() < 5 &&
+                        name.find_first_not_of("0123456789") == std::string::npos;
+    const Value* value = name.empty()
+                             ? a.find(automatic++, "")
+                             : a.find(digits ? std::stoul(name) : a.positional.size(), name);
     if (!value) fail("format: there is no argument for '{{{}}}'", name);
     const Text shown = to_text(*value);
     budget.spend_text(shown.size());
@@ -180,7 +180,8 @@ std::optional<Value> text_method(const Text& text, const std::string& name, cons
     budget.spend_search(text.size(), a.text(0, "sub").size());
     if (name == "count") return Value(occurrences(text, a.text(0, "sub")));
     const int64_t at = position(text, a, name == "rfind");
-    if (at < 0 && name == "index") fail("index: the text does not hold '{}'", a.text(0, "sub").bytes());
+    if (at < 0 && name == "index")
+      fail("index: the text does not hold '{}'", a.text(0, "sub").bytes());
     return Value(at);
   }
   if (name == "removeprefix" || name == "removesuffix") {

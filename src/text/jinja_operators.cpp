@@ -117,6 +117,7 @@ Value Evaluator::repeated(const Value& value, int64_t count) {
 Value Evaluator::percent_format(const Text& text, const Value& value) {
   std::vector<Value> values{value};
   if (const List* list = value.if_list(); list && list->tuple) values = list->items;
+  budget_.spend_text(text.size());
   Text out;
   size_t used = 0;
   for (size_t at = 0; at < text.size(); ++at) {
@@ -164,7 +165,8 @@ Value Evaluator::make_namespace(const Arguments& given) {
   if (!given.positional.empty()) {
     const Dict* dict = given.positional[0].if_dict();
     if (!dict) fail("namespace() takes a dict and named values");
-    for (const auto& [key, value] : dict->items) made.items.emplace_back(to_text(key).bytes(), value);
+    for (const auto& [key, value] : dict->items)
+      made.items.emplace_back(to_text(key).bytes(), value);
   }
   for (const auto& [name, value] : given.named) {
     if (Value* known = made.find(name)) {
@@ -185,7 +187,8 @@ Value Evaluator::range(const Arguments& given) {
   if (step == 0) fail("range() with the step 0");
   std::vector<Value> numbers;
   for (int64_t i = begin; step > 0 ? i < end : i > end;) {
-    if (std::ssize(numbers) >= kLongestRange) fail("range() of more than {} numbers", kLongestRange);
+    if (std::ssize(numbers) >= kLongestRange)
+      fail("range() of more than {} numbers", kLongestRange);
     numbers.emplace_back(i);
     if (__builtin_add_overflow(i, step, &i)) break;
   }

@@ -163,6 +163,8 @@ class Renderer final : public Evaluator {
     if (Value* known = (*space)->find(s.attribute)) {
       *known = std::move(value);
     } else {
+      if ((*space)->items.size() >= kMostNames)
+        fail("a namespace of more than {} names", kMostNames);
       (*space)->items.emplace_back(s.attribute, std::move(value));
     }
   }
@@ -193,7 +195,8 @@ class Renderer final : public Evaluator {
       if (const Value* value = given.find(i, name)) {
         scope.set(name, *value);
       } else {
-        scope.set(name, i < plain ? Value(Undefined{name}) : evaluate(*macro.conditions[i - plain]));
+        scope.set(name,
+                  i < plain ? Value(Undefined{name}) : evaluate(*macro.conditions[i - plain]));
       }
     }
     execute(macro.bodies[0]);

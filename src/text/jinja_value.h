@@ -44,9 +44,9 @@ struct Dict {
 
 class Value {
  public:
-  using Storage = std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
-                               std::shared_ptr<const List>, std::shared_ptr<const Dict>, Namespace*,
-                               Function>;
+  using Storage =
+      std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
+                   std::shared_ptr<const List>, std::shared_ptr<const Dict>, Namespace*, Function>;
   Value() = default;  // undefined
   Value(None none) : storage_(none) {}
   Value(bool value) : storage_(value) {}

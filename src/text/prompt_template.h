@@ -75,8 +75,8 @@ class PromptTemplate {
   std::vector<Segment> render_prompt(const Fields& fields) const;
   std::vector<Segment> render_prompt(std::span<const Turn> turns) const;
   // The text that a user typed: fills the one field of `prompt`. Error when `prompt` names several.
-  // When it names none (never so with a chat template) the text is the beginning of the completion (plain text: of the document
-  // itself) and generation goes on from there.
+  // When it names none (never so with a chat template) the text is the beginning of the completion
+  // (plain text: of the document itself) and generation goes on from there.
   std::vector<Segment> render_prompt(const std::string& text) const;
 
   const std::vector<std::string>& prompt_fields() const { return prompt_fields_; }

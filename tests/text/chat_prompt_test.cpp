@@ -22,8 +22,7 @@ constexpr const char* kSmallChat =
     "{% if add_generation_prompt %}{{ '<|bot|>' }}{% endif %}";
 
 PromptTemplate small_chat() {
-  return PromptTemplate(PromptConfig{.chat_template = kSmallChat})
-      .bound_to(small_tokenizer());
+  return PromptTemplate(PromptConfig{.chat_template = kSmallChat}).bound_to(small_tokenizer());
 }
 
 TEST(ChatPrompt, BindingFindsSpecialsAndVariables) {
@@ -87,8 +86,10 @@ TEST(ChatPrompt, AnswersEndOnceAndPromptsAreWhatGenerationSees) {
 
 TEST(ChatPrompt, WithoutAnEndOfTurnTheSequenceEnds) {
   const PromptTemplate prompt =
-      PromptTemplate(PromptConfig{.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-                                                   "{% if add_generation_prompt %}assistant: {% endif %}"})
+      PromptTemplate(
+          PromptConfig{.chat_template =
+                           "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+                           "{% if add_generation_prompt %}assistant: {% endif %}"})
           .bound_to(small_tokenizer());
   EXPECT_FALSE(prompt.end_of_turn());
   const auto segments = prompt.render(std::vector<Turn>{{"user", "the"}, {"assistant", "fox"}});
@@ -106,11 +107,13 @@ TEST(ChatPrompt, PresetsAreSound) {
       specials.emplace_back(preset.specials.substr(at, end - at));
       at = end + 1;
     }
-    const PromptTemplate prompt(PromptConfig{.specials = specials,
-                                             .chat_template = std::string(preset.source),
-                                             .chat_variables = {{"bos_token", "<s>"}, {"eos_token", "</s>"}}});
+    const PromptTemplate prompt(
+        PromptConfig{.specials = specials,
+                     .chat_template = std::string(preset.source),
+                     .chat_variables = {{"bos_token", "<s>"}, {"eos_token", "</s>"}}});
     EXPECT_TRUE(prompt.end_of_turn());
-    const std::vector<Turn> turns{{"system", "s"}, {"user", "u"}, {"assistant", "a"}, {"user", "v"}, {"assistant", "b"}};
+    const std::vector<Turn> turns{
+        {"system", "s"}, {"user", "u"}, {"assistant", "a"}, {"user", "v"}, {"assistant", "b"}};
     std::vector<Segment> training = prompt.render(turns);
     while (!training.back().trained) training.pop_back();
     EXPECT_TRUE(training.back().special) << "ends with the end of turn";
@@ -131,7 +134,8 @@ TEST(ChatPrompt, KeysThatAreNotUsedChangeNothing) {
   EXPECT_EQ(read_file(directory / "prompt.yaml").find("chat"), std::string::npos);
   const PromptTemplate plain(PromptConfig{.chat = "plain"});
   EXPECT_FALSE(plain.is_chat());
-  EXPECT_EQ(plain.bound_to(small_tokenizer()).render_prompt("x"), PromptTemplate(PromptConfig{}).render_prompt("x"));
+  EXPECT_EQ(plain.bound_to(small_tokenizer()).render_prompt("x"),
+            PromptTemplate(PromptConfig{}).render_prompt("x"));
 }
 
 TEST(ChatPrompt, Faults) {
@@ -139,14 +143,17 @@ TEST(ChatPrompt, Faults) {
     return error_of([&] { PromptTemplate(std::move(config)).bound_to(small_tokenizer()); });
   };
   EXPECT_NE(fault({.chat = "chatlm"}).find("did you mean chatml"), std::string::npos);
-  EXPECT_NE(fault({.chat = "chatml"}).find("needs the special token '<|im_start|>'"), std::string::npos);
+  EXPECT_NE(fault({.chat = "chatml"}).find("needs the special token '<|im_start|>'"),
+            std::string::npos);
   EXPECT_NE(fault({.chat = "base"}).find("there is none"), std::string::npos);
   EXPECT_NE(fault({.chat = "chatml", .chat_template = "x"}).find("both given"), std::string::npos);
   EXPECT_NE(fault({.chat_template = "a\n{% if %}"}).find("chat_template:2:"), std::string::npos);
   EXPECT_NE(fault({.default_system = "x"}).find("belong to a chat template"), std::string::npos);
-  EXPECT_NE(fault({.prompt = "", .completion = "{text}", .chat = "zephyr"}).find("prompt: names no field"),
+  EXPECT_NE(fault({.prompt = "", .completion = "{text}", .chat = "zephyr"})
+                .find("prompt: names no field"),
             std::string::npos);
-  EXPECT_NE(fault({.specials = {"<|nobody|>"}, .chat_template = "x"}).find("'<|nobody|>', which is not in the vocabulary"),
+  EXPECT_NE(fault({.specials = {"<|nobody|>"}, .chat_template = "x"})
+                .find("'<|nobody|>', which is not in the vocabulary"),
             std::string::npos);
 }
 

@@ -21,9 +21,9 @@ using ChatSegments = std::vector<Segment>;
 
 const std::string kGoldenChats = CONTINUO_SOURCE_DIR "/tests/golden/chat_templates/";
 const std::vector<std::string> kChatSpecials = {
-    "<s>",           "</s>",         "<|im_start|>",         "<|im_end|>",     "<|eot_id|>",
-    "<|end|>",       "<|user|>",     "<|assistant|>",        "<|system|>",     "<start_of_turn>",
-    "<end_of_turn>", "<|im_sep|>",   "<|start_header_id|>",  "<|end_header_id|>"};
+    "<s>",           "</s>",       "<|im_start|>",        "<|im_end|>",       "<|eot_id|>",
+    "<|end|>",       "<|user|>",   "<|assistant|>",       "<|system|>",       "<start_of_turn>",
+    "<end_of_turn>", "<|im_sep|>", "<|start_header_id|>", "<|end_header_id|>"};
 
 std::map<std::string, std::string> golden_templates() {
   return read_json(kGoldenChats + "templates.json");
@@ -90,8 +90,7 @@ TEST(ChatTemplate, TextIsThatOfTransformers) {
         SCOPED_TRACE(fmt::format("{}, conversation {}, {}", name, i, generation));
         const auto& expected = rendered[name][i][generation ? 1 : 0];
         if (expected.contains("error")) {
-          const std::string error =
-              error_of([&] { chat->render(conversations[i], generation); });
+          const std::string error = error_of([&] { chat->render(conversations[i], generation); });
           EXPECT_NE(error, "(no error)");
           continue;
         }
@@ -161,14 +160,16 @@ TEST(ChatTemplate, MasksOfKnownModels) {
 TEST(ChatTemplate, WhatAMessageSpellsIsNeverSpecial) {
   const auto templates = golden_templates();
   std::mt19937 random(5);
-  const std::vector<std::string> parts = {"<|im_", "end|>", "<|im_end|>", "<|", "|>",  "im_start",
-                                          "</s>",  "<s>",   "user",       "\n", "<|eot_id|>", " "};
+  const std::vector<std::string> parts = {"<|im_", "end|>",    "<|im_end|>", "<|",
+                                          "|>",    "im_start", "</s>",       "<s>",
+                                          "user",  "\n",       "<|eot_id|>", " "};
   const auto text = [&] {
     std::string out;
     for (size_t n = random() % 6; n > 0; --n) out += parts[random() % parts.size()];
     return out + "x";
   };
-  for (const char* name : {"chatml", "llama3", "qwen3", "mistral", "zephyr", "phi4_mini", "gemma"}) {
+  for (const char* name :
+       {"chatml", "llama3", "qwen3", "mistral", "zephyr", "phi4_mini", "gemma"}) {
     const ChatTemplate chat = golden_template(templates.at(name));
     const auto specials = [&](const Conversation& turns) {
       std::vector<std::string> found;
@@ -201,24 +202,29 @@ TEST(ChatTemplate, RefusesWhatGenerationWouldNotSee) {
   EXPECT_NE(fault("\n{{ raise_exception('no') }}", turns).find("chat_template:2: no"),
             std::string::npos);
   // Generation itself takes such templates.
-  const ChatTemplate thinks({.source = loop + "{% if add_generation_prompt %}<assistant>T{% endif %}",
-                             .system = {},
-                             .variables = {},
-                             .specials = {}});
-  EXPECT_EQ(shown(thinks.generation(Conversation{{"user", "q"}, {"assistant", "a"}, {"user", "r"}})),
-            "<user>q<assistant>a<user>r<assistant>T");
+  const ChatTemplate thinks(
+      {.source = loop + "{% if add_generation_prompt %}<assistant>T{% endif %}",
+       .system = {},
+       .variables = {},
+       .specials = {}});
+  EXPECT_EQ(
+      shown(thinks.generation(Conversation{{"user", "q"}, {"assistant", "a"}, {"user", "r"}})),
+      "<user>q<assistant>a<user>r<assistant>T");
 }
 
 TEST(ChatTemplate, SystemTurnsAndVariables) {
   const std::string source =
-      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ ' on' if flag else ' off' }}";
-  ChatSettings settings{.source = source, .system = "say \"hi\"\n", .variables = {{"flag", "false"}}, .specials = {}};
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ ' on' if flag else ' "
+      "off' }}";
+  ChatSettings settings{
+      .source = source, .system = "say \"hi\"\n", .variables = {{"flag", "false"}}, .specials = {}};
   const ChatTemplate chat(settings);
   const Conversation turns{{"user", "q"}};
   EXPECT_EQ(chat.render(turns, false).bytes(), "<system>say \"hi\"\n<user>q off");
   EXPECT_EQ(chat.render(Conversation{{"system", "s"}, {"user", "q"}}, false).bytes(),
             "<system>s<user>q off");
-  const ChatTemplate alone({.source = chat.standalone(), .system = {}, .variables = {}, .specials = {}});
+  const ChatTemplate alone(
+      {.source = chat.standalone(), .system = {}, .variables = {}, .specials = {}});
   EXPECT_EQ(alone.render(turns, false).bytes(), chat.render(turns, false).bytes());
   const ChatTemplate dated({.source = "{{ strftime_now('%d %B %Y') }}",
                             .system = {},
@@ -230,8 +236,9 @@ TEST(ChatTemplate, SystemTurnsAndVariables) {
 TEST(ChatTemplateFile, WhereTransformersKeepsIt) {
   TempDir directory;
   EXPECT_FALSE(read_chat_template(directory.path()));
-  directory.write("tokenizer_config.json",
-                  R"({"chat_template": [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]})");
+  directory.write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]})");
   EXPECT_EQ(read_chat_template(directory.path())->source, "d");
   directory.write("tokenizer_config.json", R"({"chat_template": "text"})");
   EXPECT_EQ(read_chat_template(directory.path())->source, "text");

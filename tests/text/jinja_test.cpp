@@ -77,8 +77,7 @@ TEST(Jinja, BytesKeepTheirOrigin) {
   EXPECT_EQ(origins("{{ d | tojson }}{{ [d] }}"), "-1:\";5:x;-1:\"[';5:x;-1:'];");
   EXPECT_EQ(origins("{{ c.strip() | replace('l', d) }}"), "3:hé;5:xx;3:o wör;5:x;3:d;");
   EXPECT_EQ(origins("{% set v %}[{{ d }}]{% endset %}{{ v * 2 }}"), "-1:[;5:x;-1:][;5:x;-1:];");
-  EXPECT_EQ(origins("{{ '%s and {}' % d }}{{ '{}!'.format(d) }}"),
-            "5:x;-1: and {};5:x;-1:!;");
+  EXPECT_EQ(origins("{{ '%s and {}' % d }}{{ '{}!'.format(d) }}"), "5:x;-1: and {};5:x;-1:!;");
   EXPECT_EQ(origins("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(d) }}"), "-1:<;5:x;-1:>;");
   EXPECT_EQ(origins("{% for ch in d %}{{ ch }}{% endfor %}{{ [d, d] | join('-') }}"),
             "5:xx;-1:-;5:x;");
@@ -92,21 +91,50 @@ TEST(Jinja, HostileTemplatesEnd) {
       "{{ 9 ** 99 }}",
       "{{ 9223372036854775807 + 1 }}",
       "{{ [0] * 1000000000 }}",
-      "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
-      "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-      "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l == ns.l }}",
-      "{% set ns = namespace(d={}) %}{% for i in range(99) %}{% set ns.d = {'a': ns.d} %}{% endfor %}",
+      "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% "
+      "endfor %}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% "
+      "endfor %}{{ ns.l }}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% "
+      "endfor %}{{ ns.l == ns.l }}",
+      "{% set ns = namespace(d={}) %}{% for i in range(99) %}{% set ns.d = {'a': ns.d} %}{% endfor "
+      "%}",
       std::string(5000, '(') + "1" + std::string(5000, ')'),
       "{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}",
       "{{ " + std::string(5000, '[') + std::string(5000, ']') + " }}",
       "{{ " + std::string(100000, '-') + "1 }}",
-      [] { std::string s = "{{ 1"; for (int i = 0; i < 20000; ++i) s += "+1"; return s + " }}"; }(),
-      [] { std::string s = "{{ x"; for (int i = 0; i < 20000; ++i) s += ".a"; return s + " }}"; }(),
-      [] { std::string s = "{{ x"; for (int i = 0; i < 20000; ++i) s += "|trim"; return s + " }}"; }(),
-      [] { std::string s; for (int i = 0; i < 5000; ++i) s += "{% if 1 %}"; return s; }(),
-      "{{ " + std::string(60000, ' ') + "not " + [] { std::string s; for (int i = 0; i < 9000; ++i) s += "not "; return s; }() + "1 }}",
+      [] {
+        std::string s = "{{ 1";
+        for (int i = 0; i < 20000; ++i) s += "+1";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s = "{{ x";
+        for (int i = 0; i < 20000; ++i) s += ".a";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s = "{{ x";
+        for (int i = 0; i < 20000; ++i) s += "|trim";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s;
+        for (int i = 0; i < 5000; ++i) s += "{% if 1 %}";
+        return s;
+      }(),
+      "{{ " + std::string(60000, ' ') + "not " +
+          [] {
+            std::string s;
+            for (int i = 0; i < 9000; ++i) s += "not ";
+            return s;
+          }() +
+          "1 }}",
       "{{ ('a' * 1000000).replace('', 'b' * 1000) }}",
       "{{ ('a' * 4000000).find('a' * 2000000 + 'b') }}",
+      "{{ range(90000) | select('in', range(90000)) | list }}",
+      "{% for c in 'a' * 9000000 %}{% endfor %}",
+      "{% set b = '%' * 4000000 %}{% for i in range(9999) %}{{ b % () }}{% endfor %}",
       "{{ strftime_now('%c' * 10000) }}",
       std::string(2'000'000, 'x'),
   };
@@ -125,8 +153,32 @@ TEST(Jinja, FuzzedSources) {
   for (const auto& [name, source] : templates.items()) {
     if (source.get<std::string>().size() < 6000) sources.push_back(source);
   }
-  const std::vector<std::string> parts = {"{{", "}}", "{%", "%}", "{#", "-", "'", "\"", "(", ")", "[", "]", "|", "{% for x in messages %}",
-                                          "{% endfor %}", "{% if x %}", "{% endif %}", "{% set messages = x %}", "range(9)", "~", "loop", "\\", "messages", ".", ":", "::-1"};
+  const std::vector<std::string> parts = {"{{",
+                                          "}}",
+                                          "{%",
+                                          "%}",
+                                          "{#",
+                                          "-",
+                                          "'",
+                                          "\"",
+                                          "(",
+                                          ")",
+                                          "[",
+                                          "]",
+                                          "|",
+                                          "{% for x in messages %}",
+                                          "{% endfor %}",
+                                          "{% if x %}",
+                                          "{% endif %}",
+                                          "{% set messages = x %}",
+                                          "range(9)",
+                                          "~",
+                                          "loop",
+                                          "\\",
+                                          "messages",
+                                          ".",
+                                          ":",
+                                          "::-1"};
   std::mt19937 random(31);
   const jinja::Variables variables{
       {"messages", Value::list({Value::dict({{Value::text("role"), Value::text("user")},

@@ -172,7 +172,8 @@ std::vector<Segment> ChatTemplate::segments(std::span<const Turn> given,
   for (size_t i = 0; i < turns.size(); ++i) {
     if (turns[i].role != "assistant") continue;
     const std::span<const Turn> before = std::span(turns).first(i);
-    const size_t begin = answer_begin(text, before, training);
+    size_t begin = answer_begin(text, before, training);
+    if (!answers.empty() && begin < answers.back().begin) begin = kNowhere;
     if (begin == kNowhere && !training) continue;
     if (begin == kNowhere) {
       throw Error(

@@ -54,7 +54,7 @@ int eval(const std::string& directory, const std::vector<std::string>& files, co
   install_interrupt_handlers();
   ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype});
   m.model.decoder->set_compute({.dtype = dtype});
-  const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt) : m.prompt;
+  const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
                                         config.context.value_or(m.model.decoder->shape().context));
   Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});

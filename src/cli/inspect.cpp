@@ -8,6 +8,7 @@
 #include "cli/experiment.h"
 #include "cli/inspect_data.h"
 #include "cli/model_directory.h"
+#include "cli/prompt_choice.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
@@ -67,7 +68,7 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
     fmt::print("\nThe tokenizer is trained at the first start of the run; token statistics are shown from then on.\n");
     return;
   }
-  const DataSets data = open_data_sets(c.data, *tokenizer, PromptTemplate(c.prompt), model.decoder->shape().context);
+  const DataSets data = open_data_sets(c.data, *tokenizer, experiment_prompt(e, *tokenizer), model.decoder->shape().context);
   print_heading("training data");
   print_data_report(*data.train, *tokenizer, examples, colour);
   if (data.eval) {

@@ -40,7 +40,9 @@ std::string help_text() {
 class Terminal {
  public:
   Terminal(Completer& completer, const GenerationConfig& settings)
-      : completer_(completer), session_(settings), editor_(completion_words()) {}
+      : completer_(completer), session_(settings), editor_(completion_words()) {
+    session_.set_chat(completer.prompt().is_chat());
+  }
 
   void run() {
     note("{}: type a prompt, /help for commands, Ctrl-D to leave", completer_.path().string());

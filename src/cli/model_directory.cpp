@@ -1,7 +1,11 @@
 #include "cli/model_directory.h"
 
+#include <algorithm>
+
+#include "cli/prompt_choice.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "text/chat_template_file.h"
 #include "train/checkpoint.h"
 #include "train/train_state.h"
 
@@ -42,7 +46,7 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   ModelDirectory m;
   m.path = resolve_model_directory(path);
   m.tokenizer = load_tokenizer(m.path);
-  if (fs::exists(m.path / kPromptFile)) m.prompt = PromptTemplate::load(m.path / kPromptFile);
+  m.prompt = model_prompt(m.path, *m.tokenizer);
   check_hashes(m);
   m.model = load_model(m.path, options);
   const int64_t rows = m.model.decoder->shape().vocabulary;
@@ -51,7 +55,11 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
                             m.tokenizer->size(), rows));
   }
   m.eos = read_eos_ids(m.path);
-  if (m.eos.empty() && m.tokenizer->eos()) m.eos = {*m.tokenizer->eos()};
+  const bool told = !m.eos.empty();
+  for (const int64_t id : end_ids(*m.tokenizer, m.prompt)) {
+    const bool counts = !told || id != m.tokenizer->eos();  // the files' list of ids stands
+    if (counts && std::ranges::find(m.eos, id) == m.eos.end()) m.eos.push_back(id);
+  }
   return m;
 }
 
@@ -75,10 +83,11 @@ void write_model_directory(const Model& model, const Tokenizer& tokenizer, const
   SpecialIds ids;
   ids.bos = tokenizer.bos();
   ids.pad = tokenizer.pad();
-  if (tokenizer.eos()) ids.eos = {*tokenizer.eos()};
+  ids.eos = end_ids(tokenizer, prompt);
   save_model(model, directory, ids);
   tokenizer.save(directory);
   prompt.save(directory / kPromptFile);
+  if (prompt.is_chat()) atomic_write(directory / kChatTemplateFile, prompt.exported_chat_template());
 }
 
 }  // namespace continuo

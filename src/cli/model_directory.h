@@ -25,7 +25,8 @@ struct ModelDirectory {
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
 
 // Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was trained with; a
-// vocabulary that does not fit the weights. A directory without prompt.yaml gets the plain template.
+// vocabulary that does not fit the weights. A directory without prompt.yaml gets the chat template that its tokenizer
+// brings, else the plain template.
 ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options);
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<int64_t>& eos, int64_t size);

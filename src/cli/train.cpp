@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/experiment.h"
 #include "cli/model_directory.h"
+#include "cli/prompt_choice.h"
 #include "core/files.h"
 #include "core/hash.h"
 #include "core/interrupt.h"
@@ -66,8 +67,7 @@ std::string sample_text(const ExperimentConfig& c, Model& model, const std::shar
   for (const std::string& text : c.samples) {
     prompts.push_back(encode_prompt(*tokenizer, prompt, prompt.render_prompt(text)));
   }
-  std::vector<int64_t> eos;
-  if (tokenizer->eos()) eos = {*tokenizer->eos()};
+  const std::vector<int64_t> eos = end_ids(*tokenizer, prompt);
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   Generator generator(*model.decoder, vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
@@ -131,7 +131,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
     checkpoints.start();
   }
   const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
-  const PromptTemplate prompt(c.prompt);
+  const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
   Model model = prepare_model(c, tokenizer->size(), device);
   const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
 

@@ -12,7 +12,7 @@ TokenId require(std::optional<TokenId> id, std::string_view what, std::string_vi
 
 class Encoder {
  public:
-  Encoder(const Tokenizer& tokenizer, bool bos) : tokenizer_(tokenizer) {
+  Encoder(const Tokenizer& tokenizer, bool bos, bool chat) : tokenizer_(tokenizer), chat_(chat) {
     if (bos)
       push(require(tokenizer.bos(), "beginning-of-sequence",
                    "set bos: false in the prompt template"),
@@ -33,7 +33,7 @@ class Encoder {
       push_special(segment.text, trained);
     }
     push_text(text, trained);
-    if (!trained) return;
+    if (!trained || (chat_ && segments.back().special)) return;
     TokenId eos =
         require(tokenizer_.eos(), "end-of-sequence", "training needs one to teach where to stop");
     bool ends = result_.tokens.size() > begin && result_.tokens.back() == eos;
@@ -72,12 +72,13 @@ class Encoder {
   }
 
   const Tokenizer& tokenizer_;
+  bool chat_;
   MaskedTokens result_;
 };
 
 MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments) {
-  Encoder encoder(tokenizer, prompt.config().bos);
+  Encoder encoder(tokenizer, prompt.config().bos, prompt.is_chat());
   while (!segments.empty()) {
     bool trained = segments.front().trained;
     size_t length = 1;

@@ -6,6 +6,8 @@
 
 #include "core/files.h"
 #include "core/hash.h"
+#include "text/chat_presets.h"
+#include "text/chat_template.h"
 
 namespace continuo {
 namespace {
@@ -41,6 +43,15 @@ void fill(std::span<const FormatPart> parts, const Fields& fields, bool trained,
   }
 }
 
+// A turn of a conversation, without specials.
+std::string filled(std::span<const FormatPart> parts, const Fields& fields) {
+  std::string text;
+  for (const FormatPart& part : parts) {
+    text += part.kind == Kind::kField ? value_of(fields, part.text) : part.text;
+  }
+  return text;
+}
+
 // A run is there even when it has no text.
 void fill_run(std::span<const FormatPart> parts, const Fields& fields, bool trained,
               std::vector<Segment>& segments) {
@@ -74,9 +85,7 @@ std::vector<FormatPart> parse_role(const std::string& format, std::span<const st
   return parts;
 }
 
-}  // namespace
-
-void fields(FieldVisitor& v, PromptConfig& c) {
+void format_fields(FieldVisitor& v, PromptConfig& c) {
   v.field("prompt", c.prompt,
           "Text before the completion; {name} is a field of the record, {{ a brace.");
   v.field("completion", c.completion,
@@ -88,6 +97,36 @@ void fields(FieldVisitor& v, PromptConfig& c) {
   v.field("specials", c.specials,
           "Special tokens of the vocabulary that the formats name (\"<|user|>\").");
   v.field("bos", c.bos, "Open every document with the beginning-of-sequence id.");
+}
+
+bool has_chat_keys(const PromptConfig& c) {
+  return !c.chat.empty() || !c.chat_template.empty() || !c.default_system.empty() ||
+         !c.chat_variables.empty();
+}
+
+// A template without chat keys is written and hashed without them.
+struct FormatsOnly {
+  PromptConfig config;
+};
+void fields(FieldVisitor& v, FormatsOnly& c) { format_fields(v, c.config); }
+
+std::string dump_prompt(const PromptConfig& config) {
+  return has_chat_keys(config) ? dump_config(config) : dump_config(FormatsOnly{config});
+}
+
+}  // namespace
+
+void fields(FieldVisitor& v, PromptConfig& c) {
+  format_fields(v, c);
+  static const std::string chat_help = fmt::format(
+      "Chat template: {}; plain: none; base: that of model.from.", chat_preset_names());
+  v.field("chat", c.chat, chat_help);
+  v.field("chat_template", c.chat_template,
+          "Chat template as Jinja source; prompt is then the user's turn, completion the answer.");
+  v.field("default_system", c.default_system,
+          "Chat template: the system turn of conversations that have none.");
+  v.field("chat_variables", c.chat_variables,
+          "Chat template: more variables (enable_thinking: \"false\"); today: the date it is.");
 }
 
 PromptTemplate::PromptTemplate(PromptConfig config) : config_(std::move(config)) {
@@ -104,9 +143,91 @@ PromptTemplate::PromptTemplate(PromptConfig config) : config_(std::move(config))
   prompt_fields_ = field_names(prompt_);
   completion_fields_ = field_names(completion_);
   if (completion_fields_.empty()) fail("completion: names no field: \"{}\"", config_.completion);
+  const bool plain = config_.chat == kPlainChat;
+  const bool named = !config_.chat.empty() && !plain;
+  if (named && config_.chat != kBaseChat) find_chat_preset(config_.chat);
+  if (!config_.chat.empty() && !config_.chat_template.empty()) {
+    fail("chat and chat_template are both given; one of them says all");
+  }
+  if (!named && config_.chat_template.empty()) {
+    if (!config_.default_system.empty() || !config_.chat_variables.empty()) {
+      throw Error("default_system and chat_variables belong to a chat template",
+                  fmt::format("chat: one of {}", chat_preset_names()));
+    }
+    return;
+  }
+  if (prompt_fields_.empty()) {
+    throw Error(fmt::format("prompt: names no field: \"{}\"", config_.prompt),
+                "with a chat template it is the user's turn; {prompt} by default");
+  }
+  std::string source = config_.chat_template;
+  if (named && config_.chat != kBaseChat) source = find_chat_preset(config_.chat).source;
+  chat_ = std::make_shared<const ChatTemplate>(ChatSettings{.source = std::move(source),
+                                                            .system = config_.default_system,
+                                                            .variables = config_.chat_variables,
+                                                            .specials = config_.specials});
+}
+
+PromptTemplate PromptTemplate::bound_to(const Tokenizer& tokenizer) const {
+  if (!is_chat()) return *this;
+  if (config_.chat == kBaseChat) {
+    throw Error("chat: base stands for the chat template of a base model, and there is none",
+                "set model.from, or name a template");
+  }
+  PromptConfig config = config_;
+  std::vector<std::string> needed = config.specials;
+  if (!config.chat.empty()) {
+    const ChatPreset& preset = find_chat_preset(config.chat);
+    config.chat_template = preset.source;
+    for (size_t at = 0; at < preset.specials.size();) {
+      const size_t end = std::min(preset.specials.find(' ', at), preset.specials.size());
+      needed.emplace_back(preset.specials.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  for (const std::string& piece : needed) {
+    const auto id = tokenizer.find(piece);
+    if (id && tokenizer.is_special(*id)) continue;
+    const std::string which = config.chat.empty() ? "" : fmt::format(" '{}'", config.chat);
+    throw Error(fmt::format("the chat template{} needs the special token '{}', which is not {} of "
+                            "the tokenizer",
+                            which, piece, id ? "a special token" : "in the vocabulary"),
+                "train the tokenizer with it in `specials`, or choose another template");
+  }
+  config.chat.clear();
+  const auto named = [&](const char* name, std::optional<TokenId> id) {
+    if (id) config.chat_variables.emplace(name, tokenizer.piece(*id));
+  };
+  named("bos_token", tokenizer.bos());
+  named("eos_token", tokenizer.eos());
+  named("pad_token", tokenizer.pad());
+  std::vector<std::string> pieces;
+  for (TokenId id = 0; id < tokenizer.size(); ++id) {
+    if (tokenizer.is_special(id)) pieces.push_back(tokenizer.piece(id));
+  }
+  config.specials = needed;
+  for (std::string& piece : PromptTemplate(config).chat_->spelled(pieces)) {
+    if (std::ranges::find(config.specials, piece) == config.specials.end()) {
+      config.specials.push_back(std::move(piece));
+    }
+  }
+  return PromptTemplate(std::move(config));
+}
+
+std::optional<std::string> PromptTemplate::end_of_turn() const {
+  return chat_ ? chat_->end_of_turn() : std::nullopt;
+}
+
+std::string PromptTemplate::exported_chat_template() const {
+  return chat_ ? chat_->standalone() : std::string();
 }
 
 std::vector<Segment> PromptTemplate::render(const Fields& fields) const {
+  if (chat_) {
+    const Turn turns[] = {{"user", filled(prompt_, fields)},
+                          {"assistant", filled(completion_, fields)}};
+    return chat_->training(turns);
+  }
   std::vector<Segment> segments = render_prompt(fields);
   fill_run(completion_, fields, true, segments);
   drop_placeholders(segments);
@@ -114,6 +235,10 @@ std::vector<Segment> PromptTemplate::render(const Fields& fields) const {
 }
 
 std::vector<Segment> PromptTemplate::render_prompt(const Fields& fields) const {
+  if (chat_) {
+    const Turn turns[] = {{"user", filled(prompt_, fields)}};
+    return chat_->generation(turns);
+  }
   std::vector<Segment> segments;
   fill(prompt_, fields, false, segments);
   std::erase_if(segments, [](const Segment& segment) { return segment.text.empty(); });
@@ -150,6 +275,7 @@ void PromptTemplate::add_turn(const Turn& turn, std::vector<Segment>& segments) 
 }
 
 std::vector<Segment> PromptTemplate::render(std::span<const Turn> turns) const {
+  if (chat_) return chat_->training(turns);
   std::vector<Segment> segments;
   for (const Turn& turn : turns) add_turn(turn, segments);
   drop_placeholders(segments);
@@ -158,6 +284,7 @@ std::vector<Segment> PromptTemplate::render(std::span<const Turn> turns) const {
 
 std::vector<Segment> PromptTemplate::render_prompt(std::span<const Turn> turns) const {
   if (!turns.empty() && turns.back().role == "assistant") turns = turns.first(turns.size() - 1);
+  if (chat_) return chat_->generation(turns);
   std::vector<Segment> segments;
   for (const Turn& turn : turns) add_turn(turn, segments);
   fill_run(answer_header_, {}, false, segments);
@@ -165,10 +292,10 @@ std::vector<Segment> PromptTemplate::render_prompt(std::span<const Turn> turns) 
   return segments;
 }
 
-std::string PromptTemplate::hash() const { return hash_bytes(dump_config(config_)); }
+std::string PromptTemplate::hash() const { return hash_bytes(dump_prompt(config_)); }
 
 void PromptTemplate::save(const std::filesystem::path& file) const {
-  atomic_write(file, dump_config(config_));
+  atomic_write(file, dump_prompt(config_));
 }
 
 PromptTemplate PromptTemplate::load(const std::filesystem::path& file) {

@@ -6,30 +6,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/config.h"
 #include "text/prompt_format.h"
+#include "text/segment.h"
 #include "text/tokenizer.h"
 
 namespace continuo {
 
-// A stretch of text. Trained segments count in the loss; a special one names a vocabulary entry
-// ("<|user|>").
-struct Segment {
-  std::string text;
-  bool trained = false;
-  bool special = false;
-
-  bool operator==(const Segment&) const = default;
-};
-
-struct Turn {
-  std::string role;  // system, user, assistant
-  std::string content;
-};
+class ChatTemplate;
 
 using Fields = std::map<std::string, std::string, std::less<>>;
 
@@ -43,6 +33,12 @@ struct PromptConfig {
   std::string assistant = "{content}";     // trained from {content} on, followed by end-of-sequence
   std::vector<std::string> specials = {};  // vocabulary entries that the formats above may name
   bool bos = false;                        // open every document with the beginning-of-sequence id
+  // With a chat template `prompt` is the user's turn, `completion` the answer, and the three formats
+  // for roles do not count.
+  std::string chat = {};           // a preset; "plain": none; "base": that of the model trained from
+  std::string chat_template = {};  // Jinja, as transformers has it
+  std::string default_system = {};
+  std::map<std::string, std::string> chat_variables = {};
 };
 void fields(FieldVisitor& v, PromptConfig& c);
 
@@ -55,12 +51,23 @@ struct MaskedTokens {
 class PromptTemplate {
  public:
   // Error: unbalanced brace, special that is not in `specials`, a role's format without its one
-  // {content}.
+  // {content}; unknown preset, faults of the chat template.
   explicit PromptTemplate(PromptConfig config);
+
+  // A chat template with what it needs of a tokenizer: the preset's text, bos_token and eos_token
+  // as variables, the special tokens that its text spells. Any other template as it is. Error: a
+  // special that the tokenizer does not have; "base", which only an experiment knows.
+  PromptTemplate bound_to(const Tokenizer& tokenizer) const;
+  bool is_chat() const { return chat_ != nullptr; }
+  // With a chat template: the special that ends an answer, if one does, and the template as a file
+  // for transformers (chat_template.jinja).
+  std::optional<std::string> end_of_turn() const;
+  std::string exported_chat_template() const;
 
   // Training. A trained run may be empty (an empty completion): its segment is there all the same.
   // In conversations an untrained segment, possibly empty, precedes every answer, so that each one
-  // is a run of its own. Error: a field the formats name is missing, unknown role.
+  // is a run of its own. Error: a field the formats name is missing, unknown role; with a chat
+  // template also what ChatTemplate::training finds.
   std::vector<Segment> render(const Fields& fields) const;
   std::vector<Segment> render(std::span<const Turn> turns) const;
   // Generation: exactly the untrained prefix of `render`. Of turns: everything up to where the
@@ -68,8 +75,8 @@ class PromptTemplate {
   std::vector<Segment> render_prompt(const Fields& fields) const;
   std::vector<Segment> render_prompt(std::span<const Turn> turns) const;
   // The text that a user typed: fills the one field of `prompt`. Error when `prompt` names several.
-  // When it names none the text is the beginning of the completion (plain text: of the document
-  // itself) and generation goes on from there.
+  // When it names none (never so with a chat template) the text is the beginning of the completion
+  // (plain text: of the document itself) and generation goes on from there.
   std::vector<Segment> render_prompt(const std::string& text) const;
 
   const std::vector<std::string>& prompt_fields() const { return prompt_fields_; }
@@ -88,13 +95,15 @@ class PromptTemplate {
   std::vector<FormatPart> answer_header_,
       answer_;  // `assistant` before its content, and from there on
   std::vector<std::string> prompt_fields_, completion_fields_;
+  std::shared_ptr<const ChatTemplate> chat_;
 };
 
 // prompt ids ++ completion ids ++ [end-of-sequence]: each run of segments up to a change of
 // `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
 // the document (nothing before it, or BOS alone) goes through `encode`, all other text through
 // `encode_continuation`. End-of-sequence is appended as an id after every trained run, trained,
-// unless the run ends with it as a special segment. Error: tokenizer without EOS (or BOS, where the
+// unless the run ends with it as a special segment, or with any special of a chat template, which
+// then ends the turn. Error: tokenizer without EOS (or BOS, where the
 // template wants one), unknown special.
 MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments);

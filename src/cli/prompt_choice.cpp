@@ -1,0 +1,82 @@
+#include "cli/prompt_choice.h"
+
+#include <algorithm>
+
+#include "cli/model_directory.h"
+#include "core/log.h"
+#include "text/chat_presets.h"
+#include "text/chat_template_file.h"
+#include "train/train_state.h"
+
+namespace continuo {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A chat template that the directory brings, with the other keys of `config`.
+std::optional<PromptTemplate> brought_template(const fs::path& directory,
+                                               const Tokenizer& tokenizer, PromptConfig config) {
+  auto found = read_chat_template(directory);
+  if (!found) return std::nullopt;
+  config.chat.clear();
+  config.chat_template = std::move(found->source);
+  try {
+    return PromptTemplate(std::move(config)).bound_to(tokenizer);
+  } catch (const Error& error) {
+    throw Error(Location{.file = found->file.string()}, error.what(),
+                "a prompt.yaml beside it, or `prompt:` of an experiment, is used instead");
+  }
+}
+
+}  // namespace
+
+PromptTemplate model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
+  if (const fs::path file = directory / kPromptFile; fs::exists(file)) {
+    PromptTemplate prompt = PromptTemplate::load(file);
+    // A checkpoint holds it as it was used.
+    return fs::exists(directory / kStateFile) ? prompt : prompt.bound_to(tokenizer);
+  }
+  auto brought = brought_template(directory, tokenizer, {});
+  return brought ? *std::move(brought) : PromptTemplate(PromptConfig{});
+}
+
+PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
+  const ExperimentConfig& c = experiment.config;
+  const bool from_model = !c.model.from.empty();
+  if (c.prompt.chat == kBaseChat && from_model) {
+    const fs::path directory = resolve_model_directory(c.model.from);
+    PromptConfig config = c.prompt;
+    if (fs::exists(directory / kPromptFile)) {
+      const PromptConfig base = PromptTemplate::load(directory / kPromptFile).config();
+      config.chat = base.chat;
+      config.chat_template = base.chat_template;
+      return PromptTemplate(std::move(config)).bound_to(tokenizer);
+    }
+    if (auto brought = brought_template(directory, tokenizer, config)) return *std::move(brought);
+    throw Error(fmt::format("chat: base, but {} brings no chat template", directory.string()),
+                fmt::format("name one: {}", chat_preset_names()));
+  }
+  if (!from_model || experiment.origins.find("prompt")) {
+    return PromptTemplate(c.prompt).bound_to(tokenizer);
+  }
+  const fs::path directory = resolve_model_directory(c.model.from);
+  PromptTemplate prompt = model_prompt(directory, tokenizer);
+  const bool plain = prompt.hash() == PromptTemplate(PromptConfig{}).hash();
+  if (!plain) {
+    log_info("prompt template: the {}of {} (a `prompt:` section would replace it)",
+             prompt.is_chat() ? "chat template " : "one ", directory.string());
+  }
+  return prompt;
+}
+
+std::vector<int64_t> end_ids(const Tokenizer& tokenizer, const PromptTemplate& prompt) {
+  std::vector<int64_t> ids;
+  if (tokenizer.eos()) ids.push_back(*tokenizer.eos());
+  const auto piece = prompt.end_of_turn();
+  const auto id = piece ? tokenizer.find(*piece) : std::nullopt;
+  if (id && std::ranges::find(ids, *id) == ids.end()) ids.push_back(*id);
+  return ids;
+}
+
+}  // namespace continuo

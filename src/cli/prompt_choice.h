@@ -1,0 +1,22 @@
+// Which prompt template a model or an experiment uses.
+#pragma once
+
+#include <filesystem>
+
+#include "cli/experiment.h"
+#include "text/prompt_template.h"
+
+namespace continuo {
+
+// prompt.yaml of the directory, else the chat template that its tokenizer brings, else the plain
+// template. Error: at the file, what PromptTemplate finds.
+PromptTemplate model_prompt(const std::filesystem::path& directory, const Tokenizer& tokenizer);
+
+// The experiment's `prompt` section; without one, that of the model it starts from. `chat: base`
+// stands for that model's chat template. Error: as above; base without a model or chat template.
+PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer);
+
+// What ends an answer: end-of-sequence and the end of a turn of the chat template.
+std::vector<int64_t> end_ids(const Tokenizer& tokenizer, const PromptTemplate& prompt);
+
+}  // namespace continuo

@@ -1,0 +1,69 @@
+// A model's chat template (Jinja) applied to conversations: the text that transformers renders, cut
+// into segments with the mask of training. Only what the template itself writes can be a special
+// token; text of a message that spells one stays text.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "text/jinja_render.h"
+#include "text/segment.h"
+
+namespace continuo {
+
+struct ChatSettings {
+  std::string source;                            // the template
+  std::string system;                            // opens conversations that have no system turn
+  std::map<std::string, std::string> variables;  // "true" and "false" become booleans
+  std::vector<std::string> specials;             // pieces that the template's text may spell
+};
+
+class ChatTemplate {
+ public:
+  // Error: what the parser finds.
+  explicit ChatTemplate(ChatSettings settings);
+
+  // Trained is what follows the generation prompt of each answer, through the first special token
+  // behind its content (the end of the turn). Error: unknown role; what the template raises; a
+  // generation prompt that is not how the text before an answer begins, an answer that the template
+  // leaves out: training would teach what generation never sees.
+  std::vector<Segment> training(std::span<const Turn> turns) const;
+  // The text that the next answer follows; earlier answers are trained segments as above where
+  // their generation prompt agrees, untrained text otherwise.
+  std::vector<Segment> generation(std::span<const Turn> turns) const;
+  // The special that ends an answer; none for templates that end it otherwise, or that cannot
+  // render one question with one answer.
+  const std::optional<std::string>& end_of_turn() const { return end_of_turn_; }
+
+  // The text alone, as transformers' apply_chat_template gives it.
+  jinja::Text render(std::span<const Turn> turns, bool generation_prompt) const;
+  // Those of `pieces` that the template's text spells: in its source, or when it renders.
+  std::vector<std::string> spelled(std::span<const std::string> pieces) const;
+  // The template with `system` and `variables` written into it, for programs that know only Jinja.
+  std::string standalone() const;
+
+ private:
+  struct Answer {
+    size_t begin = 0, end = 0;  // trained bytes
+  };
+  struct Special {
+    size_t begin = 0, end = 0;
+  };
+  std::vector<Turn> with_system(std::span<const Turn> turns) const;
+  jinja::Text render_all(std::span<const Turn> turns, bool generation_prompt) const;
+  std::vector<Special> find_specials(const jinja::Text& text) const;
+  std::vector<Segment> segments(std::span<const Turn> turns, bool generation_prompt) const;
+  size_t answer_begin(const jinja::Text& text, std::span<const Turn> before, bool training) const;
+  Answer answer(const jinja::Text& text, std::span<const Special> specials, size_t begin,
+                int32_t turn, bool ends_turn) const;
+
+  ChatSettings settings_;
+  std::shared_ptr<const jinja::Body> body_;
+  std::optional<std::string> end_of_turn_;
+};
+
+}  // namespace continuo

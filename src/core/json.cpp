@@ -1,6 +1,7 @@
 #include "core/json.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -23,6 +24,33 @@ std::string reason_of(const nlohmann::json::parse_error& error) {
   return text;
 }
 
+constexpr int kDeepest = 500;
+
+// Offset of the bracket that nests too deep for what walks a document recursively.
+std::optional<size_t> find_too_deep(std::string_view text) {
+  int depth = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"':
+        for (++at; at < text.size() && text[at] != '"'; ++at) {
+          if (text[at] == '\\') ++at;
+        }
+        break;
+      case '[':
+      case '{':
+        if (++depth > kDeepest) return at;
+        break;
+      case ']':
+      case '}':
+        --depth;
+        break;
+      default:
+        break;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Location locate_offset(std::string_view text, size_t offset, const Location& where) {
@@ -38,6 +66,10 @@ Location locate_offset(std::string_view text, size_t offset, const Location& whe
 }
 
 nlohmann::json parse_json(std::string_view text, const Location& where) {
+  if (auto deep = find_too_deep(text)) {
+    throw Error(locate_offset(text, *deep, where),
+                fmt::format("invalid JSON: nested deeper than {}", kDeepest));
+  }
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {

@@ -12,7 +12,7 @@
 namespace continuo {
 
 // `where` is the place of the text's first byte: {file} for a whole file, {file, line} for one line
-// of JSONL. Error: not JSON, or text after the document.
+// of JSONL. Error: not JSON, text after the document, nested deeper than 500.
 nlohmann::json parse_json(std::string_view text, const Location& where);
 nlohmann::json read_json(const std::filesystem::path& path);
 

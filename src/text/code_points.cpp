@@ -69,6 +69,24 @@ constexpr Range kNew[] = {
     {0x2B739, 0x2B739, &kHan},      {0x2EBF0, 0x2EE5D, &kHan},      {0x31350, 0x323AF, &kHan},
 };
 
+struct Span {
+  uint32_t first, last;
+};
+// What Unicode 10 to 14 added, as far as it combines, decomposes or composes.
+constexpr Span kNewInForms[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
+    {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},
+    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},
+    {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x107BA}, {0x10D24, 0x10D27},
+    {0x10EAB, 0x10EAC}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070},
+    {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930},
+    {0x11935, 0x11935}, {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943},
+    {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99},
+    {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x16FF0, 0x16FF1},
+    {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1F16C, 0x1F16C},
+    {0x1FBF0, 0x1FBF9},
+};
+
 const Range* find_new(uint32_t code_point) {
   if (code_point < kNew[0].first) return nullptr;
   const Range* found = std::ranges::lower_bound(kNew, code_point, {}, &Range::last);
@@ -150,6 +168,12 @@ bool is_word(uint32_t c) {
     default:
       return false;
   }
+}
+
+bool later_than_normal_forms(uint32_t code_point) {
+  if (code_point < kNewInForms[0].first) return false;
+  const Span* span = std::ranges::lower_bound(kNewInForms, code_point, {}, &Span::last);
+  return (span != std::end(kNewInForms) && code_point >= span->first) || find_new(code_point);
 }
 
 std::optional<std::string> with_older_characters(std::string_view text) {

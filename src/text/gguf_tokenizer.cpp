@@ -15,6 +15,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Every way to cut a token in two is tried.
+constexpr size_t kLongestToken = 1024;
+
 enum Type : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6 };
 
 constexpr const char* kLlama3 =
@@ -120,6 +123,9 @@ class Builder {
     for (size_t id = 0; id < count; ++id) {
       const std::string& token = in_.tokens[id];
       if (token.empty()) refuse(fmt::format("tokenizer.ggml.tokens[{}] is empty", id));
+      if (token.size() > kLongestToken) {
+        refuse(fmt::format("tokenizer.ggml.tokens[{}] is longer than {} bytes", id, kLongestToken));
+      }
       if (find_invalid_utf8(token)) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
       }

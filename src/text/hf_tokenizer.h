@@ -1,6 +1,7 @@
 // A Hugging Face tokenizer.json as a Tokenizer: BPE over bytes or characters, and unigram. Ids are
-// those of transformers, except that text never spells a special token and, where the vocabulary
-// has byte pieces, U+2581 and ill-formed UTF-8 are encoded as bytes so that they come back.
+// those of transformers, except that text never spells a special token or a byte piece ("<0x0A>")
+// and, where the vocabulary has byte pieces, U+2581 and ill-formed UTF-8 become bytes: they come
+// back.
 #pragma once
 
 #include <map>
@@ -21,6 +22,8 @@ class HfTokenizer : public Tokenizer {
   // that `config` names. Error: damaged or not supported; `name` is the file.
   explicit HfTokenizer(std::string json, HfTokenizerConfig config = {},
                        const std::string& name = "tokenizer.json");
+  HfTokenizer(const HfTokenizer&) = delete;  // indices point into the vocabulary
+  HfTokenizer& operator=(const HfTokenizer&) = delete;
 
   std::vector<TokenId> encode(std::string_view text) const override;
   std::vector<TokenId> encode_continuation(std::string_view text) const override;

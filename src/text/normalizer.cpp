@@ -11,7 +11,10 @@
 namespace continuo {
 namespace {
 
-std::string normal_form(std::string_view text, int options) {
+// A Replace may make a text longer, but not without bound: several of them in a row multiply.
+size_t longest_result(size_t bytes) { return (size_t{1} << 20) + 64 * bytes; }
+
+std::string map_form(std::string_view text, int options) {
   utf8proc_uint8_t* result = nullptr;
   utf8proc_ssize_t length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
                                          static_cast<utf8proc_ssize_t>(text.size()), &result,
@@ -22,7 +25,26 @@ std::string normal_form(std::string_view text, int options) {
   return {reinterpret_cast<const char*>(result), static_cast<size_t>(length)};
 }
 
-std::string replace_all(std::string_view text, const Regex& pattern, const std::string& content) {
+// By Unicode 9: later characters stay and part the text.
+std::string normal_form(std::string_view text, int options) {
+  std::string result;
+  size_t done = 0;
+  for (size_t at = 0; at < text.size();) {
+    CodePoint point = first_code_point(text.substr(at));
+    if (later_than_normal_forms(point.value)) {
+      if (done < at) result += map_form(text.substr(done, at - done), options);
+      result += text.substr(at, point.length);
+      done = at + point.length;
+    }
+    at += point.length;
+  }
+  if (done == 0) return map_form(text, options);
+  if (done < text.size()) result += map_form(text.substr(done), options);
+  return result;
+}
+
+std::string replace_all(std::string_view text, const Regex& pattern, const std::string& content,
+                        size_t longest) {
   std::string result;
   size_t copied = 0;
   RegexMatches matches(pattern, text);
@@ -30,8 +52,14 @@ std::string replace_all(std::string_view text, const Regex& pattern, const std::
     result += text.substr(copied, match->begin - copied);
     result += content;
     copied = match->end;
+    if (result.size() > longest) break;
   }
-  return result += text.substr(copied);
+  result += text.substr(copied);
+  if (result.size() > longest) {
+    fail("the normalizer's Replace of '{}' makes a text longer than {} bytes", pattern.pattern(),
+         longest);
+  }
+  return result;
 }
 
 int form_options(const std::string& type) {
@@ -90,7 +118,7 @@ std::string_view Normalizer::apply(std::string_view text, bool opening,
       if (opening && !current().empty()) become(prepend->text + std::string(current()));
     } else {
       const auto& replace = std::get<Replace>(step);
-      become(replace_all(current(), replace.pattern, replace.content));
+      become(replace_all(current(), replace.pattern, replace.content, longest_result(text.size())));
     }
   }
   return current();

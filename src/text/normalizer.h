@@ -1,5 +1,5 @@
-// The normalizer of a tokenizer.json: Unicode normal forms, Replace, Prepend. It rewrites text
-// before it is cut into words.
+// The normalizer of a tokenizer.json: Unicode normal forms (by Unicode 9, as Hugging Face's
+// tokenizers have them), Replace, Prepend. It rewrites text before it is cut into words.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ class Normalizer {
   explicit Normalizer(const JsonField& field);
 
   // The text itself, or what it became, kept in `storage`. `opening`: with Prepend. `text` must be
-  // well-formed UTF-8.
+  // well-formed UTF-8. Error: Replace makes it more than 64 times as long (and longer than 1 MiB).
   std::string_view apply(std::string_view text, bool opening, std::string& storage) const;
 
   bool prepends() const { return prepends_; }

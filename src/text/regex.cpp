@@ -23,6 +23,22 @@ pcre2_match_data* match_data() {
   return data.get();
 }
 
+struct FreeMatchContext {
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+
+// What a match may cost before it gives up: backtracking steps, and the interpreter's heap.
+pcre2_match_context* match_limits() {
+  static const std::unique_ptr<pcre2_match_context, FreeMatchContext> limits = [] {
+    std::unique_ptr<pcre2_match_context, FreeMatchContext> made(
+        pcre2_match_context_create(nullptr));
+    pcre2_set_match_limit(made.get(), 10'000'000);
+    pcre2_set_heap_limit(made.get(), 256 * 1024);  // KiB
+    return made;
+  }();
+  return limits.get();
+}
+
 std::string message_of(int code) {
   PCRE2_UCHAR text[256] = {};
   pcre2_get_error_message(code, text, sizeof text);
@@ -84,16 +100,16 @@ std::optional<RegexMatches::Match> RegexMatches::next() {
   auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   const auto* code = static_cast<const pcre2_code*>(regex_.code_.get());
   pcre2_match_data* data = match_data();
+  pcre2_match_context* limits = match_limits();
   while (from_ <= text.size()) {
     int result = PCRE2_ERROR_JIT_STACKLIMIT;
     if (regex_.compiled_) {
-      result =
-          pcre2_jit_match(code, subject, text.size(), from_, PCRE2_NO_UTF_CHECK, data, nullptr);
+      result = pcre2_jit_match(code, subject, text.size(), from_, PCRE2_NO_UTF_CHECK, data, limits);
     }
     // The interpreter keeps its backtracking points on the heap.
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
       result = pcre2_match(code, subject, text.size(), from_, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                           data, nullptr);
+                           data, limits);
     }
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {

@@ -299,6 +299,10 @@ class Translator {
 }  // namespace
 
 std::string pcre2_pattern(std::string_view pattern) {
+  constexpr size_t kLongest = 1 << 16;
+  if (pattern.size() > kLongest) {
+    throw Error(fmt::format("the regular expression is longer than {} bytes", kLongest));
+  }
   if (find_invalid_utf8(pattern)) throw Error("the regular expression is not UTF-8");
   return Translator(pattern).run();
 }

@@ -35,6 +35,10 @@ TEST(ParseJson, FaultsHaveLineAndColumn) {
 
 TEST(ParseJson, DeepNestingIsNoCrash) {
   expect_error([] { parse_json(std::string(200000, '['), {"x"}); }, {"x:1:"});
+  std::string closed = std::string(501, '[') + std::string(501, ']');
+  expect_error([&] { parse_json(closed, {"x"}); }, {"x:1:501", "nested deeper than 500"});
+  EXPECT_TRUE(parse_json(closed.substr(1, 1000), {"x"}).is_array());
+  EXPECT_TRUE(parse_json("[\"" + std::string(900, '[') + "\\\"[\"]", {"x"}).is_array());
 }
 
 TEST(LocateOffset, CountsCodePoints) {

@@ -6,6 +6,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/normal.h>
+#include <c10/core/GradMode.h>
 
 #include "core/hash.h"
 #include "nn/ragged_attention.h"
@@ -82,6 +83,10 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
 
   Stream stream;
   stream.residual = at::embedding(embedding_, input.tokens).to(at::kFloat);
+  // Recomputation passes gradients on only where an input asks for them; a frozen embedding does not (nn/lora.h).
+  if (compute_.recompute && c10::GradMode::is_enabled() && !stream.residual.requires_grad()) {
+    stream.residual.set_requires_grad(true);
+  }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     // By value: with recomputation the function outlives this call.
     const TensorFunction block = [this, i, input, cache](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {

@@ -25,6 +25,7 @@ struct LoraPlan {
   const RemadeInput* input = nullptr;  // null: `first` is the input
   const Dropout* dropout = nullptr;    // null: none
   const DropoutPass* pass = nullptr;
+  bool by_rows = false;  // a row's bits must not depend on the others
 };
 
 // In the compute dtype; magnitude and norms float32, undefined without DoRA.
@@ -48,13 +49,11 @@ at::Tensor mask_of(const LoraPlan& plan, const at::Tensor& x) {
 
 at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) { return linear(x, weight, weight, {}); }
 
-// y += s·down·Bᵀ
-void add_low_rank(at::Tensor& y, const at::Tensor& down, const at::Tensor& b, double scaling) {
-  if (y.size(0) <= kRowKernelRows) {
-    y.add_(bare_product(down, b), scaling);  // by rows: a row's bits stay independent of the others
-  } else {
-    y.addmm_(down, b.t(), 1, scaling);
-  }
+// x·Wᵀ + s·down·Bᵀ. The small term comes first: the large product is then added to it before anything is rounded. The other
+// way round bfloat16 loses what is below half a unit of the large one, three quarters of an adapter's first steps.
+at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x, const at::Tensor& down) {
+  if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
+  return at::mm(down * plan.scaling, w.b.t()).addmm_(x, w.base.t());
 }
 
 // Without gradients.
@@ -63,16 +62,14 @@ LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Te
   const at::Tensor dropped = plan.dropout ? x * mask_of(plan, x) : x;
   v.down = bare_product(dropped, w.a);
   if (!w.magnitude.defined()) {
-    v.y = linear(x, w.base, w.base, w.bias);
-    add_low_rank(v.y, v.down, w.b, plan.scaling);
+    v.y = sum_of_products(plan, w, x, v.down);
+    if (w.bias.defined()) v.y.add_(w.bias);
     return v;
   }
-  const at::Tensor straight = bare_product(dropped, w.base);
-  v.sum = straight.clone();
-  add_low_rank(v.sum, v.down, w.b, plan.scaling);
+  v.sum = sum_of_products(plan, w, dropped, v.down);
   at::Tensor y = v.sum * (w.magnitude / w.norms);  // float32
   // As in PEFT the base sees its input whole: only what the adapter changes is subject to dropout.
-  if (plan.dropout) y.add_(bare_product(x, w.base)).sub_(straight);
+  if (plan.dropout) y.add_(bare_product(x, w.base)).sub_(bare_product(dropped, w.base));
   if (w.bias.defined()) y.add_(w.bias);
   v.y = y.to(x.scalar_type());
   return v;
@@ -127,7 +124,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
 
     at::Tensor dx;
     if (!mask.defined()) {
-      dx = at::mm(dsum, cast).addmm_(ddown, cast_a);
+      dx = at::mm(ddown, cast_a).addmm_(dsum, cast);
     } else {
       at::Tensor ddropped = at::mm(ddown, cast_a);
       if (magnitude.defined()) ddropped.addmm_(dsum - dy, cast);
@@ -202,13 +199,14 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
                             const RemadeInput* input) {
   const at::ScalarType dtype = first.scalar_type();
   const bool drops = dropout_.drops() && pass_ && pass_->active();
-  const LoraPlan plan = {.scaling = options_.scaling(),
-                         .input = input,
-                         .dropout = drops ? &dropout_ : nullptr,
-                         .pass = pass_.get()};
+  LoraPlan plan = {.scaling = options_.scaling(),
+                   .input = input,
+                   .dropout = drops ? &dropout_ : nullptr,
+                   .pass = pass_.get()};
   const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
   const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype), &cast_b = cast_b_.get(b_, dtype);
   if (!c10::GradMode::is_enabled()) {
+    plan.by_rows = first.size(0) <= kRowKernelRows;
     const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
     return lora_forward(plan, weights, input_of(plan, first, second)).y;
   }

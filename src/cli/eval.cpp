@@ -37,7 +37,7 @@ void fields(FieldVisitor& v, EvalConfig& c) {
   v.section("data", c.data, "How rows are read.");
 }
 
-int eval(const std::string& directory, const std::vector<std::string>& files, const std::string& config_file,
+int eval(const std::string& directory, const std::string& base, const std::vector<std::string>& files, const std::string& config_file,
          const std::vector<std::string>& overrides, bool json) {
   ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
   for (const std::string& assignment : overrides) apply_override(root, assignment);
@@ -52,7 +52,7 @@ int eval(const std::string& directory, const std::vector<std::string>& files, co
   const c10::Device device = parse_device(config.device);
   const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
   install_interrupt_handlers();
-  ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype});
+  ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
   m.model.decoder->set_compute({.dtype = dtype});
   const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
@@ -84,20 +84,21 @@ int eval(const std::string& directory, const std::vector<std::string>& files, co
 
 void add_eval_command(CLI::App& app) {
   struct Arguments {
-    std::string directory, config;
+    std::string directory, base, config;
     std::vector<std::string> files, overrides;
     bool json = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
-  command->add_option("model", arguments->directory, "Checkpoint or run directory")->required();
+  command->add_option("model", arguments->directory, "Checkpoint, adapter or run directory")->required();
+  command->add_option("--base", arguments->base, "Base model of an adapter, in place of the one that it names");
   command->add_option("--data", arguments->files, "Data files (JSONL or text)")->required()->expected(1, -1)->allow_extra_args(false);
   command->add_option("--config", arguments->config, "YAML with the keys below")->check(CLI::ExistingFile);
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->add_flag("--json", arguments->json, "One JSON object on standard output");
   command->footer("Keys:\n" + config_help(EvalConfig{}));
   command->callback([arguments] {
-    eval(arguments->directory, arguments->files, arguments->config, arguments->overrides, arguments->json);
+    eval(arguments->directory, arguments->base, arguments->files, arguments->config, arguments->overrides, arguments->json);
   });
 }
 

@@ -24,6 +24,7 @@ void fields(FieldVisitor& v, ExperimentConfig& c) {
   v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
   v.section("tokenizer", c.tokenizer, "Text to tokens.");
   v.section("model", c.model, "The model.");
+  v.section("lora", c.lora, "Low-rank adapters, trained instead of the model's weights.");
   v.section("prompt", c.prompt, "How a record becomes prompt and completion.");
   v.section("data", c.data, "Where rows come from.");
   v.section("batch", c.batch, "How rows become steps.");
@@ -39,6 +40,11 @@ namespace {
 
 void validate(ExperimentConfig& c, const ConfigNode& origins, Problems& problems) {
   validate(c.model, origins, "model", problems);
+  validate(c.lora, origins, "lora", problems);
+  if (c.lora.enabled() && c.model.from.empty()) {
+    problems.add(locate(origins, "lora"), "lora: adapters need a trained model below them",
+                 "Give its directory as model.from.");
+  }
   validate(c.batch, origins, "batch", problems);
   validate(c.generation, problems);
   try {
@@ -77,6 +83,7 @@ Experiment load_experiment(const fs::path& file, const std::vector<std::string>&
   problems.raise();
   ExperimentConfig& c = e.config;
   if (!c.model.from.empty()) c.model.from = resolve_path(e.origins, "model.from", c.model.from);
+  if (!c.lora.from.empty()) c.lora.from = resolve_path(e.origins, "lora.from", c.lora.from);
   if (!c.tokenizer.path.empty()) c.tokenizer.path = resolve_path(e.origins, "tokenizer.path", c.tokenizer.path);
   c.tokenizer.train = resolve_tokenizer_inputs(c.tokenizer.train, e.origins);
   validate(c, e.origins, problems);

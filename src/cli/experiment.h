@@ -10,6 +10,7 @@
 #include "data/data_config.h"
 #include "data/example_stream.h"
 #include "generate/generation_config.h"
+#include "models/lora_config.h"
 #include "models/model_config.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer_train_config.h"
@@ -32,6 +33,7 @@ struct ExperimentConfig {
   int64_t threads = 0;
   TokenizerConfig tokenizer;
   ModelConfig model;
+  LoraConfig lora;
   PromptConfig prompt;
   DataConfig data;
   BatchConfig batch;

@@ -25,7 +25,7 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, file, config, device = "auto", dtype = "fp32";
+  std::string directory, base, file, config, device = "auto", dtype = "fp32";
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   int64_t threads = 0;
   bool raw = false, json = false, explain = false;
@@ -118,7 +118,7 @@ void generate(Arguments a) {
   const c10::Device device = parse_device(a.device);
   const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
   install_interrupt_handlers();
-  ModelDirectory opened = open_model_directory(a.directory, {.device = device, .dtype = dtype});
+  ModelDirectory opened = open_model_directory(a.directory, {.device = device, .dtype = dtype}, a.base);
   opened.model.decoder->set_compute({.dtype = dtype});
   Completer completer(std::move(opened));
   const GenerationConfig config = settings_of(a, completer.defaults());
@@ -165,7 +165,8 @@ constexpr const char* kExamples =
 void add_generate_command(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("generate", "Complete prompts with a model");
-  command->add_option("model", a->directory, "Checkpoint or run directory")->required();
+  command->add_option("model", a->directory, "Checkpoint, adapter or run directory")->required();
+  command->add_option("--base", a->base, "Base model of an adapter, in place of the one that it names");
   command->add_option("settings", a->settings, "key=value settings; - reads one prompt from stdin");
   command->add_option("--prompt", a->prompts, "A prompt; may be repeated")
       ->expected(1, -1)

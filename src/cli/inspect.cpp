@@ -84,6 +84,11 @@ void inspect_model(const std::string& path) {
   fmt::print("{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n\n{}", m.path.string(),
              m.model.family->architecture, s.layers, s.hidden, s.heads, s.kv_heads, s.head_dim, s.context,
              parameter_table(m.model));
+  if (m.adapter) {
+    const LoraOptions& o = m.adapter->options;
+    print_heading("adapter, merged into the above");
+    fmt::print("{} of rank {}, scaled by {:.4g}, on {}\n", o.dora ? "DoRA" : "LoRA", o.rank, o.scaling(), m.base.string());
+  }
   print_heading("tokenizer");
   fmt::print("{} ids, end of sequence {}, hash {}\n", m.tokenizer->size(), fmt::join(m.eos, " "), m.tokenizer->hash());
   print_heading("prompt");

@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
   continuo::add_eval_command(app);
   continuo::add_generate_command(app);
   continuo::add_tokenizer_command(app);
+  continuo::add_merge_command(app);
   continuo::add_inspect_command(app);
   continuo::add_bench_command(app);
   try {

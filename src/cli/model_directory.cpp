@@ -14,13 +14,13 @@ namespace continuo {
 namespace fs = std::filesystem;
 
 fs::path resolve_model_directory(const fs::path& path) {
-  if (fs::exists(path / "config.json")) return path;
+  if (fs::exists(path / "config.json") || is_adapter_directory(path)) return path;
   if (const auto best = best_checkpoint(path)) return *best;
   const std::vector<int64_t> steps = checkpoint_steps(path);
   if (!steps.empty()) return checkpoint_path(path, steps.back());
   if (!fs::exists(path)) throw Error("there is no model at " + path.string());
   throw Error(path.string() + " holds neither a model nor checkpoints",
-              "Give a directory with config.json and model.safetensors, or a run directory.");
+              "Give a directory with config.json and model.safetensors, an adapter or a run directory.");
 }
 
 namespace {
@@ -40,21 +40,48 @@ void check_hashes(const ModelDirectory& m) {
   }
 }
 
+// The base with the adapter merged into it.
+Model load_adapted(const ModelDirectory& m, const LoadOptions& options) {
+  LoadOptions wide = options;
+  wide.dtype = at::kFloat;
+  Model model = load_model(m.base, wide);
+  AdapterSet adapters = load_adapters(model, m.base, m.path);
+  merge_adapters(adapters);
+  if (options.dtype == at::kFloat) return model;
+  for (at::Tensor& parameter : model.decoder->parameters()) {
+    if (parameter.dim() >= 2) parameter.set_data(parameter.detach().to(options.dtype));
+  }
+  return model;
+}
+
 }  // namespace
 
-ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options) {
+ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options, const fs::path& base) {
   ModelDirectory m;
   m.path = resolve_model_directory(path);
-  m.tokenizer = load_tokenizer(m.path);
-  m.prompt = model_prompt(m.path, *m.tokenizer);
+  if (is_adapter_directory(m.path)) {
+    m.adapter = read_adapter_config(m.path);
+    m.base = resolve_model_directory(adapter_base(m.path, base));
+  } else if (!base.empty()) {
+    throw Error::usage(m.path.string() + " is a whole model: it has no base", "leave out --base");
+  }
+  const auto holder_of = [&](std::initializer_list<const char*> names) {
+    for (const char* name : names) {
+      if (fs::exists(m.path / name)) return m.path;
+    }
+    return m.adapter ? m.base : m.path;
+  };
+  const fs::path tokenizer_home = holder_of({"tokenizer.model", "tokenizer.json"});
+  m.tokenizer = load_tokenizer(tokenizer_home);
+  m.prompt = model_prompt(holder_of({kPromptFile}), *m.tokenizer);
   check_hashes(m);
-  m.model = load_model(m.path, options);
+  m.model = m.adapter ? load_adapted(m, options) : load_model(m.path, options);
   const int64_t rows = m.model.decoder->shape().vocabulary;
   if (m.tokenizer->size() > rows) {
     throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}", m.path.string(),
                             m.tokenizer->size(), rows));
   }
-  m.eos = read_eos_ids(m.path);
+  m.eos = read_eos_ids(m.adapter ? m.base : m.path);
   const bool told = !m.eos.empty();
   for (const int64_t id : end_ids(*m.tokenizer, m.prompt)) {
     const bool counts = !told || id != m.tokenizer->eos();  // the files' list of ids stands
@@ -79,15 +106,22 @@ Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::
 }
 
 void write_model_directory(const Model& model, const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                           const fs::path& directory) {
+                           const fs::path& directory, const std::vector<int64_t>& eos) {
   SpecialIds ids;
   ids.bos = tokenizer.bos();
   ids.pad = tokenizer.pad();
-  ids.eos = end_ids(tokenizer, prompt);
+  ids.eos = eos.empty() ? end_ids(tokenizer, prompt) : eos;
   save_model(model, directory, ids);
   tokenizer.save(directory);
   prompt.save(directory / kPromptFile);
   if (prompt.is_chat()) atomic_write(directory / kChatTemplateFile, prompt.exported_chat_template());
+}
+
+void write_adapter_directory(const AdapterSet& adapters, const fs::path& base, const Tokenizer& tokenizer,
+                             const PromptTemplate& prompt, const fs::path& directory) {
+  save_adapters(adapters, base, directory);
+  tokenizer.save(directory);
+  prompt.save(directory / kPromptFile);
 }
 
 }  // namespace continuo

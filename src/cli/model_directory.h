@@ -4,9 +4,11 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "generate/vocabulary.h"
+#include "models/adapter_file.h"
 #include "models/model.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer.h"
@@ -15,25 +17,34 @@ namespace continuo {
 
 struct ModelDirectory {
   std::filesystem::path path;
+  std::filesystem::path base;          // of an adapter: where its base model lies; else empty
+  std::optional<AdapterInfo> adapter;  // what was merged into the model
   Model model;
   std::shared_ptr<const Tokenizer> tokenizer;
   PromptTemplate prompt{PromptConfig{}};
   std::vector<int64_t> eos;
 };
 
-// A checkpoint itself, or a run directory, which stands for its best checkpoint, else its newest.
+// A checkpoint or adapter itself, or a run directory, which stands for its best checkpoint, else its newest.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
 
 // Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was trained with; a
 // vocabulary that does not fit the weights. A directory without prompt.yaml gets the chat template that its tokenizer
-// brings, else the plain template.
-ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options);
+// brings, else the plain template. An adapter is merged into a private copy of its base, in float32 before the weights
+// take options.dtype; `base` replaces the place that the adapter names. Tokenizer and template that it lacks come from
+// the base.
+ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options,
+                                    const std::filesystem::path& base = {});
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<int64_t>& eos, int64_t size);
 
-// Writes the model's and its companions' files into a checkpoint directory that is being filled.
+// Writes the model's and its companions' files into a checkpoint directory that is being filled. `eos`: the ids that end
+// a sequence, by default the tokenizer's.
 void write_model_directory(const Model& model, const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                           const std::filesystem::path& directory);
+                           const std::filesystem::path& directory, const std::vector<int64_t>& eos = {});
+// The same for a model that stays in `base` and the adapters that were trained on it.
+void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::path& base, const Tokenizer& tokenizer,
+                             const PromptTemplate& prompt, const std::filesystem::path& directory);
 
 inline constexpr const char* kPromptFile = "prompt.yaml";
 inline constexpr const char* kExperimentFile = "experiment.yaml";

@@ -43,14 +43,47 @@ std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   return load_tokenizer(directory);
 }
 
-Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device) {
+Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device, at::ScalarType dtype) {
   if (c.model.from.empty()) return make_model(c.model, vocabulary, device);
-  Model model = load_model(resolve_model_directory(c.model.from), {.device = device, .map = false});
+  const fs::path directory = resolve_model_directory(c.model.from);
+  if (is_adapter_directory(directory)) {
+    throw Error("model.from: " + directory.string() + " is an adapter",
+                "Merge it first (continuo merge), or go on with it: lora.from, with its base as model.from.");
+  }
+  // Frozen weights need no float32 masters: they are held as the products want them.
+  const at::ScalarType held = c.lora.enabled() ? dtype : at::kFloat;
+  Model model = load_model(directory, {.device = device, .dtype = held, .map = false});
   if (model.decoder->shape().vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
                             model.decoder->shape().vocabulary));
   }
   return model;
+}
+
+// The adapters of the experiment, fresh or those of lora.from; none without a `lora:` section.
+AdapterSet prepare_adapters(const Experiment& e, const Model& model) {
+  const LoraConfig& l = e.config.lora;
+  if (!l.enabled()) return {};
+  const auto seed = static_cast<uint64_t>(l.seed);
+  if (!l.from.empty()) {
+    return load_adapters(model, resolve_model_directory(e.config.model.from), resolve_model_directory(l.from),
+                         l.dropout, seed);
+  }
+  const double alpha = l.alpha > 0 ? l.alpha : 2 * static_cast<double>(l.rank);
+  return attach_adapters(
+      model, {.rank = l.rank, .alpha = alpha, .dropout = l.dropout, .rslora = l.rslora, .dora = l.dora}, l.targets,
+      seed, locate(e.origins, "lora.targets"));
+}
+
+std::string parameter_summary(const Model& model, const AdapterSet& adapters) {
+  const auto all = static_cast<double>(count_parameters(*model.decoder));
+  if (adapters.empty()) return format_count(all) + " parameters";
+  double trained = 0;
+  for (const auto& [name, tensor] : adapter_parameters(adapters)) trained += static_cast<double>(tensor.numel());
+  const LoraOptions& o = adapters.options;
+  return fmt::format("{} of {} parameters are trained ({:.2f}%): {} of rank {} on {} layers", format_count(trained),
+                     format_count(all + trained), 100 * trained / (all + trained), o.dora ? "DoRA" : "LoRA", o.rank,
+                     adapters.layers.size());
 }
 
 // Restores weights in place: optimizer and decoder keep their tensors.
@@ -107,7 +140,7 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
   if (saved.tokenizer_hash != now.tokenizer_hash) differs("the tokenizer has");
   if (saved.template_hash != now.template_hash) differs("the prompt template has");
   if (saved.data_hash != now.data_hash) differs("the training data has");
-  if (saved.config_hash != now.config_hash) differs("a setting of model, batch, train, optimizer or schedule has");
+  if (saved.config_hash != now.config_hash) differs("a setting of model, lora, batch, train, optimizer or schedule has");
   if (saved.threads != now.threads) {
     log_warning("the run was made with {} threads and goes on with {}: results may differ in the last bits",
                 saved.threads, now.threads);
@@ -132,7 +165,9 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   }
   const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
   const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
-  Model model = prepare_model(c, tokenizer->size(), device);
+  Model model = prepare_model(c, tokenizer->size(), device, dtype);
+  const AdapterSet adapters = prepare_adapters(e, model);
+  const fs::path base = adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
   const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
 
   TrainState state;
@@ -145,11 +180,17 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
     check_same_run(previous->state, state, previous->path);
     state = previous->state;
     state.threads = threads;
-    restore_weights(model, previous->path);
+    if (adapters.empty()) {
+      restore_weights(model, previous->path);
+    } else {
+      restore_adapters(adapters, base, previous->path);
+    }
   }
   model.decoder->set_compute({.dtype = dtype, .recompute = c.train.recompute});
-  NamedParameters parameters;
-  for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  NamedParameters parameters = adapter_parameters(adapters);
+  if (adapters.empty()) {
+    for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  }
   AdamW optimizer(parameters, c.optimizer);
   if (previous) {
     optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
@@ -165,7 +206,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   MetricsLog metrics(e.run_dir / "metrics.jsonl", resume_at);
   TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
 
-  log_info("{} parameters, {} on {} with {} threads", format_count(static_cast<double>(count_parameters(*model.decoder))),
+  log_info("{}, {} on {} with {} threads", parameter_summary(model, adapters),
            dtype == at::kBFloat16 ? "bf16" : "fp32", device.str(), threads);
   log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
            format_count(static_cast<double>(data.train->report().tokens)),
@@ -185,7 +226,11 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
                    .tensorboard = tensorboard,
                    .write_model =
                        [&](const fs::path& directory) {
-                         write_model_directory(model, *tokenizer, prompt, directory);
+                         if (adapters.empty()) {
+                           write_model_directory(model, *tokenizer, prompt, directory);
+                         } else {
+                           write_adapter_directory(adapters, base, *tokenizer, prompt, directory);
+                         }
                          atomic_write(directory / kExperimentFile, resolved);
                        },
                    .show_samples =
@@ -194,7 +239,8 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
                          const std::string text = sample_text(c, model, tokenizer, prompt);
                          log_info("samples at step {}\n{}", step, text);
                          tensorboard.text(step, "samples", text);
-                       }},
+                       },
+                   .dropout = adapters.pass.get()},
                   c.train, state);
   const TrainOutcome outcome = trainer.run();
   const TrainState& end = trainer.state();

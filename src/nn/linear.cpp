@@ -9,6 +9,7 @@
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
+#include "nn/lora.h"
 
 namespace continuo {
 
@@ -69,7 +70,8 @@ at::Tensor linear_by_rows(const at::Tensor& x, const at::Tensor& weight, const a
 struct MixedLinear : torch::autograd::Function<MixedLinear> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& cast, const std::optional<at::Tensor>& bias) {
-    ctx->save_for_backward({x, cast});
+    // A frozen weight asks for no product with x later.
+    ctx->save_for_backward({weight.requires_grad() ? x : at::Tensor(), cast});
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
@@ -94,7 +96,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   if (!c10::GradMode::is_enabled() && x.size(0) <= kRowKernelRows && kernel_ready(x) && kernel_ready(cast)) {
     return with_storage_type(x.scalar_type(), [&](auto type) { return linear_by_rows<decltype(type)>(x, cast, bias); });
   }
-  if (weight.scalar_type() == x.scalar_type()) return at::linear(x, weight, bias);
+  if (weight.scalar_type() == x.scalar_type()) return at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);
   return MixedLinear::apply(x, weight, cast, bias.defined() ? std::optional(bias) : std::nullopt);
 }
 
@@ -104,6 +106,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
 }
 
 at::Tensor LinearImpl::forward(const at::Tensor& x) {
+  if (adapter) return adapter->forward(*this, x);
   return linear(x, weight, cast_.get(weight, x.scalar_type()), bias);
 }
 

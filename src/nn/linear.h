@@ -2,11 +2,15 @@
 // bfloat16 copy of it serves the products and is refreshed whenever the parameter changes.
 #pragma once
 
+#include <memory>
+
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
 namespace continuo {
+
+class LoraAdapter;
 
 // Up to this many rows a forward pass without gradients goes through the row kernel, whose bits for a row do not depend
 // on the other rows: decoding gives one answer whatever else is in the batch.
@@ -35,6 +39,8 @@ struct LinearImpl : torch::nn::Module {
 
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined
+  // Acts on top of the frozen weight (nn/lora.h); usually none. No part of the module's parameters.
+  std::shared_ptr<LoraAdapter> adapter;
 
  private:
   CastCache cast_;

@@ -10,6 +10,7 @@
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
+#include "nn/lora.h"
 
 namespace continuo {
 
@@ -31,6 +32,22 @@ at::Tensor product(const at::Tensor& gate, const at::Tensor& up) {
   return out;
 }
 
+// Gradients of gate and up from that of the product.
+std::pair<at::Tensor, at::Tensor> product_backward(const at::Tensor& dproduct, const at::Tensor& gate,
+                                                   const at::Tensor& up) {
+  at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
+  with_storage_type(gate.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels().typed<T>().swiglu_backward(end - begin, data<T>(dproduct) + begin, data<T>(gate) + begin,
+                                           data<T>(up) + begin, data<T>(dgate) + begin, data<T>(dup) + begin);
+    });
+  });
+  return {dgate, dup};
+}
+
+constexpr RemadeInput kProduct = {product, product_backward};
+
 struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
                             const at::Tensor& weight, const at::Tensor& cast) {
@@ -46,15 +63,7 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
     at::Tensor dweight;
     if (ctx->needs_input_grad(2)) dweight = at::mm(dy.t(), product(gate, up)).to(dtype);
-    const at::Tensor dproduct = at::mm(dy, cast);
-    at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
-    with_storage_type(gate.scalar_type(), [&](auto type) {
-      using T = decltype(type);
-      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels().typed<T>().swiglu_backward(end - begin, data<T>(dproduct) + begin, data<T>(gate) + begin,
-                                             data<T>(up) + begin, data<T>(dgate) + begin, data<T>(dup) + begin);
-      });
-    });
+    const auto [dgate, dup] = product_backward(at::mm(dy, cast), gate, up);
     return {dgate, dup, dweight, at::Tensor()};
   }
 };
@@ -64,6 +73,7 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
 at::Tensor swiglu_linear(const at::Tensor& gate, const at::Tensor& up, LinearImpl& down) {
   if (!gate.is_cpu()) return down.forward(at::silu(gate) * up);
   const at::Tensor g = gate.contiguous(), u = up.contiguous();
+  if (down.adapter) return down.adapter->forward(down, g, u, kProduct);
   if (!c10::GradMode::is_enabled()) return down.forward(product(g, u));
   if (down.bias.defined()) return down.forward(at::silu(g) * u);
   return SwigluLinear::apply(g, u, down.weight, down.cast_weight(gate.scalar_type()));

@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tanh.h>
+#include <c10/core/GradMode.h>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -124,6 +125,10 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   }
   Stream stream;
   stream.residual = embed(input, longest);
+  // Recomputation passes gradients on only where an input asks for them; a frozen embedding does not (nn/lora.h).
+  if (compute_.recompute && c10::GradMode::is_enabled() && !stream.residual.requires_grad()) {
+    stream.residual.set_requires_grad(true);
+  }
   if (cache) {
     for (int64_t d = 0; d < input.documents(); ++d) cache->reserve(cache->active()[d], input.length(d));
   }

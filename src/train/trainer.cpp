@@ -23,6 +23,18 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
   return names + (count > 8 ? fmt::format(" and {} more", count - 8) : "");
 }
 
+// A token's name for the noise of dropout: its row of the data set and its place there. Neither packing nor
+// micro-batches change it.
+std::vector<uint64_t> token_names(const Batch& batch) {
+  std::vector<uint64_t> names;
+  for (size_t d = 0; d < batch.rows.size(); ++d) {
+    for (int64_t i = 0; i < batch.boundaries[d + 1] - batch.boundaries[d]; ++i) {
+      names.push_back(static_cast<uint64_t>(batch.rows[d]) << 32 | static_cast<uint64_t>(i));
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state)
@@ -30,6 +42,8 @@ Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state
 
 void Trainer::micro_step(const Batch& batch, int64_t trained_count, StepResult& result) {
   if (batch.trained_count == 0) return;  // contributes exactly zero: nothing to compute
+  const DropoutScope dropout(parts_.dropout, state_.step,
+                             parts_.dropout ? token_names(batch) : std::vector<uint64_t>());
   const LossResult loss = batch_loss(parts_.decoder, batch, 1.0 / static_cast<double>(trained_count),
                                      config_.loss());
   const double value = loss.sum.item<double>();

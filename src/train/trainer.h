@@ -7,6 +7,7 @@
 
 #include "data/step_loader.h"
 #include "nn/decoder.h"
+#include "nn/dropout.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "train/metrics.h"
@@ -32,6 +33,7 @@ struct TrainerParts {
   TensorBoardWriter& tensorboard;
   std::function<void(const std::filesystem::path&)> write_model;  // the model's files of a checkpoint
   std::function<void(int64_t step)> show_samples;                 // may be empty
+  DropoutPass* dropout = nullptr;  // of the decoder's adapters; acts on training passes alone
 };
 
 enum class TrainOutcome { kFinished, kEarlyStopped, kInterrupted };

@@ -161,6 +161,78 @@ TEST(MainJob, AnInterruptSavesAndSaysHowToGoOn) {
   EXPECT_NE(outcome.err.find("--resume"), std::string::npos) << outcome.err;
 }
 
+// A base from "run" and adapters trained on it in "adapted", killed and gone on with in another directory.
+TEST(MainJob, AdaptersTrainResumeGenerateAndMerge) {
+  const TempDir directory;
+  write_experiment(directory);
+  ASSERT_EQ(run(directory, {"train", "x.yaml"}).code, 0);
+  directory.write("lora.yaml", R"(extends: x.yaml
+run_dir: adapted
+tokenizer: {train: {inputs: []}}
+model: {from: run}
+lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
+)");
+  const fs::path base_file = directory / "run/checkpoints/step-00000030/model.safetensors";
+  const std::string base_bytes = test::read_file(base_file);
+  const Outcome trained = run(directory, {"train", "lora.yaml"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(trained.err.find("parameters are trained ("), std::string::npos) << trained.err;
+  EXPECT_TRUE(test::read_file(base_file) == base_bytes);
+  const fs::path last = directory / "adapted/checkpoints/step-00000030";
+  for (const char* file : {"adapter_config.json", "adapter_model.safetensors", "tokenizer.model", "prompt.yaml",
+                           "experiment.yaml", "state.json", "optimizer.safetensors"}) {
+    EXPECT_TRUE(fs::exists(last / file)) << file;
+  }
+  EXPECT_FALSE(fs::exists(last / "model.safetensors"));
+
+  const Process process(directory, {"train", "lora.yaml", "run_dir=killed"});
+  wait_for(directory / "killed/checkpoints/step-00000010/manifest.json");
+  process.send(SIGKILL);
+  process.wait();
+  const Outcome resumed = run(directory, {"train", "lora.yaml", "run_dir=killed", "--resume"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* file : {"adapter_model.safetensors", "optimizer.safetensors"}) {
+    EXPECT_TRUE(test::read_file(last / file) == test::read_file(directory / "killed/checkpoints/step-00000030" / file))
+        << file;
+  }
+
+  const std::string adapter = last.string();
+  const Outcome merged = run(directory, {"merge", adapter, "--out", "merged"});
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  EXPECT_EQ(run(directory, {"merge", adapter, "--out", "merged"}).code, 1);
+  EXPECT_EQ(run(directory, {"merge", "merged", "--out", "again"}).code, 1);
+  const std::vector<std::string> question = {"--prompt", "What is 3 plus one?", "--json", "seed=3"};
+  const auto answer = [&](std::vector<std::string> words) {
+    words.insert(words.end(), question.begin(), question.end());
+    const Outcome outcome = run(directory, words);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["tokens"];
+  };
+  EXPECT_EQ(answer({"generate", adapter}), answer({"generate", "merged"}));
+  const auto loss = [&](const std::string& model) {
+    const Outcome outcome = run(directory, {"eval", model, "--data", "rows.jsonl", "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["loss"].get<double>();
+  };
+  EXPECT_NEAR(loss(adapter), loss("merged"), 1e-6);
+  EXPECT_LT(loss(adapter), loss("run"));
+  EXPECT_NE(run(directory, {"inspect", adapter}).out.find("rank 4"), std::string::npos);
+
+  // The adapter goes on in a run of its own.
+  const Outcome onward = run(directory, {"train", "lora.yaml", "run_dir=onward", "lora={from: adapted}", "train.steps=1"});
+  EXPECT_EQ(onward.code, 0) << onward.err;
+
+  // A base that moved is asked for, another one is refused.
+  fs::rename(directory / "run", directory / "moved");
+  const Outcome gone = run(directory, {"generate", adapter, "--prompt", "x"});
+  EXPECT_EQ(gone.code, 1);
+  EXPECT_NE(gone.err.find("--base"), std::string::npos) << gone.err;
+  EXPECT_EQ(answer({"generate", adapter, "--base", "moved"}), answer({"generate", "merged"}));
+  const Outcome wrong = run(directory, {"generate", adapter, "--base", "merged", "--prompt", "x"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_NE(wrong.err.find("is not the model"), std::string::npos) << wrong.err;
+}
+
 TEST(MainJob, WrongUsageIsTwoAndFaultsAreOneWithTheirPlace) {
   const TempDir directory;
   write_experiment(directory);

@@ -10,6 +10,7 @@
 #include "data/example_store.h"
 #include "data/step_loader.h"
 #include "io/safetensors.h"
+#include "nn/lora.h"
 #include "support/byte_tokenizer.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
@@ -47,13 +48,37 @@ struct RunOptions {
   int64_t checkpoint_every = 0;
   bool resume = false;
   bool with_eval = false;
+  std::optional<LoraOptions> lora = {};  // adapters on every linear layer instead of the model's own weights
 };
 
 struct RunResult {
   TrainOutcome outcome;
   TrainState state;
-  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> weights;  // those that are trained
+  std::vector<at::Tensor> frozen;
+  std::vector<std::string> optimizer_state;
 };
+
+// The trained parameters of the model, or of the adapters that it is given.
+inline NamedParameters trained_parameters(Transformer& model, const RunOptions& options,
+                                          const std::shared_ptr<DropoutPass>& pass) {
+  NamedParameters parameters;
+  if (!options.lora) {
+    for (const auto& item : model.named_parameters()) parameters.emplace_back(item.key(), item.value());
+    return parameters;
+  }
+  for (at::Tensor& parameter : model.parameters()) parameter.set_requires_grad(false);
+  for (const auto& item : model.named_modules()) {
+    auto* linear = dynamic_cast<LinearImpl*>(item.value().get());
+    if (!linear) continue;
+    linear->adapter = std::make_shared<LoraAdapter>(*linear, *options.lora, 5, item.key(), pass);
+    linear->adapter->initialise();
+    for (const auto& [name, tensor] : linear->adapter->parameters()) {
+      parameters.emplace_back(item.key() + "." + name, tensor);
+    }
+  }
+  return parameters;
+}
 
 // Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.
 inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr<const ExampleStore> store,
@@ -62,8 +87,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr
   std::filesystem::create_directories(run_dir);
   auto model = tiny_model(byte_model_options());
   model->set_compute({.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
-  NamedParameters parameters;
-  for (const auto& item : model->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  const auto pass = std::make_shared<DropoutPass>();
+  NamedParameters parameters = trained_parameters(*model, options, pass);
   AdamW optimizer(parameters, {});
   CheckpointWriter checkpoints(run_dir, {.every = options.checkpoint_every, .keep_last = 3});
   TrainState state;
@@ -101,12 +126,17 @@ inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr
                          for (const auto& [name, p] : parameters) tensors.emplace_back(name, p.detach());
                          write_safetensors(directory / "model.safetensors", tensors);
                        },
-                   .show_samples = after_samples},
+                   .show_samples = after_samples,
+                   .dropout = pass.get()},
                   options.train, state);
   RunResult result;
   result.outcome = trainer.run();
   result.state = trainer.state();
   for (const auto& [name, p] : parameters) result.weights.push_back(p.detach().clone());
+  for (const at::Tensor& p : model->parameters()) {
+    if (!p.requires_grad()) result.frozen.push_back(p.clone());
+  }
+  for (const auto& [name, tensor] : optimizer.state()) result.optimizer_state.push_back(name);
   return result;
 }
 

@@ -1,0 +1,57 @@
+// `continuo merge`: an adapter and its base become one model directory.
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "cli/experiment.h"
+#include "cli/model_directory.h"
+#include "core/files.h"
+#include "core/log.h"
+
+namespace continuo {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void merge(const std::string& directory, const std::string& base, const std::string& out, const std::string& dtype) {
+  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out))) {
+    throw Error(out + " is there already", "Choose another directory with --out; nothing is overwritten.");
+  }
+  const ModelDirectory m =
+      open_model_directory(directory, {.dtype = dtype == "bf16" ? at::kBFloat16 : at::kFloat}, base);
+  if (!m.adapter) throw Error(m.path.string() + " is no adapter: there is nothing to merge");
+  const fs::path parent = fs::absolute(out).lexically_normal().parent_path();
+  make_directories(parent);
+  AtomicDirectory files(fs::path(out).lexically_normal());
+  write_model_directory(m.model, *m.tokenizer, m.prompt, files.path(), m.eos);
+  // Generation settings of the run, and the template that other tools read.
+  for (const char* name : {kExperimentFile, "chat_template.jinja"}) {
+    for (const fs::path& from : {m.path, m.base}) {
+      if (!fs::exists(from / name) || fs::exists(files / name)) continue;
+      if (from == m.base && name == kExperimentFile) continue;
+      atomic_write(files / name, read_file(from / name));
+    }
+  }
+  files.commit();
+  log_info("{} merged into {}", m.path.string(), m.base.string());
+  fmt::print("{}\n", out);
+}
+
+}  // namespace
+
+void add_merge_command(CLI::App& app) {
+  struct Arguments {
+    std::string directory, base, out, dtype = "fp32";
+  };
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("merge", "Write an adapter and its base as one model directory");
+  command->add_option("adapter", a->directory, "Adapter or run directory")->required();
+  command->add_option("--out", a->out, "Directory to write")->required();
+  command->add_option("--base", a->base, "Base model, in place of the one that the adapter names");
+  command->add_option("--dtype", a->dtype, "Type of the written matrices: fp32 or bf16")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command->callback([a] { merge(a->directory, a->base, a->out, a->dtype); });
+}
+
+}  // namespace continuo

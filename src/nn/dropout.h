@@ -1,0 +1,66 @@
+// Dropout whose mask is a pure function of (seed, layer, step, token's name, column): the same in a recomputed forward
+// pass, after a resume, and for every split of a step into micro-batches.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/random.h"
+
+namespace continuo {
+
+// The training pass under way: its step and the names of its tokens. Without one nothing is dropped.
+class DropoutPass {
+ public:
+  // tokens: a name for each row of the hidden states, unique within the step.
+  void start(int64_t step, std::vector<uint64_t> tokens) {
+    step_ = step;
+    tokens_ = std::move(tokens);
+    active_ = true;
+  }
+  void stop() { active_ = false; }
+  bool active() const { return active_; }
+  int64_t step() const { return step_; }
+  const std::vector<uint64_t>& tokens() const { return tokens_; }
+
+ private:
+  bool active_ = false;
+  int64_t step_ = 0;
+  std::vector<uint64_t> tokens_;
+};
+
+// Holds a pass open; `pass` may be null, then nothing happens.
+class DropoutScope {
+ public:
+  DropoutScope(DropoutPass* pass, int64_t step, std::vector<uint64_t> tokens) : pass_(pass) {
+    if (pass_) pass_->start(step, std::move(tokens));
+  }
+  ~DropoutScope() {
+    if (pass_) pass_->stop();
+  }
+  DropoutScope(const DropoutScope&) = delete;
+  DropoutScope& operator=(const DropoutScope&) = delete;
+
+ private:
+  DropoutPass* pass_;
+};
+
+// The dropout of one layer. The rate is rounded to a multiple of 2^-16.
+class Dropout {
+ public:
+  Dropout(double rate, uint64_t seed, std::string_view layer);
+
+  // 0 or 1/(1 − rate) for each element: [tokens of the pass, columns] in `options`. Error: `rows` is not their number.
+  at::Tensor mask(const DropoutPass& pass, int64_t rows, int64_t columns, const at::TensorOptions& options) const;
+  bool drops() const { return threshold_ > 0; }
+
+ private:
+  uint32_t threshold_;  // of 2^16
+  Random random_;
+};
+
+}  // namespace continuo

@@ -34,6 +34,7 @@ int run(int argc, char** argv) {
   continuo::add_generate_command(app);
   continuo::add_tokenizer_command(app);
   continuo::add_inspect_command(app);
+  continuo::add_convert_command(app);
   continuo::add_bench_command(app);
   try {
     app.parse(argc, argv);

@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   continuo::add_tokenizer_command(app);
   continuo::add_merge_command(app);
   continuo::add_inspect_command(app);
+  continuo::add_convert_command(app);
   continuo::add_bench_command(app);
   try {
     app.parse(argc, argv);

@@ -257,4 +257,26 @@ std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocab
   return Builder(vocabulary, name).build();
 }
 
+std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json) {
+  Json document = Json::parse(tokenizer_json);
+  // Offsets are not part of what a text's ids are.
+  auto plain = [](Json step, auto& self) -> Json {
+    step.erase("trim_offsets");
+    if (step.contains("pretokenizers")) {
+      for (Json& inner : step["pretokenizers"]) inner = self(inner, self);
+    }
+    return step;
+  };
+  const Json& steps = document["pre_tokenizer"];
+  const Json& normalizer = document["normalizer"];
+  if (!steps.is_object()) return std::nullopt;
+  for (const Pre& row : pre_table()) {
+    bool same_normalizer = row.nfc ? normalizer == Json{{"type", "NFC"}} : normalizer.is_null();
+    if (same_normalizer && plain(steps, plain) == plain(row.pre_tokenizer, plain)) {
+      return row.names.front();
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace continuo

@@ -44,6 +44,7 @@ class HfTokenizer : public Tokenizer {
   // Writes tokenizer.json and the files that were read beside it, byte for byte.
   void save(const std::filesystem::path& directory) const override;
 
+  const std::string& json() const { return json_; }  // as it was given
   // The ids that the file's post-processor would put before and behind a text (BOS, EOS).
   const std::vector<TokenId>& opening_ids() const { return opening_; }
   const std::vector<TokenId>& closing_ids() const { return closing_; }

@@ -44,6 +44,7 @@ class SentencePieceTokenizer : public Tokenizer {
   // tokenizer.json.
   void save(const std::filesystem::path& directory) const override;
 
+  const std::string& model() const { return model_; }  // the file as it was given
   bool has_byte_fallback() const { return !byte_ids_.empty(); }
   std::string model_type() const;  // "unigram", "bpe", "word", "char"
 

@@ -1,0 +1,34 @@
+// A model in a GGUF file ↔ the same model in Hugging Face's terms: config.json and named tensors.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "io/gguf.h"
+#include "io/gguf_writer.h"
+
+namespace continuo {
+
+struct GgufCheckpoint {
+  nlohmann::json config;
+  std::map<std::string, at::Tensor> tensors;  // by their names in model.safetensors
+};
+// Tensors in plain types lie over the file's mapping where their layout is the same; others are
+// decoded to float32. Error naming file and key or tensor.
+GgufCheckpoint read_gguf_checkpoint(const GgufFile& file);
+
+struct GgufContent {
+  GgufMetadata metadata;  // of the model; the tokenizer's keys are the caller's to add
+  std::vector<GgufTensor> tensors;
+  // Matrices that got another type because their rows are no whole blocks of the one asked for.
+  std::vector<std::string> other_types;
+};
+// `type`: F32, F16, BF16, Q8_0, Q4_0 or Q4_K, of the matrices. Vectors stay F32. With 4 bits the
+// embedding and the head get 8, as they lose most. Error: a family or setting without counterpart.
+GgufContent gguf_content(const nlohmann::json& config, const std::map<std::string, at::Tensor>& tensors,
+                         GgmlType type);
+
+}  // namespace continuo

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kSpaceSign = "\u2581";
+constexpr std::string_view kSpaceMark = "\u2581";
 
 class Reader {
  public:
@@ -175,7 +175,7 @@ class Reader {
     for_each_step(*decoder, "decoders", [&](const JsonField& step, const std::string& type) {
       if (type == "Replace") {
         auto pattern = step.at("pattern").find("String");
-        std::string_view sign = file_.space_sign.empty() ? kSpaceSign : file_.space_sign;
+        std::string_view sign = file_.space_sign.empty() ? kSpaceMark : file_.space_sign;
         if (!pattern || pattern->string() != sign || step.at("content").string() != " ") {
           step.fail("replaces something else than the sign of a space, which is not supported");
         }

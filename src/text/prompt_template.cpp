@@ -12,7 +12,7 @@
 namespace continuo {
 namespace {
 
-using Kind = FormatPart::Kind;
+using PartKind = FormatPart::Kind;
 
 // Neighbouring text of one kind is one segment, so that it is tokenized together.
 void add_segment(Segment segment, std::vector<Segment>& segments) {
@@ -38,8 +38,8 @@ const std::string& value_of(const Fields& fields, const std::string& name) {
 void fill(std::span<const FormatPart> parts, const Fields& fields, bool trained,
           std::vector<Segment>& segments) {
   for (const FormatPart& part : parts) {
-    const std::string& text = part.kind == Kind::kField ? value_of(fields, part.text) : part.text;
-    add_segment({text, trained, part.kind == Kind::kSpecial}, segments);
+    const std::string& text = part.kind == PartKind::kField ? value_of(fields, part.text) : part.text;
+    add_segment({text, trained, part.kind == PartKind::kSpecial}, segments);
   }
 }
 
@@ -47,7 +47,7 @@ void fill(std::span<const FormatPart> parts, const Fields& fields, bool trained,
 std::string filled(std::span<const FormatPart> parts, const Fields& fields) {
   std::string text;
   for (const FormatPart& part : parts) {
-    text += part.kind == Kind::kField ? value_of(fields, part.text) : part.text;
+    text += part.kind == PartKind::kField ? value_of(fields, part.text) : part.text;
   }
   return text;
 }
@@ -76,7 +76,7 @@ void drop_placeholders(std::vector<Segment>& segments) {
 std::vector<FormatPart> parse_role(const std::string& format, std::span<const std::string> specials,
                                    std::string_view key) {
   std::vector<FormatPart> parts = parse_format(format, specials, key);
-  auto is_field = [](const FormatPart& part) { return part.kind == Kind::kField; };
+  auto is_field = [](const FormatPart& part) { return part.kind == PartKind::kField; };
   if (std::ranges::count_if(parts, is_field) != 1 ||
       field_names(parts) != std::vector<std::string>{"content"}) {
     throw Error(
@@ -137,7 +137,7 @@ PromptTemplate::PromptTemplate(PromptConfig config) : config_(std::move(config))
   system_ = parse_role(config_.system, config_.specials, "system");
   user_ = parse_role(config_.user, config_.specials, "user");
   answer_ = parse_role(config_.assistant, config_.specials, "assistant");
-  auto content = std::ranges::find(answer_, Kind::kField, &FormatPart::kind);
+  auto content = std::ranges::find(answer_, PartKind::kField, &FormatPart::kind);
   answer_header_.assign(answer_.begin(), content);
   answer_.erase(answer_.begin(), content);
   prompt_fields_ = field_names(prompt_);
@@ -253,7 +253,7 @@ std::vector<Segment> PromptTemplate::render_prompt(const std::string& text) cons
   }
   if (prompt_fields_.size() == 1) return render_prompt(Fields{{prompt_fields_[0], text}});
   std::vector<Segment> segments = render_prompt(Fields{});
-  auto first = std::ranges::find(completion_, Kind::kField, &FormatPart::kind);
+  auto first = std::ranges::find(completion_, PartKind::kField, &FormatPart::kind);
   fill({completion_.begin(), first}, {}, false, segments);
   if (!text.empty()) add_segment({text, false, false}, segments);
   return segments;

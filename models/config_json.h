@@ -27,4 +27,23 @@ T optional_key(const nlohmann::json& config, const std::filesystem::path& file, 
   }
 }
 
+// A size that must be given, from 1 to 2^31.
+inline int64_t required_size(const nlohmann::json& config, const std::filesystem::path& file, const std::string& key) {
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) config_key_error(file, key, "is missing");
+  if (!found->is_number_integer() || *found < 1 || *found > (int64_t{1} << 31)) {
+    config_key_error(file, key, "must be a positive integer, not " + found->dump());
+  }
+  return found->get<int64_t>();
+}
+
+// A key whose other values would change the meaning: absent or `expected`, else an Error.
+inline void require_value(const nlohmann::json& config, const std::filesystem::path& file, const std::string& key,
+                          const nlohmann::json& expected) {
+  const auto found = config.find(key);
+  if (found != config.end() && !found->is_null() && *found != expected) {
+    config_key_error(file, key, "is " + found->dump() + "; only " + expected.dump() + " is supported");
+  }
+}
+
 }  // namespace continuo

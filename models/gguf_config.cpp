@@ -184,7 +184,8 @@ json gguf_config(const GgufFile& file, const GgufArchitecture& a) {
 }
 
 GgufMetadata gguf_metadata(const json& config, const GgufArchitecture& a) {
-  for (const auto& [key, value] : json::parse(a.implied).items()) {
+  const json implied = json::parse(a.implied);
+  for (const auto& [key, value] : implied.items()) {
     const auto found = config.find(key);
     if (found != config.end() && !found->is_null() && *found != value) {
       cannot_write(fmt::format("'{}' is {}, llama.cpp's '{}' means {}", key, found->dump(), a.name, value.dump()));

@@ -12,6 +12,7 @@
 #include "io/model_tensors.h"
 #include "io/safetensors.h"
 #include "models/config_json.h"
+#include "models/gguf_checkpoint.h"
 
 namespace continuo {
 
@@ -59,9 +60,9 @@ bool harmless_tensor(const Model& model, const std::string& name) {
   return model.decoder->options().tie_embeddings && name == model.family->checkpoint_name("head");
 }
 
-void load_weights(const Model& model, const fs::path& directory, const LoadOptions& options) {
+void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors, const fs::path& directory,
+                  const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> tensors = read_model_tensors(directory);
   complete_names(*model.family, tensors);
   std::set<std::string> used;
   for (const auto& item : model.decoder->named_parameters()) {
@@ -141,19 +142,34 @@ Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
   return model;
 }
 
+namespace {
+
+// `file` stands for config.json in errors, `place` for the weights.
+Model build_model(const json& config, const fs::path& file, std::map<std::string, at::Tensor> tensors,
+                  const fs::path& place, const LoadOptions& options) {
+  const std::string type = optional_key<std::string>(config, file, "model_type", "");
+  const Family* family = find_family(type);
+  if (!family) throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported", known_families());
+  Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
+  load_weights(model, std::move(tensors), place, options);
+  return model;
+}
+
+}  // namespace
+
+bool is_gguf_file(const fs::path& path) { return path.extension() == ".gguf" && fs::is_regular_file(path); }
+
 Model load_model(const fs::path& directory, const LoadOptions& options) {
+  if (is_gguf_file(directory)) {
+    GgufCheckpoint checkpoint = read_gguf_checkpoint(GgufFile(directory));
+    return build_model(checkpoint.config, directory, std::move(checkpoint.tensors), directory, options);
+  }
   const fs::path file = directory / "config.json";
   if (!fs::exists(file)) {
     throw Error(Location{.file = directory.string()}, "is not a model directory: it has no config.json",
                 "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
   }
-  const json config = read_json(file);
-  const std::string type = optional_key<std::string>(config, file, "model_type", "");
-  const Family* family = find_family(type);
-  if (!family) throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported", known_families());
-  Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
-  load_weights(model, directory, options);
-  return model;
+  return build_model(read_json(file), file, read_model_tensors(directory), directory, options);
 }
 
 void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids) {

@@ -28,7 +28,11 @@ struct LoadOptions {
   bool map = true;
 };
 
-// Reads config.json and model.safetensors (or shards). Error naming file and key or tensor: unknown architecture, missing,
+// A model in one GGUF file.
+bool is_gguf_file(const std::filesystem::path& path);
+
+// Reads a directory's config.json and weights (safetensors or pytorch_model.bin, whole or in shards), or a GGUF file, whose
+// quantised matrices are decoded. Error naming file and key or tensor: unknown architecture, missing,
 // surplus or misshapen tensors.
 Model load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
 

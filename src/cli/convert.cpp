@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "io/model_tensors.h"
 #include "models/gguf_checkpoint.h"
+#include "text/chat_template_file.h"
 
 namespace continuo {
 
@@ -21,23 +22,18 @@ struct ConvertArguments {
   std::string to, type = "f16";
 };
 
-std::string chat_template_of(const fs::path& directory) {
-  const fs::path file = directory / "chat_template.jinja";
-  if (fs::exists(file)) return read_file(file);
-  const fs::path config = directory / "tokenizer_config.json";
-  if (!fs::exists(config)) return "";
-  const nlohmann::json json = read_json(config);
-  const auto found = json.find("chat_template");
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   const fs::path directory = resolve_model_directory(a.source);
+  if (is_gguf_file(directory) || is_adapter_directory(directory)) {
+    throw Error(directory.string() + " is no whole Hugging Face directory",
+                "Convert a .gguf file with --to hf, merge an adapter with `continuo merge`, then convert the result.");
+  }
   // Opening checks the whole: keys, shapes, tokenizer, template.
   const ModelDirectory model = open_model_directory(directory, {});
   const nlohmann::json config = read_json(directory / "config.json");
   GgufContent content = gguf_content(config, read_model_tensors(directory), format.type);
-  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary, chat_template_of(directory),
+  const auto chat_template = read_chat_template(directory);
+  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary, chat_template ? chat_template->source : "",
                      model.prompt.config().bos, content.metadata);
   if (!content.other_types.empty()) {
     log_info("{} matrices have rows that are no whole blocks of {} values; they keep more bits",

@@ -25,7 +25,7 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, base, file, config, device = "auto", dtype = "fp32";
+  std::string directory, base, beside, file, config, device = "auto", dtype = "fp32";
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   int64_t threads = 0;
   bool raw = false, json = false, explain = false;
@@ -105,22 +105,63 @@ void print_blocks(const GenerationResult& result, const std::vector<PromptInput>
   }
 }
 
+Completer open_completer(const Arguments& a, const std::string& directory, const std::string& base) {
+  const c10::Device device = parse_device(a.device);
+  const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
+  ModelDirectory opened = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
+  opened.model.decoder->set_compute({.dtype = dtype});
+  return Completer(std::move(opened));
+}
+
+std::vector<std::vector<TokenId>> encode_all(const Arguments& a, const std::vector<PromptInput>& inputs,
+                                             const Completer& completer) {
+  std::vector<std::vector<TokenId>> ids;
+  for (const PromptInput& input : inputs) {
+    ids.push_back(encode_input(input, completer.tokenizer(), completer.prompt(), a.raw));
+  }
+  return ids;
+}
+
+// Every prompt with the completions of both models under the same settings, the other model's first.
+void compare(const Arguments& a, const std::vector<PromptInput>& inputs) {
+  GenerationConfig config;
+  std::vector<GenerationResult> results;
+  const std::string directories[] = {a.directory, a.beside};
+  for (const std::string& directory : directories) {
+    const bool first = results.empty();
+    Completer completer = open_completer(a, directory, first ? a.base : "");
+    if (first) config = settings_of(a, completer.defaults());
+    completer.check(config);
+    results.push_back(run_batch(completer, encode_all(a, inputs, completer), config));
+    if (interrupted()) throw Error("interrupted");
+  }
+  constexpr int kPromptColumns = 90;
+  for (size_t i = 0; i < results[0].completions.size(); ++i) {
+    const Completion& ours = results[0].completions[i];
+    fmt::print("{}prompt {}: {}\n", i == 0 ? "" : "\n", ours.prompt + 1,
+               title_of(inputs[static_cast<size_t>(ours.prompt)], kPromptColumns));
+    fmt::print("[{}]\n{}\n[{}]\n{}\n", a.beside, text_of(results[1].completions[i]), a.directory,
+               text_of(ours));
+  }
+  std::fflush(stdout);
+}
+
 void generate(Arguments a) {
   const bool dash = take_dash(a.settings);
   std::vector<PromptInput> inputs = gather_prompts(a, dash);
   if (inputs.empty() && (a.json || a.raw)) {
     throw Error::usage("--json and --raw need a prompt", "give --prompt, --file or -");
   }
+  if (!a.beside.empty() && (inputs.empty() || a.json)) {
+    throw Error::usage("--beside prints completions of given prompts as text", "give --prompt, --file or -, without --json");
+  }
   // Before the model, which may take long: faults of the settings show at once.
   settings_of(a, {});
 
   set_threads(a.threads);
-  const c10::Device device = parse_device(a.device);
-  const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
   install_interrupt_handlers();
-  ModelDirectory opened = open_model_directory(a.directory, {.device = device, .dtype = dtype}, a.base);
-  opened.model.decoder->set_compute({.dtype = dtype});
-  Completer completer(std::move(opened));
+  if (!a.beside.empty()) return compare(a, inputs);
+  Completer completer = open_completer(a, a.directory, a.base);
   const GenerationConfig config = settings_of(a, completer.defaults());
   completer.check(config);
   if (a.explain) explain(config);
@@ -129,10 +170,7 @@ void generate(Arguments a) {
     return;
   }
 
-  std::vector<std::vector<TokenId>> ids;
-  for (const PromptInput& input : inputs) {
-    ids.push_back(encode_input(input, completer.tokenizer(), completer.prompt(), a.raw));
-  }
+  const std::vector<std::vector<TokenId>> ids = encode_all(a, inputs, completer);
   const bool one = inputs.size() == 1 && config.samples == 1;
   const GenerationResult result =
       one && !a.json ? stream_one(completer, ids, config) : run_batch(completer, ids, config);
@@ -167,6 +205,7 @@ void add_generate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Complete prompts with a model");
   command->add_option("model", a->directory, "Checkpoint, adapter or run directory")->required();
   command->add_option("--base", a->base, "Base model of an adapter, in place of the one that it names");
+  command->add_option("--beside", a->beside, "Another model: print its completions beside each of this one's");
   command->add_option("settings", a->settings, "key=value settings; - reads one prompt from stdin");
   command->add_option("--prompt", a->prompts, "A prompt; may be repeated")
       ->expected(1, -1)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/gguf_model.h"
 #include "cli/prompt_choice.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -14,13 +15,17 @@ namespace continuo {
 namespace fs = std::filesystem;
 
 fs::path resolve_model_directory(const fs::path& path) {
-  if (fs::exists(path / "config.json") || is_adapter_directory(path)) return path;
+  if (is_gguf_file(path) || fs::exists(path / "config.json") || is_adapter_directory(path)) return path;
   if (const auto best = best_checkpoint(path)) return *best;
   const std::vector<int64_t> steps = checkpoint_steps(path);
   if (!steps.empty()) return checkpoint_path(path, steps.back());
   if (!fs::exists(path)) throw Error("there is no model at " + path.string());
   throw Error(path.string() + " holds neither a model nor checkpoints",
-              "Give a directory with config.json and model.safetensors, an adapter or a run directory.");
+              "Give a directory with config.json and model.safetensors, a .gguf file, an adapter or a run directory.");
+}
+
+std::shared_ptr<const Tokenizer> load_model_tokenizer(const fs::path& path) {
+  return is_gguf_file(path) ? read_gguf_tokenizer(GgufFile(path)) : load_tokenizer(path);
 }
 
 namespace {
@@ -72,7 +77,7 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
     return m.adapter ? m.base : m.path;
   };
   const fs::path tokenizer_home = holder_of({"tokenizer.model", "tokenizer.json"});
-  m.tokenizer = load_tokenizer(tokenizer_home);
+  m.tokenizer = load_model_tokenizer(tokenizer_home);
   m.prompt = model_prompt(holder_of({kPromptFile}), *m.tokenizer);
   check_hashes(m);
   m.model = m.adapter ? load_adapted(m, options) : load_model(m.path, options);
@@ -81,7 +86,8 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
     throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}", m.path.string(),
                             m.tokenizer->size(), rows));
   }
-  m.eos = read_eos_ids(m.adapter ? m.base : m.path);
+  const fs::path& whole = m.adapter ? m.base : m.path;
+  m.eos = is_gguf_file(whole) ? read_gguf_eos_ids(GgufFile(whole)) : read_eos_ids(whole);
   const bool told = !m.eos.empty();
   for (const int64_t id : end_ids(*m.tokenizer, m.prompt)) {
     const bool counts = !told || id != m.tokenizer->eos();  // the files' list of ids stands

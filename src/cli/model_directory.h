@@ -28,6 +28,9 @@ struct ModelDirectory {
 // A checkpoint or adapter itself, or a run directory, which stands for its best checkpoint, else its newest.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
 
+// Of a model directory, a tokenizer file or a GGUF file.
+std::shared_ptr<const Tokenizer> load_model_tokenizer(const std::filesystem::path& path);
+
 // Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was trained with; a
 // vocabulary that does not fit the weights. A directory without prompt.yaml gets the chat template that its tokenizer
 // brings, else the plain template. An adapter is merged into a private copy of its base, in float32 before the weights

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/gguf_model.h"
 #include "cli/model_directory.h"
 #include "core/log.h"
 #include "text/chat_presets.h"
@@ -14,10 +15,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
+std::optional<ChatTemplateFile> gguf_chat_template(const fs::path& file) {
+  std::string source = read_gguf_chat_template(GgufFile(file));
+  if (source.empty()) return std::nullopt;
+  return ChatTemplateFile{std::move(source), file};
+}
+
 // A chat template that the directory brings, with the other keys of `config`.
 std::optional<PromptTemplate> brought_template(const fs::path& directory,
                                                const Tokenizer& tokenizer, PromptConfig config) {
-  auto found = read_chat_template(directory);
+  auto found = is_gguf_file(directory) ? gguf_chat_template(directory) : read_chat_template(directory);
   if (!found) return std::nullopt;
   config.chat.clear();
   config.chat_template = std::move(found->source);

@@ -25,7 +25,7 @@ namespace {
 std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   const ExperimentConfig& c = e.config;
   if (!c.tokenizer.path.empty()) return load_tokenizer(c.tokenizer.path);
-  if (!c.model.from.empty()) return load_tokenizer(resolve_model_directory(c.model.from));
+  if (!c.model.from.empty()) return load_model_tokenizer(resolve_model_directory(c.model.from));
   const fs::path directory = e.run_dir / "tokenizer";
   const fs::path stamp = directory / "trained_from";
   // Same settings and same data: the model of the last start is the one that would be trained again.

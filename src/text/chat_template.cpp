@@ -41,7 +41,7 @@ std::string tail(std::string_view text) {
 }
 
 // A string of Jinja that stands for `text`.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -253,14 +253,14 @@ std::string ChatTemplate::standalone() const {
   for (const auto& [name, value] : settings_.variables) {
     if (name.ends_with("_token") || name == "today") continue;  // the tokenizer's own
     const bool truth = value == "true" || value == "false";
-    source += fmt::format("{{%- set {} = {} -%}}\n", name, truth ? value : quoted(value));
+    source += fmt::format("{{%- set {} = {} -%}}\n", name, truth ? value : in_quotes(value));
   }
   if (!settings_.system.empty()) {
     source += fmt::format(
         "{{%- if not messages or messages[0]['role'] != 'system' -%}}\n"
         "{{%- set messages = [{{'role': 'system', 'content': {}}}] + messages -%}}\n"
         "{{%- endif -%}}\n",
-        quoted(settings_.system));
+        in_quotes(settings_.system));
   }
   return source + settings_.source;
 }

@@ -49,7 +49,7 @@ TEST(Configs, FaultsAreReportedTogetherWithPlaceAndSuggestion) {
 }
 
 TEST(Configs, LengthAndCadenceMayChangeOnResumeAndNothingElse) {
-  const fs::path file = fs::path(CONTINUO_SOURCE_DIR) / "configs/quickstart.yaml";
+  const fs::path file = fs::path(CONTINUO_SOURCE_DIR) / "configs/from_scratch.yaml";
   const std::string base = resume_hash(load_experiment(file, {}).config);
   for (const char* allowed : {"train.epochs=9", "train.eval_every=7", "checkpoint.every=3", "generation.seed=4"}) {
     EXPECT_EQ(resume_hash(load_experiment(file, {allowed}).config), base) << allowed;

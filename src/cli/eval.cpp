@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/experiment.h"
 #include "cli/model_directory.h"
+#include "cli/token_report.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
@@ -37,8 +38,14 @@ void fields(FieldVisitor& v, EvalConfig& c) {
   v.section("data", c.data, "How rows are read.");
 }
 
-int eval(const std::string& directory, const std::string& base, const std::vector<std::string>& files, const std::string& config_file,
-         const std::vector<std::string>& overrides, bool json) {
+struct EvalArguments {
+  std::string directory, base, config, tokens, logits;
+  std::vector<std::string> files, overrides;
+  bool json = false;
+};
+
+int eval(const EvalArguments& a) {
+  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, json] = a;
   ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
   for (const std::string& assignment : overrides) apply_override(root, assignment);
   EvalConfig config;
@@ -57,13 +64,17 @@ int eval(const std::string& directory, const std::string& base, const std::vecto
   const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
                                         config.context.value_or(m.model.decoder->shape().context));
+  std::optional<TokenReport> report;
+  if (!tokens_file.empty() || !logits_file.empty()) report.emplace(*m.model.decoder, *store, tokens_file, logits_file);
   Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});
   const Evaluation e = evaluate(*m.model.decoder, *store, config.micro_tokens,
-                                [&](const Batch&, const at::Tensor&, const Evaluation& so_far) {
+                                [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
+                                  if (report) report->add(batch, nll);
                                   progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));
                                 });
   progress.finish();
   if (interrupted()) throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
+  if (report) report->commit();
   if (json) {
     fmt::print("{}\n", nlohmann::json({{"model", m.path.string()},
                                        {"loss", e.loss()},
@@ -83,12 +94,7 @@ int eval(const std::string& directory, const std::string& base, const std::vecto
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
-  struct Arguments {
-    std::string directory, base, config;
-    std::vector<std::string> files, overrides;
-    bool json = false;
-  };
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
   command->add_option("model", arguments->directory, "Checkpoint, adapter or run directory")->required();
   command->add_option("--base", arguments->base, "Base model of an adapter, in place of the one that it names");
@@ -96,9 +102,11 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--config", arguments->config, "YAML with the keys below")->check(CLI::ExistingFile);
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->add_flag("--json", arguments->json, "One JSON object on standard output");
+  command->add_option("--tokens", arguments->tokens, "File to write: one JSON line per row with the nll of each trained token");
+  command->add_option("--logits", arguments->logits, "File to write: safetensors with ids and logits of eight rows");
   command->footer("Keys:\n" + config_help(EvalConfig{}));
   command->callback([arguments] {
-    eval(arguments->directory, arguments->base, arguments->files, arguments->config, arguments->overrides, arguments->json);
+    eval(*arguments);
   });
 }
 

@@ -1,0 +1,144 @@
+"""The comparisons of scripts/parity.sh: one line each with the figure, its bound and whether it holds."""
+import argparse
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+arguments = argparse.ArgumentParser()
+for name in ("build", "work", "model", "data", "prompt-field", "completion-field"):
+    arguments.add_argument("--" + name, required=True)
+a = arguments.parse_args()
+work = pathlib.Path(a.work)
+rows = [json.loads(line) for line in open(a.data)][:100]
+pairs = [{"prompt": row[a.prompt_field], "completion": row[a.completion_field]} for row in rows]
+lines = []
+
+
+def report(what, figure, bound, holds):
+    lines.append((what, figure, bound, holds))
+    print(f"{what:58} {figure:>22} {bound:>16}  {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
+
+
+def continuo(*words, quiet=True):
+    return subprocess.run([f"{a.build}/continuo", *(["-q"] if quiet else []), *map(str, words)], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def write_rows(name, records):
+    path = work / name
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def families():
+    """The golden checkpoints of every family, by the tests that compare them with transformers' values."""
+    out = work / "families.json"
+    subprocess.run([f"{a.build}/tests/models/models_test", "--gtest_filter=*Family*", f"--gtest_output=json:{out}"],
+                   stdout=subprocess.DEVNULL)
+    cases = {}
+    for suite in json.loads(out.read_text())["testsuites"]:
+        for test in suite["testsuite"]:
+            family = re.sub(r'^.*?"?(\w+)"?$', r"\1", test.get("value_param", test["name"].split("/")[-1]))
+            good, total = cases.get(family, (0, 0))
+            cases[family] = (good + ("failures" not in test), total + 1)
+    for family, (good, total) in sorted(cases.items()):
+        if total > 1:
+            report(f"{family}: logits, gradients, greedy text, saved tensors", f"{good} of {total} tests", "all", good == total)
+
+
+def logits():
+    # Everything trained: every position is compared.
+    data = write_rows("text.jsonl", [{"text": f"{p['prompt']}\n{p['completion']}"} for p in pairs])
+    continuo("eval", a.model, "--data", data, "--tokens", work / "tokens.jsonl", "--logits", work / "logits.safetensors",
+             "prompt.prompt=", "prompt.completion={text}", "data.cache=" + str(work / "cache"))
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
+    ours = load_file(work / "logits.safetensors")
+    worst = nll = 0.0
+    same = positions = 0
+    texts = 0
+    tokenizer = AutoTokenizer.from_pretrained(a.model)
+    with torch.inference_mode():
+        for line in open(work / "tokens.jsonl"):
+            row = json.loads(line)
+            ids = torch.tensor(row["tokens"])
+            text = json.loads(data.read_text().splitlines()[row["index"]])["text"]
+            texts += tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] == row["tokens"]
+            theirs = model(ids[None, :-1]).logits[0].float()
+            at = torch.tensor(row["trained"])
+            logp = torch.log_softmax(theirs.double(), -1)[at - 1]
+            nll = max(nll, (-logp.gather(1, ids[at][:, None])[:, 0] - torch.tensor(row["nll"])).abs().max().item())
+            same += (theirs.argmax(-1)[at - 1] == torch.tensor(row["argmax"])).sum().item()
+            positions += len(at)
+            key = f"{row['index']}.logits"
+            if key in ours:
+                worst = max(worst, (theirs - ours[key]).abs().max().item())
+    report(f"token ids of {len(pairs)} rows", f"{texts} equal", f"{len(pairs)}", texts == len(pairs))
+    report("logits of 8 rows, fp32: largest difference", f"{worst:.2e}", "2e-3", worst <= 2e-3)
+    report(f"argmax at {positions} positions", f"{same} equal", f"{positions}", same == positions)
+    report("nll per token, fp32: largest difference", f"{nll:.2e}", "1e-4", nll <= 1e-4)
+
+
+def trl_steps(dtype, steps, batch):
+    code = f"""
+import json, torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+rows = [json.loads(line) for line in open({str(work / 'pairs.jsonl')!r})][:{steps * batch}]
+data = Dataset.from_list([{{"prompt": r["prompt"] + "\\n", "completion": r["completion"]}} for r in rows])
+class InOrder(SFTTrainer):
+    def _get_train_sampler(self, *_, **__):
+        return SequentialSampler(self.train_dataset)
+trainer = InOrder(
+    model=AutoModelForCausalLM.from_pretrained({a.model!r}, dtype=torch.float32, attn_implementation="sdpa"),
+    processing_class=AutoTokenizer.from_pretrained({a.model!r}), train_dataset=data,
+    args=SFTConfig(output_dir={str(work / 'trl')!r}, max_steps={steps}, per_device_train_batch_size={batch},
+                   learning_rate=1e-4, lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0,
+                   optim="adamw_torch_fused", max_length=2048, packing=False, completion_only_loss=True, loss_type="nll",
+                   gradient_checkpointing=False, bf16={dtype == 'bf16'}, use_cpu=True, save_strategy="no", report_to=[],
+                   logging_steps=1, seed=0, disable_tqdm=True))
+trainer.train()
+print("RESULT" + json.dumps([[h["loss"], float(h["grad_norm"])] for h in trainer.state.log_history if "grad_norm" in h]))
+"""
+    out = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                         text=True).stdout
+    return json.loads(next(line for line in out.splitlines() if line.startswith("RESULT"))[6:])
+
+
+def steps_of(dtype, steps, batch):
+    """Losses and gradient norms of fine-tuning, one optimizer step after the other."""
+    config = work / f"{dtype}.yaml"
+    config.write_text(json.dumps({
+        "run_dir": str(work / f"run-{dtype}"), "model": {"from": str(pathlib.Path(a.model).resolve())},
+        "prompt": {"prompt": "{prompt}\n", "completion": "{completion}"},
+        "data": {"train": [{"path": str(work / "pairs.jsonl")}], "cache": str(work / "cache")},
+        "batch": {"rows": batch, "shuffle": False, "micro_tokens": 4096},
+        "train": {"lr": 1e-4, "steps": steps, "dtype": dtype, "log_every": 1},
+        "optimizer": {"beta2": 0.999, "weight_decay": 0.0, "clip": 1.0},
+        "schedule": {"kind": "constant", "warmup_steps": 0}, "checkpoint": {"every": 1000}}))
+    continuo("train", config)
+    records = map(json.loads, open(work / f"run-{dtype}/metrics.jsonl"))
+    return [[r["loss"], r["grad_norm"]] for r in records if r["kind"] == "train"]
+
+
+def training(steps=8, batch=8):
+    write_rows("pairs.jsonl", pairs)
+    for dtype, loss_bound, norm_bound in (("fp32", 2e-3, 0.01), ("bf16", 1e-2, 0.02)):
+        ours, theirs = steps_of(dtype, steps, batch), trl_steps(dtype, steps, batch)
+        loss = max(abs(x[0] - y[0]) for x, y in zip(ours, theirs, strict=True))
+        norm = max(abs(x[1] / y[1] - 1) for x, y in zip(ours, theirs, strict=True))
+        report(f"SFT {dtype}, {steps} steps of {batch} rows: loss, TRL", f"{loss:.2e}", f"{loss_bound:g}", loss <= loss_bound)
+        report(f"SFT {dtype}: gradient norm, TRL, relative", f"{norm:.2%}", f"{norm_bound:.0%}", norm <= norm_bound)
+
+
+families()
+logits()
+training()
+sys.exit(not all(line[3] for line in lines))

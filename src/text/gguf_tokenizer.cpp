@@ -262,6 +262,7 @@ std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json)
   // Offsets are not part of what a text's ids are.
   auto plain = [](Json step, auto& self) -> Json {
     step.erase("trim_offsets");
+    if (step.value("type", "") == "ByteLevel") step.emplace("use_regex", true);
     if (step.contains("pretokenizers")) {
       for (Json& inner : step["pretokenizers"]) inner = self(inner, self);
     }

@@ -15,5 +15,6 @@ void add_merge_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_bench_tokenize_command(CLI::App& bench);  // below `bench`
 
 }  // namespace continuo

@@ -32,8 +32,9 @@ std::vector<NamedLinear> linear_layers(const Model& model) {
   return layers;
 }
 
-AdapterSet attach_adapters(const Model& model, const LoraOptions& options, const std::vector<std::string>& targets,
-                           uint64_t seed, const Location& where) {
+AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
+                           const std::vector<std::string>& targets, uint64_t seed,
+                           const Location& where) {
   const std::vector<NamedLinear> all = linear_layers(model);
   std::set<std::string> known;
   for (const NamedLinear& linear : all) known.insert(last_part(linear.name));
@@ -55,7 +56,8 @@ AdapterSet attach_adapters(const Model& model, const LoraOptions& options, const
   for (const NamedLinear& linear : all) {
     const auto names = [&](const std::string& target) { return names_layer(target, linear.name); };
     if (std::none_of(targets.begin(), targets.end(), names)) continue;
-    linear.layer->adapter = std::make_shared<LoraAdapter>(*linear.layer, options, seed, linear.name, set.pass);
+    linear.layer->adapter =
+        std::make_shared<LoraAdapter>(*linear.layer, options, seed, linear.name, set.pass);
     linear.layer->adapter->initialise();
     set.layers.push_back(linear);
   }

@@ -1,5 +1,5 @@
-// The adapters of a model: attached to its linear layers by their Hugging Face names, trained in place of the weights,
-// merged into them. Files are the business of adapter_file.h.
+// The adapters of a model: attached to its linear layers by their Hugging Face names, trained in
+// place of the weights, merged into them. Files are the business of adapter_file.h.
 #pragma once
 
 #include <memory>
@@ -23,23 +23,27 @@ std::vector<NamedLinear> linear_layers(const Model& model);
 
 struct AdapterSet {
   LoraOptions options;
-  std::vector<std::string> targets;  // last parts of the layers' names where that says it all, sorted
+  std::vector<std::string>
+      targets;  // last parts of the layers' names where that says it all, sorted
   std::shared_ptr<DropoutPass> pass = std::make_shared<DropoutPass>();
   std::vector<NamedLinear> layers;  // those that carry an adapter
 
   bool empty() const { return layers.empty(); }
 };
 
-// Freezes the model and gives each layer that a target names a fresh adapter. A target is the end of a layer's name from
-// a dot on, as in PEFT, or "all-linear". Error at `where`: a target that names no layer.
-AdapterSet attach_adapters(const Model& model, const LoraOptions& options, const std::vector<std::string>& targets,
-                           uint64_t seed, const Location& where);
+// Freezes the model and gives each layer that a target names a fresh adapter. A target is the end
+// of a layer's name from a dot on, as in PEFT, or "all-linear". Error at `where`: a target that
+// names no layer.
+AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
+                           const std::vector<std::string>& targets, uint64_t seed,
+                           const Location& where);
 
-// "model.layers.0.self_attn.q_proj.lora_A.weight" and so on, in the model's order; the trained tensors themselves.
+// "model.layers.0.self_attn.q_proj.lora_A.weight" and so on, in the model's order; the trained
+// tensors themselves.
 NamedTensors adapter_parameters(const AdapterSet& adapters);
 
-// Puts W + s·B·A (DoRA: with its magnitudes) in place of each weight, float32 and in memory of its own, and detaches the
-// adapters.
+// Puts W + s·B·A (DoRA: with its magnitudes) in place of each weight, float32 and in memory of its
+// own, and detaches the adapters.
 void merge_adapters(AdapterSet& adapters);
 
 }  // namespace continuo

@@ -24,30 +24,51 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kFingerprintKey = "continuo_base";
 
-// Keys that are read below, or that change neither the shape nor the maths of a trained adapter. Whatever else is set
-// is refused: it may be a variant that computes something different.
+// Keys that are read below, or that change neither the shape nor the maths of a trained adapter.
+// Whatever else is set is refused: it may be a variant that computes something different.
 const std::set<std::string, std::less<>>& neutral_keys() {
-  static const std::set<std::string, std::less<>> kKeys = {
-      "peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision",
-      "inference_mode", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules",
-      "exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights", "bias", "megatron_core",
-      "qalora_group_size", "eva_config", "ensure_weight_tying", "runtime_config"};
+  static const std::set<std::string, std::less<>> kKeys = {"peft_type",
+                                                           "task_type",
+                                                           "peft_version",
+                                                           "auto_mapping",
+                                                           "base_model_name_or_path",
+                                                           "revision",
+                                                           "inference_mode",
+                                                           "r",
+                                                           "lora_alpha",
+                                                           "lora_dropout",
+                                                           "use_rslora",
+                                                           "use_dora",
+                                                           "target_modules",
+                                                           "exclude_modules",
+                                                           "layers_to_transform",
+                                                           "layers_pattern",
+                                                           "init_lora_weights",
+                                                           "bias",
+                                                           "megatron_core",
+                                                           "qalora_group_size",
+                                                           "eva_config",
+                                                           "ensure_weight_tying",
+                                                           "runtime_config"};
   return kKeys;
 }
 
 bool unset(const json& value) {
-  return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
+  return value.is_null() || value == false ||
+         ((value.is_object() || value.is_array()) && value.empty());
 }
 
 // Tensors by "layer.lora_A.weight"; the magnitudes had a ".weight" in older versions.
-std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file, std::string& fingerprint) {
+std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file,
+                                                       std::string& fingerprint) {
   const SafetensorsFile saved(file);
   const auto found = saved.metadata().find(kFingerprintKey);
   if (found != saved.metadata().end()) fingerprint = found->second;
   std::map<std::string, at::Tensor> tensors;
   for (auto& [name, tensor] : saved.all()) {
     if (!name.starts_with(kPrefix)) {
-      throw Error(Location{.file = file.string()}, fmt::format("tensor '{}' is not of an adapter", name),
+      throw Error(Location{.file = file.string()},
+                  fmt::format("tensor '{}' is not of an adapter", name),
                   fmt::format("Names begin with {}", kPrefix));
     }
     std::string ours = name.substr(kPrefix.size());
@@ -59,29 +80,34 @@ std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file, std
 
 void check_base(const std::string& fingerprint, const fs::path& base, const fs::path& directory) {
   if (fingerprint.empty() || fingerprint == base_fingerprint(base)) return;
-  throw Error(fmt::format("{}: {} is not the model that this adapter was trained on", directory.string(), base.string()),
+  throw Error(fmt::format("{}: {} is not the model that this adapter was trained on",
+                          directory.string(), base.string()),
               "Its weights have changed or it is another model. Give the right one with --base.");
 }
 
 // Copies the tensors of a file into the adapters; every one must find its place.
-void assign_adapters(const AdapterSet& adapters, std::map<std::string, at::Tensor> tensors, const fs::path& file) {
+void assign_adapters(const AdapterSet& adapters, std::map<std::string, at::Tensor> tensors,
+                     const fs::path& file) {
   const c10::NoGradGuard no_grad;
   for (const auto& [name, parameter] : adapter_parameters(adapters)) {
     const auto found = tensors.find(name);
-    if (found == tensors.end()) throw Error(Location{.file = file.string()}, "tensor '" + name + "' is missing");
+    if (found == tensors.end())
+      throw Error(Location{.file = file.string()}, "tensor '" + name + "' is missing");
     const at::Tensor& tensor = found->second;
     if (tensor.sizes() != parameter.sizes() || !at::isFloatingType(tensor.scalar_type())) {
-      throw Error(Location{.file = file.string()},
-                  fmt::format("tensor '{}' has {} numbers of {}; base model and rank ask for {}", name, tensor.numel(),
-                              at::toString(tensor.scalar_type()), parameter.numel()),
-                  "Is it the adapter of another model?");
+      throw Error(
+          Location{.file = file.string()},
+          fmt::format("tensor '{}' has {} numbers of {}; base model and rank ask for {}", name,
+                      tensor.numel(), at::toString(tensor.scalar_type()), parameter.numel()),
+          "Is it the adapter of another model?");
     }
     parameter.copy_(tensor);
     tensors.erase(found);
   }
   if (!tensors.empty()) {
     throw Error(Location{.file = file.string()},
-                fmt::format("tensor '{}' belongs to no linear layer of this model", tensors.begin()->first));
+                fmt::format("tensor '{}' belongs to no linear layer of this model",
+                            tensors.begin()->first));
   }
 }
 
@@ -106,8 +132,10 @@ AdapterInfo read_adapter_config(const fs::path& directory) {
   const json start = config.value("init_lora_weights", json(true));
   static const std::set<json> kStarts = {true, false, nullptr, "gaussian", "eva", "orthogonal"};
   if (!kStarts.contains(start)) {
-    config_key_error(file, "init_lora_weights",
-                     fmt::format("is {}: such adapters fit a changed base only; convert it to plain LoRA", start.dump()));
+    config_key_error(
+        file, "init_lora_weights",
+        fmt::format("is {}: such adapters fit a changed base only; convert it to plain LoRA",
+                    start.dump()));
   }
   AdapterInfo info;
   info.options.rank = required_size(config, file, "r");
@@ -116,7 +144,8 @@ AdapterInfo read_adapter_config(const fs::path& directory) {
   info.options.rslora = optional_key(config, file, "use_rslora", false);
   info.options.dora = optional_key(config, file, "use_dora", false);
   info.base = optional_key<std::string>(config, file, "base_model_name_or_path", "");
-  if (!std::isfinite(info.options.alpha)) config_key_error(file, "lora_alpha", "must be a finite number");
+  if (!std::isfinite(info.options.alpha))
+    config_key_error(file, "lora_alpha", "must be a finite number");
   return info;
 }
 
@@ -128,7 +157,8 @@ fs::path adapter_base(const fs::path& directory, const fs::path& given) {
   const fs::path file = directory / kAdapterConfigFile;
   const std::string named = read_adapter_config(directory).base;
   if (named.empty()) {
-    throw Error(Location{.file = file.string()}, "names no base model", "Give its directory with --base.");
+    throw Error(Location{.file = file.string()}, "names no base model",
+                "Give its directory with --base.");
   }
   // `/` keeps an absolute path as it is. A relative one may also be meant from where PEFT was run.
   for (const fs::path& candidate : {directory / named, fs::path(named)}) {
@@ -138,26 +168,29 @@ fs::path adapter_base(const fs::path& directory, const fs::path& given) {
               "Give its directory with --base.");
 }
 
-AdapterSet load_adapters(const Model& model, const fs::path& base, const fs::path& directory, double dropout,
-                         uint64_t seed) {
+AdapterSet load_adapters(const Model& model, const fs::path& base, const fs::path& directory,
+                         double dropout, uint64_t seed) {
   AdapterInfo info = read_adapter_config(directory);
   info.options.dropout = dropout;
   const fs::path file = directory / kAdapterWeightsFile;
   std::string fingerprint;
   std::map<std::string, at::Tensor> tensors = read_adapter_tensors(file, fingerprint);
   check_base(fingerprint, base, directory);
-  // The tensors say which layers have an adapter: target_modules may be a list, a pattern or a word.
+  // The tensors say which layers have an adapter: target_modules may be a list, a pattern or a
+  // word.
   constexpr std::string_view kDown = ".lora_A.weight";
   std::vector<std::string> targets;
   for (const auto& [name, tensor] : tensors) {
     if (!name.ends_with(kDown)) continue;
     if (tensor.dim() != 2 || tensor.size(0) != info.options.rank) {
-      throw Error(Location{.file = file.string()}, fmt::format("tensor '{}' is not of rank {}, which {} names", name,
-                                                               info.options.rank, kAdapterConfigFile));
+      throw Error(Location{.file = file.string()},
+                  fmt::format("tensor '{}' is not of rank {}, which {} names", name,
+                              info.options.rank, kAdapterConfigFile));
     }
     targets.push_back(name.substr(0, name.size() - kDown.size()));
   }
-  if (targets.empty()) throw Error(Location{.file = file.string()}, "holds no adapter of a linear layer");
+  if (targets.empty())
+    throw Error(Location{.file = file.string()}, "holds no adapter of a linear layer");
   AdapterSet adapters = attach_adapters(model, info.options, targets, seed, {file.string()});
   assign_adapters(adapters, std::move(tensors), file);
   return adapters;

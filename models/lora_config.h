@@ -20,12 +20,15 @@ struct LoraConfig {
   bool dora = false;
   bool rslora = false;
   int64_t seed = 0;
-  std::string from;  // adapter directory to go on with; it brings rank, alpha, targets, dora and rslora
+  std::string
+      from;  // adapter directory to go on with; it brings rank, alpha, targets, dora and rslora
 
   bool enabled() const { return rank > 0 || !from.empty(); }
 };
 void fields(FieldVisitor& v, LoraConfig& c);
-// Contradictions between fields, with the place of each; `key` is where the section stands in `root`.
-void validate(const LoraConfig& config, const ConfigNode& root, const std::string& key, Problems& problems);
+// Contradictions between fields, with the place of each; `key` is where the section stands in
+// `root`.
+void validate(const LoraConfig& config, const ConfigNode& root, const std::string& key,
+              Problems& problems);
 
 }  // namespace continuo

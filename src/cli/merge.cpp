@@ -13,12 +13,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void merge(const std::string& directory, const std::string& base, const std::string& out, const std::string& dtype) {
+void merge(const std::string& directory, const std::string& base, const std::string& out,
+           const std::string& dtype) {
   if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out))) {
-    throw Error(out + " is there already", "Choose another directory with --out; nothing is overwritten.");
+    throw Error(out + " is there already",
+                "Choose another directory with --out; nothing is overwritten.");
   }
-  const ModelDirectory m =
-      open_model_directory(directory, {.dtype = dtype == "bf16" ? at::kBFloat16 : at::kFloat}, base);
+  const ModelDirectory m = open_model_directory(
+      directory, {.dtype = dtype == "bf16" ? at::kBFloat16 : at::kFloat}, base);
   if (!m.adapter) throw Error(m.path.string() + " is no adapter: there is nothing to merge");
   const fs::path parent = fs::absolute(out).lexically_normal().parent_path();
   make_directories(parent);
@@ -44,7 +46,8 @@ void add_merge_command(CLI::App& app) {
     std::string directory, base, out, dtype = "fp32";
   };
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("merge", "Write an adapter and its base as one model directory");
+  CLI::App* command =
+      app.add_subcommand("merge", "Write an adapter and its base as one model directory");
   command->add_option("adapter", a->directory, "Adapter or run directory")->required();
   command->add_option("--out", a->out, "Directory to write")->required();
   command->add_option("--base", a->base, "Base model, in place of the one that the adapter names");

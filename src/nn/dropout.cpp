@@ -13,7 +13,8 @@
 namespace continuo {
 
 Dropout::Dropout(double rate, uint64_t seed, std::string_view layer)
-    : threshold_(static_cast<uint32_t>(std::lround(rate * 65536))), random_(seed, "dropout " + std::string(layer)) {}
+    : threshold_(static_cast<uint32_t>(std::lround(rate * 65536))),
+      random_(seed, "dropout " + std::string(layer)) {}
 
 at::Tensor Dropout::mask(const DropoutPass& pass, int64_t rows, int64_t columns,
                          const at::TensorOptions& options) const {
@@ -30,7 +31,8 @@ at::Tensor Dropout::mask(const DropoutPass& pass, int64_t rows, int64_t columns,
   at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t c = 0; c < columns; c += kLanes) {
-        const auto bits = random_.block(tokens[r], static_cast<uint64_t>(pass.step()) << 32 | c / kLanes);
+        const auto bits =
+            random_.block(tokens[r], static_cast<uint64_t>(pass.step()) << 32 | c / kLanes);
         for (int64_t lane = 0; lane < std::min(kLanes, columns - c); ++lane) {
           const uint64_t draw = bits[lane / 4] >> (16 * (lane % 4)) & 0xFFFF;
           out[r * columns + c + lane] = draw < threshold_ ? 0.0f : kept;

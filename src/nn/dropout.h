@@ -1,5 +1,5 @@
-// Dropout whose mask is a pure function of (seed, layer, step, token's name, column): the same in a recomputed forward
-// pass, after a resume, and for every split of a step into micro-batches.
+// Dropout whose mask is a pure function of (seed, layer, step, token's name, column): the same in a
+// recomputed forward pass, after a resume, and for every split of a step into micro-batches.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@
 
 namespace continuo {
 
-// The training pass under way: its step and the names of its tokens. Without one nothing is dropped.
+// The training pass under way: its step and the names of its tokens. Without one nothing is
+// dropped.
 class DropoutPass {
  public:
   // tokens: a name for each row of the hidden states, unique within the step.
@@ -54,8 +55,10 @@ class Dropout {
  public:
   Dropout(double rate, uint64_t seed, std::string_view layer);
 
-  // 0 or 1/(1 − rate) for each element: [tokens of the pass, columns] in `options`. Error: `rows` is not their number.
-  at::Tensor mask(const DropoutPass& pass, int64_t rows, int64_t columns, const at::TensorOptions& options) const;
+  // 0 or 1/(1 − rate) for each element: [tokens of the pass, columns] in `options`. Error: `rows`
+  // is not their number.
+  at::Tensor mask(const DropoutPass& pass, int64_t rows, int64_t columns,
+                  const at::TensorOptions& options) const;
   bool drops() const { return threshold_ > 0; }
 
  private:

@@ -47,11 +47,15 @@ at::Tensor mask_of(const LoraPlan& plan, const at::Tensor& x) {
   return plan.dropout->mask(*plan.pass, x.size(0), x.size(1), x.options().requires_grad(false));
 }
 
-at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) { return linear(x, weight, weight, {}); }
+at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
+  return linear(x, weight, weight, {});
+}
 
-// x·Wᵀ + s·down·Bᵀ. The small term comes first: the large product is then added to it before anything is rounded. The other
-// way round bfloat16 loses what is below half a unit of the large one, three quarters of an adapter's first steps.
-at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x, const at::Tensor& down) {
+// x·Wᵀ + s·down·Bᵀ. The small term comes first: the large product is then added to it before
+// anything is rounded. The other way round bfloat16 loses what is below half a unit of the large
+// one, three quarters of an adapter's first steps.
+at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
+                           const at::Tensor& down) {
   if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
   return at::mm(down * plan.scaling, w.b.t()).addmm_(x, w.base.t());
 }
@@ -77,16 +81,20 @@ LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Te
 
 // A and B are arguments for their gradients alone; the products take them in the compute dtype.
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& first, const at::Tensor&, const at::Tensor&,
-                            const at::Tensor& cast, const at::Tensor& cast_a, const at::Tensor& cast_b,
-                            const std::optional<at::Tensor>& second, const std::optional<at::Tensor>& bias,
-                            const std::optional<at::Tensor>& magnitude, const std::optional<at::Tensor>& norms,
-                            const LoraPlan& plan) {
-    const auto or_none = [](const std::optional<at::Tensor>& tensor) { return tensor.value_or(at::Tensor()); };
-    const LoraWeights weights = {cast, or_none(bias), cast_a, cast_b, or_none(magnitude), or_none(norms)};
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& first, const at::Tensor&,
+                            const at::Tensor&, const at::Tensor& cast, const at::Tensor& cast_a,
+                            const at::Tensor& cast_b, const std::optional<at::Tensor>& second,
+                            const std::optional<at::Tensor>& bias,
+                            const std::optional<at::Tensor>& magnitude,
+                            const std::optional<at::Tensor>& norms, const LoraPlan& plan) {
+    const auto or_none = [](const std::optional<at::Tensor>& tensor) {
+      return tensor.value_or(at::Tensor());
+    };
+    const LoraWeights weights = {cast,   or_none(bias),      cast_a,
+                                 cast_b, or_none(magnitude), or_none(norms)};
     const LoraValues v = lora_forward(plan, weights, input_of(plan, first, or_none(second)));
-    ctx->save_for_backward({first, or_none(second), cast, cast_a, cast_b, v.down, v.sum, weights.magnitude,
-                            weights.norms});
+    ctx->save_for_backward({first, or_none(second), cast, cast_a, cast_b, v.down, v.sum,
+                            weights.magnitude, weights.norms});
     ctx->saved_data["input"] = reinterpret_cast<int64_t>(plan.input);
     ctx->saved_data["dropout"] = reinterpret_cast<int64_t>(plan.dropout);
     ctx->saved_data["pass"] = reinterpret_cast<int64_t>(plan.pass);
@@ -97,9 +105,12 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &first = saved[0], &second = saved[1], &cast = saved[2], &cast_a = saved[3], &cast_b = saved[4];
+    const at::Tensor &first = saved[0], &second = saved[1], &cast = saved[2], &cast_a = saved[3],
+                     &cast_b = saved[4];
     const at::Tensor &down = saved[5], &sum = saved[6], &magnitude = saved[7], &norms = saved[8];
-    const auto address = [&](const char* key) { return reinterpret_cast<const void*>(ctx->saved_data[key].toInt()); };
+    const auto address = [&](const char* key) {
+      return reinterpret_cast<const void*>(ctx->saved_data[key].toInt());
+    };
     const LoraPlan plan = {.scaling = ctx->saved_data["scaling"].toDouble(),
                            .input = static_cast<const RemadeInput*>(address("input")),
                            .dropout = static_cast<const Dropout*>(address("dropout")),
@@ -150,8 +161,8 @@ double LoraOptions::scaling() const {
   return alpha / (rslora ? std::sqrt(r) : r);
 }
 
-LoraAdapter::LoraAdapter(LinearImpl& base, const LoraOptions& options, uint64_t seed, const std::string& layer,
-                         std::shared_ptr<const DropoutPass> pass)
+LoraAdapter::LoraAdapter(LinearImpl& base, const LoraOptions& options, uint64_t seed,
+                         const std::string& layer, std::shared_ptr<const DropoutPass> pass)
     : options_(options),
       seed_(seed),
       layer_(layer),
@@ -173,7 +184,8 @@ void LoraAdapter::initialise() {
   const double bound = 1 / std::sqrt(static_cast<double>(a_.size(1)));
   at::Tensor drawn = at::empty(a_.sizes(), at::TensorOptions(at::kFloat));
   for (int64_t i = 0; i < drawn.numel(); ++i) {
-    data<float>(drawn)[i] = static_cast<float>(bound * (2 * random.uniform(static_cast<uint64_t>(i)) - 1));
+    data<float>(drawn)[i] =
+        static_cast<float>(bound * (2 * random.uniform(static_cast<uint64_t>(i)) - 1));
   }
   a_.copy_(drawn);
   b_.zero_();
@@ -204,17 +216,21 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
                    .dropout = drops ? &dropout_ : nullptr,
                    .pass = pass_.get()};
   const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
-  const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype), &cast_b = cast_b_.get(b_, dtype);
+  const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
+                   &cast_b = cast_b_.get(b_, dtype);
   if (!c10::GradMode::is_enabled()) {
     plan.by_rows = first.size(0) <= kRowKernelRows;
     const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
     return lora_forward(plan, weights, input_of(plan, first, second)).y;
   }
-  return LoraLinear::apply(first, a_, b_, cast, cast_a, cast_b, optional_tensor(second), optional_tensor(base.bias),
-                           optional_tensor(magnitude_), optional_tensor(norms), plan);
+  return LoraLinear::apply(first, a_, b_, cast, cast_a, cast_b, optional_tensor(second),
+                           optional_tensor(base.bias), optional_tensor(magnitude_),
+                           optional_tensor(norms), plan);
 }
 
-at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& x) { return run(base, x, {}, nullptr); }
+at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& x) {
+  return run(base, x, {}, nullptr);
+}
 
 at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
                                 const RemadeInput& input) {
@@ -223,13 +239,14 @@ at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& first, const
 
 at::Tensor LoraAdapter::merged_weight(const LinearImpl& base) {
   const c10::NoGradGuard no_grad;
-  const at::Tensor sum =
-      at::addmm(base.weight.detach().to(at::kFloat), b_.detach(), a_.detach(), 1, options_.scaling());
+  const at::Tensor sum = at::addmm(base.weight.detach().to(at::kFloat), b_.detach(), a_.detach(), 1,
+                                   options_.scaling());
   return options_.dora ? sum * (magnitude_.detach() / row_norms(base.weight)).unsqueeze(1) : sum;
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LoraAdapter::parameters() const {
-  std::vector<std::pair<std::string, at::Tensor>> named = {{"lora_A.weight", a_}, {"lora_B.weight", b_}};
+  std::vector<std::pair<std::string, at::Tensor>> named = {{"lora_A.weight", a_},
+                                                           {"lora_B.weight", b_}};
   if (options_.dora) named.emplace_back("lora_magnitude_vector", magnitude_);
   return named;
 }

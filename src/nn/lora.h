@@ -1,6 +1,7 @@
-// Low-rank adapters of frozen linear layers: y = x·Wᵀ + b + s·dropout(x)·Aᵀ·Bᵀ (LoRA, arXiv 2106.09685), with
-// s = alpha/rank, or alpha/√rank (rsLoRA, arXiv 2312.03732), and DoRA's magnitudes (arXiv 2402.09353) as PEFT computes
-// them. Gradients reach x, A, B and the magnitudes; the base gets none. Knows nothing about files or module names.
+// Low-rank adapters of frozen linear layers: y = x·Wᵀ + b + s·dropout(x)·Aᵀ·Bᵀ (LoRA, arXiv
+// 2106.09685), with s = alpha/rank, or alpha/√rank (rsLoRA, arXiv 2312.03732), and DoRA's
+// magnitudes (arXiv 2402.09353) as PEFT computes them. Gradients reach x, A, B and the magnitudes;
+// the base gets none. Knows nothing about files or module names.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct LoraOptions {
   double scaling() const;
 };
 
-// A layer's input that is made from two tensors which are kept anyway, and made again in the backward pass.
+// A layer's input that is made from two tensors which are kept anyway, and made again in the
+// backward pass.
 struct RemadeInput {
   at::Tensor (*make)(const at::Tensor& first, const at::Tensor& second);  // → [N, in]
   // Gradients of `first` and `second` from that of the input.
@@ -37,8 +39,8 @@ struct RemadeInput {
 
 class LoraAdapter {
  public:
-  // A and B are zero, the magnitudes those of the base. `layer` names the noise of dropout; `pass` says when it acts.
-  // The base's parameters must not change from here on.
+  // A and B are zero, the magnitudes those of the base. `layer` names the noise of dropout; `pass`
+  // says when it acts. The base's parameters must not change from here on.
   LoraAdapter(LinearImpl& base, const LoraOptions& options, uint64_t seed, const std::string& layer,
               std::shared_ptr<const DropoutPass> pass);
 
@@ -47,18 +49,20 @@ class LoraAdapter {
 
   // What the base's forward() becomes. x: [N, in] → [N, out].
   at::Tensor forward(LinearImpl& base, const at::Tensor& x);
-  at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second, const RemadeInput& input);
+  at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                     const RemadeInput& input);
 
   // [out, in] float32: the weight that does the same alone.
   at::Tensor merged_weight(const LinearImpl& base);
 
-  // The trained tensors by PEFT's names: "lora_A.weight" [rank, in], "lora_B.weight" [out, rank] and with DoRA
-  // "lora_magnitude_vector" [out]; float32, changed in place only.
+  // The trained tensors by PEFT's names: "lora_A.weight" [rank, in], "lora_B.weight" [out, rank]
+  // and with DoRA "lora_magnitude_vector" [out]; float32, changed in place only.
   std::vector<std::pair<std::string, at::Tensor>> parameters() const;
   const LoraOptions& options() const { return options_; }
 
  private:
-  at::Tensor run(LinearImpl& base, const at::Tensor& first, const at::Tensor& second, const RemadeInput* input);
+  at::Tensor run(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                 const RemadeInput* input);
   // ‖W + s·B·A‖ by rows, [out] float32.
   const at::Tensor& row_norms(const at::Tensor& weight);
 

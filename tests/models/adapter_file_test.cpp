@@ -1,9 +1,8 @@
 #include "models/adapter_file.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/variable.h>
 
@@ -21,7 +20,8 @@ const fs::path kGoldenDirectory = fs::path(CONTINUO_SOURCE_DIR) / "tests/golden"
 const fs::path kAdapterBase = kGoldenDirectory / "tiny_llama";
 
 RaggedInput golden_input() {
-  const at::Tensor tokens = SafetensorsFile(kAdapterBase / "reference.safetensors").tensor("tokens");
+  const at::Tensor tokens =
+      SafetensorsFile(kAdapterBase / "reference.safetensors").tensor("tokens");
   const auto* ids = tokens.const_data_ptr<int64_t>();
   return test::ragged({std::vector<int64_t>(ids, ids + tokens.numel())});
 }
@@ -42,8 +42,9 @@ TEST_P(PeftGolden, LossGradientsAndMergedLogitsAreThoseOfPeft) {
   EXPECT_LT(max_difference(logits, expected.tensor("logits")), 1e-4);
   constexpr int64_t kTrainedFrom = 6;
   const int64_t n = input.tokens.size(0);
-  const at::Tensor loss = at::cross_entropy_loss(logits.narrow(0, kTrainedFrom - 1, n - kTrainedFrom),
-                                                 input.tokens.narrow(0, kTrainedFrom, n - kTrainedFrom));
+  const at::Tensor loss =
+      at::cross_entropy_loss(logits.narrow(0, kTrainedFrom - 1, n - kTrainedFrom),
+                             input.tokens.narrow(0, kTrainedFrom, n - kTrainedFrom));
   EXPECT_LT(relative_difference(loss.detach().view({1}), expected.tensor("loss")), 1e-5);
   loss.backward();
   size_t compared = 0;
@@ -110,18 +111,29 @@ std::string error_with(const std::string& key, const json& value) {
 TEST(AdapterFile, WhatChangesTheMathsIsRefusedByName) {
   EXPECT_EQ(error_with("task_type", "CAUSAL_LM"), "");
   EXPECT_EQ(error_with("init_lora_weights", "gaussian"), "");
-  const std::vector<std::pair<std::string, json>> refused = {
-      {"peft_type", "IA3"},       {"bias", "all"},          {"rank_pattern", {{"q_proj", 2}}}, {"fan_in_fan_out", true},
-      {"lora_bias", true},        {"use_qalora", true},     {"modules_to_save", {"lm_head"}},  {"init_lora_weights", "pissa"},
-      {"r", 0},                   {"r", "4"},               {"lora_alpha", "x"},               {"use_new_variant", true},
-      {"layer_replication", {1}}, {"base_model_name_or_path", 3}};
-  for (const auto& [key, value] : refused) EXPECT_NE(error_with(key, value).find(key), std::string::npos) << key;
+  const std::vector<std::pair<std::string, json>> refused = {{"peft_type", "IA3"},
+                                                             {"bias", "all"},
+                                                             {"rank_pattern", {{"q_proj", 2}}},
+                                                             {"fan_in_fan_out", true},
+                                                             {"lora_bias", true},
+                                                             {"use_qalora", true},
+                                                             {"modules_to_save", {"lm_head"}},
+                                                             {"init_lora_weights", "pissa"},
+                                                             {"r", 0},
+                                                             {"r", "4"},
+                                                             {"lora_alpha", "x"},
+                                                             {"use_new_variant", true},
+                                                             {"layer_replication", {1}},
+                                                             {"base_model_name_or_path", 3}};
+  for (const auto& [key, value] : refused)
+    EXPECT_NE(error_with(key, value).find(key), std::string::npos) << key;
 }
 
 TEST(AdapterFile, ABaseThatIsGoneOrAnotherIsNamed) {
   const test::TempDir adapter, other;
   const Model model = load_model(kAdapterBase);
-  save_adapters(load_adapters(model, kAdapterBase, kGoldenDirectory / "lora/lora"), kAdapterBase, adapter.path());
+  save_adapters(load_adapters(model, kAdapterBase, kGoldenDirectory / "lora/lora"), kAdapterBase,
+                adapter.path());
   json config = json::parse(test::read_file(adapter / kAdapterConfigFile));
   config["base_model_name_or_path"] = "somewhere/else";
   adapter.write(kAdapterConfigFile, config.dump());
@@ -131,7 +143,8 @@ TEST(AdapterFile, ABaseThatIsGoneOrAnotherIsNamed) {
   EXPECT_EQ(adapter_base(adapter.path(), kAdapterBase), kAdapterBase);
   config["base_model_name_or_path"] = nullptr;
   adapter.write(kAdapterConfigFile, config.dump());
-  EXPECT_NE(adapter_error([&] { adapter_base(adapter.path()); }).find("names no base"), std::string::npos);
+  EXPECT_NE(adapter_error([&] { adapter_base(adapter.path()); }).find("names no base"),
+            std::string::npos);
 
   // One weight moved by a little: another model.
   const Model changed = load_model(kAdapterBase, {.map = false});
@@ -141,7 +154,8 @@ TEST(AdapterFile, ABaseThatIsGoneOrAnotherIsNamed) {
   }
   save_model(changed, other.path(), {});
   const Model fresh = load_model(other.path());
-  const std::string wrong = adapter_error([&] { load_adapters(fresh, other.path(), adapter.path()); });
+  const std::string wrong =
+      adapter_error([&] { load_adapters(fresh, other.path(), adapter.path()); });
   EXPECT_NE(wrong.find("is not the model"), std::string::npos) << wrong;
 }
 
@@ -149,28 +163,39 @@ TEST(AdapterFile, TensorsThatDoNotFitAreNamed) {
   const fs::path golden = kGoldenDirectory / "lora/lora";
   const auto tensors = SafetensorsFile(golden / kAdapterWeightsFile).all();
   const std::string first = tensors.begin()->first;
-  const auto error_after = [&](const std::function<void(std::map<std::string, at::Tensor>&)>& change) {
-    const test::TempDir directory;
-    fs::copy_file(golden / kAdapterConfigFile, directory / kAdapterConfigFile);
-    std::map<std::string, at::Tensor> changed = tensors;
-    change(changed);
-    write_safetensors(directory / kAdapterWeightsFile, {changed.begin(), changed.end()});
-    const Model model = load_model(kAdapterBase);
-    return adapter_error([&] { load_adapters(model, kAdapterBase, directory.path()); });
-  };
+  const auto error_after =
+      [&](const std::function<void(std::map<std::string, at::Tensor>&)>& change) {
+        const test::TempDir directory;
+        fs::copy_file(golden / kAdapterConfigFile, directory / kAdapterConfigFile);
+        std::map<std::string, at::Tensor> changed = tensors;
+        change(changed);
+        write_safetensors(directory / kAdapterWeightsFile, {changed.begin(), changed.end()});
+        const Model model = load_model(kAdapterBase);
+        return adapter_error([&] { load_adapters(model, kAdapterBase, directory.path()); });
+      };
   EXPECT_EQ(error_after([](auto&) {}), "");
-  EXPECT_NE(error_after([&](auto& t) { t.erase("base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"); })
-                .find("up_proj.lora_B.weight' is missing"),
+  EXPECT_NE(error_after([&](auto& t) {
+              t.erase("base_model.model.model.layers.0.mlp.up_proj.lora_B.weight");
+            }).find("up_proj.lora_B.weight' is missing"),
             std::string::npos);
-  EXPECT_NE(error_after([&](auto& t) { t[first] = t[first].narrow(1, 0, 3).contiguous(); }).find("numbers"),
+  EXPECT_NE(error_after([&](auto& t) {
+              t[first] = t[first].narrow(1, 0, 3).contiguous();
+            }).find("numbers"),
             std::string::npos);
-  EXPECT_NE(error_after([&](auto& t) { t[first] = t[first].narrow(0, 0, 1).contiguous(); }).find("rank 4"),
+  EXPECT_NE(error_after([&](auto& t) {
+              t[first] = t[first].narrow(0, 0, 1).contiguous();
+            }).find("rank 4"),
             std::string::npos);
-  EXPECT_NE(error_after([&](auto& t) { t["model.layers.0.x"] = t[first]; }).find("not of an adapter"), std::string::npos);
-  EXPECT_NE(error_after([&](auto& t) { t["base_model.model.lm_head.lora_A.weight"] = t[first]; }).find("lm_head"),
+  EXPECT_NE(
+      error_after([&](auto& t) { t["model.layers.0.x"] = t[first]; }).find("not of an adapter"),
+      std::string::npos);
+  EXPECT_NE(error_after([&](auto& t) {
+              t["base_model.model.lm_head.lora_A.weight"] = t[first];
+            }).find("lm_head"),
             std::string::npos);
-  EXPECT_NE(error_after([&](auto& t) { t["base_model.model.model.layers.0.mlp.up_proj.lora_C"] = t[first]; })
-                .find("lora_C"),
+  EXPECT_NE(error_after([&](auto& t) {
+              t["base_model.model.model.layers.0.mlp.up_proj.lora_C"] = t[first];
+            }).find("lora_C"),
             std::string::npos);
   EXPECT_NE(error_after([&](auto& t) { t.clear(); }).find("no adapter"), std::string::npos);
 }

@@ -18,13 +18,16 @@ TEST(Adapters, TargetsNameLayersAsInPeft) {
   const Model model = small_model();
   const AdapterSet all = attach(model, {kAllLinear});
   EXPECT_EQ(all.layers.size(), 14u);
-  EXPECT_EQ(all.targets, (std::vector<std::string>{"down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj",
-                                                   "v_proj"}));
+  EXPECT_EQ(all.targets, (std::vector<std::string>{"down_proj", "gate_proj", "k_proj", "o_proj",
+                                                   "q_proj", "up_proj", "v_proj"}));
   const Model other = small_model();
-  const AdapterSet some = attach(other, {"q_proj", "self_attn.v_proj", "model.layers.1.mlp.up_proj"});
+  const AdapterSet some =
+      attach(other, {"q_proj", "self_attn.v_proj", "model.layers.1.mlp.up_proj"});
   EXPECT_EQ(some.layers.size(), 5u);
-  EXPECT_EQ(some.targets, (std::vector<std::string>{"model.layers.1.mlp.up_proj", "q_proj", "v_proj"}));
-  EXPECT_EQ(adapter_parameters(some).front().first, "model.layers.0.self_attn.q_proj.lora_A.weight");
+  EXPECT_EQ(some.targets,
+            (std::vector<std::string>{"model.layers.1.mlp.up_proj", "q_proj", "v_proj"}));
+  EXPECT_EQ(adapter_parameters(some).front().first,
+            "model.layers.0.self_attn.q_proj.lora_A.weight");
 }
 
 TEST(Adapters, AnUnknownTargetIsNamedWithTheKnownOnes) {
@@ -37,19 +40,25 @@ TEST(Adapters, AnUnknownTargetIsNamedWithTheKnownOnes) {
       const std::string text = error.what();
       EXPECT_EQ(text.find("x.yaml:3"), 0u) << text;
       EXPECT_NE(text.find("all-linear, down_proj"), std::string::npos) << text;
-      EXPECT_EQ(text.find("did you mean q_proj") != std::string::npos, target == std::string("q_prj")) << text;
+      EXPECT_EQ(text.find("did you mean q_proj") != std::string::npos,
+                target == std::string("q_prj"))
+          << text;
     }
   }
 }
 
 TEST(Adapters, OnlyAdaptersAreTrainedAndTheirStartIsAFunctionOfTheSeed) {
   const Model model = small_model(), twin = small_model();
-  const auto ours = adapter_parameters(attach(model, {kAllLinear})), theirs = adapter_parameters(attach(twin, {"up_proj"}));
-  for (const at::Tensor& parameter : model.decoder->parameters()) EXPECT_FALSE(parameter.requires_grad());
-  for (const auto& [name, tensor] : ours) EXPECT_TRUE(tensor.requires_grad() && tensor.is_leaf()) << name;
+  const auto ours = adapter_parameters(attach(model, {kAllLinear})),
+             theirs = adapter_parameters(attach(twin, {"up_proj"}));
+  for (const at::Tensor& parameter : model.decoder->parameters())
+    EXPECT_FALSE(parameter.requires_grad());
+  for (const auto& [name, tensor] : ours)
+    EXPECT_TRUE(tensor.requires_grad() && tensor.is_leaf()) << name;
   // What else is adapted does not matter.
   for (const auto& [name, tensor] : theirs) {
-    const auto same = std::find_if(ours.begin(), ours.end(), [&](const auto& item) { return item.first == name; });
+    const auto same = std::find_if(ours.begin(), ours.end(),
+                                   [&](const auto& item) { return item.first == name; });
     ASSERT_NE(same, ours.end());
     EXPECT_TRUE(same->second.equal(tensor)) << name;
   }

@@ -36,8 +36,10 @@ TEST(LoraConfig, FaultsHaveTheirPlace) {
   EXPECT_NE(lora_faults("lora:\n  rank: -1\n").find("x.yaml:2"), std::string::npos);
   EXPECT_NE(lora_faults("lora:\n  rank: 8\n  dropout: 1.0\n").find("x.yaml:3"), std::string::npos);
   EXPECT_NE(lora_faults("lora:\n  rank: 8\n  targets: []\n").find("x.yaml:3"), std::string::npos);
-  EXPECT_NE(lora_faults("lora:\n  from: adapter\n  rank: 8\n").find("has its own"), std::string::npos);
-  EXPECT_NE(lora_faults("lora:\n  from: adapter\n  targets: q_proj\n").find("x.yaml:3"), std::string::npos);
+  EXPECT_NE(lora_faults("lora:\n  from: adapter\n  rank: 8\n").find("has its own"),
+            std::string::npos);
+  EXPECT_NE(lora_faults("lora:\n  from: adapter\n  targets: q_proj\n").find("x.yaml:3"),
+            std::string::npos);
   EXPECT_EQ(lora_faults("lora: {from: adapter, dropout: 0.1}\n"), "");
 }
 

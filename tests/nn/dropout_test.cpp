@@ -1,11 +1,10 @@
 #include "nn/dropout.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <gtest/gtest.h>
 
 #include "core/error.h"
 
@@ -14,7 +13,8 @@ namespace {
 
 const at::TensorOptions kFloats = at::TensorOptions(at::kFloat);
 
-at::Tensor mask_for(const Dropout& dropout, int64_t step, const std::vector<uint64_t>& tokens, int64_t columns) {
+at::Tensor mask_for(const Dropout& dropout, int64_t step, const std::vector<uint64_t>& tokens,
+                    int64_t columns) {
   DropoutPass pass;
   pass.start(step, tokens);
   return dropout.mask(pass, static_cast<int64_t>(tokens.size()), columns, kFloats);
@@ -39,8 +39,11 @@ TEST(Dropout, DropsItsShareAndKeepsTheMean) {
   EXPECT_NEAR(dropped, 0.1, 5 * std::sqrt(0.09 / n));
   EXPECT_NEAR(mask.mean().item<double>(), 1.0, 5 * std::sqrt(0.1 / 0.9 / n));
   // Neither rows nor columns are copies of each other.
-  EXPECT_NEAR((mask.narrow(1, 0, 250).eq(0) & mask.narrow(1, 250, 250).eq(0)).to(at::kFloat).mean().item<double>(), 0.01,
-              0.002);
+  EXPECT_NEAR((mask.narrow(1, 0, 250).eq(0) & mask.narrow(1, 250, 250).eq(0))
+                  .to(at::kFloat)
+                  .mean()
+                  .item<double>(),
+              0.01, 0.002);
 }
 
 TEST(Dropout, ARateOfZeroDropsNothingAndAWrongNumberOfRowsIsRefused) {

@@ -1,12 +1,11 @@
 #include "nn/lora.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/silu.h>
+#include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include "nn/swiglu.h"
@@ -43,7 +42,8 @@ struct AdaptedLayer {
 // PEFT's formulas, by autograd.
 at::Tensor plain_formula(const AdaptedLayer& layer, const at::Tensor& x, const at::Tensor& mask) {
   const LoraOptions& o = layer.linear->adapter->options();
-  const at::Tensor w = layer.linear->weight, bias = layer.linear->bias, a = layer.parameter(0), b = layer.parameter(1);
+  const at::Tensor w = layer.linear->weight, bias = layer.linear->bias, a = layer.parameter(0),
+                   b = layer.parameter(1);
   const at::Tensor dropped = mask.defined() ? x * mask : x;
   const at::Tensor low = at::linear(at::linear(dropped, a), b) * o.scaling();
   at::Tensor y = at::linear(x, w, bias);
@@ -69,7 +69,9 @@ TEST_P(LoraFormula, ValuesAndGradientsAreThoseOfTheFormula) {
     const DropoutScope scope(layer.pass.get(), 2, tokens);
     const double rate = GetParam().options.dropout;
     const at::Tensor mask =
-        rate > 0 ? Dropout(rate, 3, "layer").mask(*layer.pass, rows, 16, at::TensorOptions(at::kFloat)) : at::Tensor();
+        rate > 0
+            ? Dropout(rate, 3, "layer").mask(*layer.pass, rows, 16, at::TensorOptions(at::kFloat))
+            : at::Tensor();
     const at::Tensor upstream = at::randn({rows, 24}), input = at::randn({rows, 16});
     std::vector<std::vector<at::Tensor>> results;
     for (const bool ours : {true, false}) {
@@ -85,29 +87,31 @@ TEST_P(LoraFormula, ValuesAndGradientsAreThoseOfTheFormula) {
     }
     for (size_t i = 0; i < results[0].size(); ++i) {
       const double size = results[1][i].abs().max().item<double>();
-      EXPECT_LT(max_difference(results[0][i], results[1][i]), 1e-5 * std::max(1.0, size)) << "value " << i;
+      EXPECT_LT(max_difference(results[0][i], results[1][i]), 1e-5 * std::max(1.0, size))
+          << "value " << i;
     }
     const c10::NoGradGuard no_grad;
     EXPECT_LT(max_difference(layer.linear(input), results[1][0]), 1e-4);
   }
   EXPECT_FALSE(layer.linear->weight.grad().defined());
 }
-INSTANTIATE_TEST_SUITE_P(Variants, LoraFormula,
-                         testing::Values(Variant{"lora", {.rank = 3, .alpha = 6}, false},
-                                         Variant{"bias", {.rank = 3, .alpha = 6}, true},
-                                         Variant{"rslora", {.rank = 4, .alpha = 6, .rslora = true}, false},
-                                         Variant{"dora", {.rank = 3, .alpha = 6, .dora = true}, true},
-                                         Variant{"dropout", {.rank = 3, .alpha = 6, .dropout = 0.4}, true},
-                                         Variant{"dora_dropout", {.rank = 3, .alpha = 6, .dropout = 0.4, .dora = true},
-                                                 true}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Variants, LoraFormula,
+    testing::Values(
+        Variant{"lora", {.rank = 3, .alpha = 6}, false},
+        Variant{"bias", {.rank = 3, .alpha = 6}, true},
+        Variant{"rslora", {.rank = 4, .alpha = 6, .rslora = true}, false},
+        Variant{"dora", {.rank = 3, .alpha = 6, .dora = true}, true},
+        Variant{"dropout", {.rank = 3, .alpha = 6, .dropout = 0.4}, true},
+        Variant{"dora_dropout", {.rank = 3, .alpha = 6, .dropout = 0.4, .dora = true}, true}),
+    [](const auto& test) { return test.param.name; });
 
 TEST(Lora, AFreshAdapterChangesNothing) {
   for (const bool dora : {false, true}) {
     AdaptedLayer layer({.rank = 3, .alpha = 6, .dora = dora}, false);
     const c10::NoGradGuard no_grad;
-    layer.linear->adapter = std::make_shared<LoraAdapter>(*layer.linear, LoraOptions{.rank = 3, .alpha = 6, .dora = dora}, 3,
-                                                          "layer", layer.pass);
+    layer.linear->adapter = std::make_shared<LoraAdapter>(
+        *layer.linear, LoraOptions{.rank = 3, .alpha = 6, .dora = dora}, 3, "layer", layer.pass);
     layer.linear->adapter->initialise();
     const at::Tensor x = at::randn({80, 16});
     EXPECT_LT(max_difference(layer.linear(x), at::linear(x, layer.linear->weight)), 1e-5);
@@ -119,11 +123,13 @@ TEST(Lora, AFreshAdapterChangesNothing) {
 }
 
 TEST(Lora, TheMergedWeightDoesTheSameAlone) {
-  for (const LoraOptions& options : {LoraOptions{.rank = 3, .alpha = 6}, LoraOptions{.rank = 3, .alpha = 6, .dora = true}}) {
+  for (const LoraOptions& options :
+       {LoraOptions{.rank = 3, .alpha = 6}, LoraOptions{.rank = 3, .alpha = 6, .dora = true}}) {
     AdaptedLayer layer(options, true);
     const c10::NoGradGuard no_grad;
     const at::Tensor x = at::randn({80, 16});
-    const at::Tensor merged = at::linear(x, layer.linear->adapter->merged_weight(*layer.linear), layer.linear->bias);
+    const at::Tensor merged =
+        at::linear(x, layer.linear->adapter->merged_weight(*layer.linear), layer.linear->bias);
     EXPECT_LT(max_difference(layer.linear(x), merged), 1e-5);
   }
 }
@@ -142,7 +148,8 @@ TEST(Lora, DecodingRowsAreBitwiseIndependentOfTheBatch) {
   }
 }
 
-// Masters stay float32, the base may be held in bfloat16: the same as with a float32 base in bfloat16 products.
+// Masters stay float32, the base may be held in bfloat16: the same as with a float32 base in
+// bfloat16 products.
 TEST(Lora, Bfloat16ProductsGiveFloatGradients) {
   for (const bool dora : {false, true}) {
     std::vector<at::Tensor> values;
@@ -162,7 +169,8 @@ TEST(Lora, Bfloat16ProductsGiveFloatGradients) {
   }
 }
 
-// What an adapter adds after its first steps is far below the rounding of the layer's output. None of it may be lost.
+// What an adapter adds after its first steps is far below the rounding of the layer's output. None
+// of it may be lost.
 TEST(Lora, Bfloat16KeepsAdaptersThatAreSmallerThanItsRounding) {
   for (const bool bias : {false, true}) {
     AdaptedLayer layer({.rank = 4, .alpha = 8}, bias, at::kBFloat16);
@@ -174,17 +182,20 @@ TEST(Lora, Bfloat16KeepsAdaptersThatAreSmallerThanItsRounding) {
     b.copy_(at::randn(b.sizes()) * 3e-4);
     const at::Tensor added = layer.linear(x).to(at::kFloat) - before;
     const at::Tensor wanted = 2 * at::linear(at::linear(x.to(at::kFloat), layer.parameter(0)), b);
-    const double kept = (added * wanted).sum().item<double>() / wanted.square().sum().item<double>();
+    const double kept =
+        (added * wanted).sum().item<double>() / wanted.square().sum().item<double>();
     EXPECT_NEAR(kept, 1.0, 0.3) << bias;
   }
 }
 
 TEST(Lora, TheDownProjectionRemakesItsInput) {
   AdaptedLayer layer({.rank = 3, .alpha = 6}, false);
-  const at::Tensor gate0 = at::randn({80, 16}), up0 = at::randn({80, 16}), upstream = at::randn({80, 24});
+  const at::Tensor gate0 = at::randn({80, 16}), up0 = at::randn({80, 16}),
+                   upstream = at::randn({80, 24});
   std::vector<std::vector<at::Tensor>> results;
   for (const bool ours : {true, false}) {
-    at::Tensor gate = gate0.clone().set_requires_grad(true), up = up0.clone().set_requires_grad(true);
+    at::Tensor gate = gate0.clone().set_requires_grad(true),
+               up = up0.clone().set_requires_grad(true);
     const at::Tensor y = ours ? swiglu_linear(gate, up, *layer.linear)
                               : plain_formula(layer, at::silu(gate) * up, at::Tensor());
     (y * upstream).sum().backward();
@@ -213,7 +224,8 @@ TEST(Lora, RecomputationGivesTheSameGradientsDropoutIncluded) {
     const c10::NoGradGuard no_grad;
     linear->adapter->parameters()[1].second.fill_(0.1);
   }
-  const RaggedInput input = test::ragged({test::random_tokens(40, 61, 1), test::random_tokens(47, 61, 2)});
+  const RaggedInput input =
+      test::ragged({test::random_tokens(40, 61, 1), test::random_tokens(47, 61, 2)});
   std::vector<uint64_t> tokens(87);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = i;
   std::vector<std::vector<at::Tensor>> gradients;

@@ -1,4 +1,5 @@
-// Training of adapters through the trainer: what learns, what stays, and that dropout's noise survives everything.
+// Training of adapters through the trainer: what learns, what stays, and that dropout's noise
+// survives everything.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -36,13 +37,15 @@ TEST_P(LoraTraining, AdaptersLearnTheBaseStaysBitForBit) {
     const RunResult run = train_run(run_dir, store, options);
     std::vector<double> losses;
     std::ifstream file(run_dir / "metrics.jsonl");
-    for (std::string line; std::getline(file, line);) losses.push_back(nlohmann::json::parse(line)["loss"].get<double>());
+    for (std::string line; std::getline(file, line);)
+      losses.push_back(nlohmann::json::parse(line)["loss"].get<double>());
     EXPECT_LT(losses.back(), 0.6 * losses.front()) << dora;
 
     const auto base = test::tiny_model(test::byte_model_options());
     const auto untouched = base->parameters();
     ASSERT_EQ(run.frozen.size(), untouched.size());
-    for (size_t i = 0; i < untouched.size(); ++i) EXPECT_TRUE(run.frozen[i].equal(untouched[i])) << i;
+    for (size_t i = 0; i < untouched.size(); ++i)
+      EXPECT_TRUE(run.frozen[i].equal(untouched[i])) << i;
     // Two moments for each adapter tensor, and the step.
     EXPECT_EQ(run.optimizer_state.size(), 1 + 2 * run.weights.size());
     EXPECT_EQ(run.weights.size(), 14u * (dora ? 3 : 2));
@@ -74,16 +77,21 @@ TEST_P(LoraTraining, AKilledRunWithDropoutEndsWithTheSameBits) {
   options.resume = true;
   const RunResult resumed = train_run(directory / "killed", store, options);
   ASSERT_EQ(whole.weights.size(), resumed.weights.size());
-  for (size_t i = 0; i < whole.weights.size(); ++i) EXPECT_TRUE(whole.weights[i].equal(resumed.weights[i])) << i;
+  for (size_t i = 0; i < whole.weights.size(); ++i)
+    EXPECT_TRUE(whole.weights[i].equal(resumed.weights[i])) << i;
 }
-INSTANTIATE_TEST_SUITE_P(Types, LoraTraining, testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16),
-                         [](const auto& test) { return test.param == ComputeType::kFloat32 ? "fp32" : "bf16"; });
+INSTANTIATE_TEST_SUITE_P(Types, LoraTraining,
+                         testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16),
+                         [](const auto& test) {
+                           return test.param == ComputeType::kFloat32 ? "fp32" : "bf16";
+                         });
 
 TEST(LoraDropout, NoiseIsTheSameForEverySplitAndUnderRecomputation) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
   std::vector<RunResult> runs;
-  for (const auto& [micro, recompute] : std::vector<std::pair<int64_t, bool>>{{1, false}, {45, true}, {1 << 20, false}}) {
+  for (const auto& [micro, recompute] :
+       std::vector<std::pair<int64_t, bool>>{{1, false}, {45, true}, {1 << 20, false}}) {
     RunOptions options = lora_run({.rank = 4, .alpha = 8, .dropout = 0.2});
     options.batch.micro_tokens = micro;
     options.train.recompute = recompute;
@@ -93,7 +101,8 @@ TEST(LoraDropout, NoiseIsTheSameForEverySplitAndUnderRecomputation) {
   }
   for (size_t r = 1; r < runs.size(); ++r) {
     for (size_t i = 0; i < runs[0].weights.size(); ++i) {
-      EXPECT_LT(max_difference(runs[r].weights[i], runs[0].weights[i]), 2e-4) << "run " << r << " parameter " << i;
+      EXPECT_LT(max_difference(runs[r].weights[i], runs[0].weights[i]), 2e-4)
+          << "run " << r << " parameter " << i;
     }
   }
   // Without dropout training goes elsewhere: the test sees it.

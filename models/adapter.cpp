@@ -4,6 +4,7 @@
 #include <set>
 
 #include <c10/core/GradMode.h>
+#include <fmt/ranges.h>
 
 #include "core/suggest.h"
 #include "models/lora_config.h"
@@ -13,6 +14,12 @@ namespace continuo {
 namespace {
 
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
+
+size_t count_linear_layers(const Model& model) {
+  const auto modules = model.decoder->modules();
+  return static_cast<size_t>(std::ranges::count_if(
+      modules, [](const auto& module) { return dynamic_cast<LinearImpl*>(module.get()) != nullptr; }));
+}
 
 bool names_layer(const std::string& target, const std::string& layer) {
   return target == kAllLinear || layer == target || layer.ends_with("." + target);
@@ -26,7 +33,12 @@ std::vector<NamedLinear> linear_layers(const Model& model) {
   for (const auto& item : model.decoder->named_modules()) {
     auto* layer = dynamic_cast<LinearImpl*>(item.value().get());
     if (!layer) continue;
-    const std::string name = model.family->checkpoint_name(item.key() + std::string(kWeight));
+    const std::string parameter = item.key() + std::string(kWeight);
+    const std::string name = model.family->checkpoint_name(parameter);
+    const auto placement = model.family->placement;
+    const Placement place = placement ? placement(parameter, model.decoder->options()) : Placement{};
+    // PEFT's adapters belong to stored matrices.
+    if (place.width != 0 || place.transposed) continue;
     layers.push_back({name.substr(0, name.size() - kWeight.size()), layer});
   }
   return layers;
@@ -36,8 +48,19 @@ AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
                            const std::vector<std::string>& targets, uint64_t seed,
                            const Location& where) {
   const std::vector<NamedLinear> all = linear_layers(model);
+  if (all.empty()) {
+    throw Error(where, fmt::format("models of the family '{}' keep no plain linear layers, so adapters have no place",
+                                   model.family->name),
+                "Train all weights: leave `lora:` out.");
+  }
   std::set<std::string> known;
   for (const NamedLinear& linear : all) known.insert(last_part(linear.name));
+  const bool fused = all.size() < count_linear_layers(model);
+  if (fused && std::ranges::find(targets, kAllLinear) != targets.end()) {
+    throw Error(where, fmt::format("target {}: the family '{}' stores some layers fused, which adapters cannot split",
+                                   kAllLinear, model.family->name),
+                fmt::format("Name the layers: {}.", fmt::join(known, ", ")));
+  }
   for (const std::string& target : targets) {
     const auto named = [&](const NamedLinear& linear) { return names_layer(target, linear.name); };
     if (target.empty() || std::none_of(all.begin(), all.end(), named)) {

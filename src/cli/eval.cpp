@@ -45,7 +45,7 @@ struct EvalArguments {
 };
 
 int eval(const EvalArguments& a) {
-  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, json] = a;
+  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, as_json] = a;
   ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
   for (const std::string& assignment : overrides) apply_override(root, assignment);
   EvalConfig config;
@@ -75,7 +75,7 @@ int eval(const EvalArguments& a) {
   progress.finish();
   if (interrupted()) throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
   if (report) report->commit();
-  if (json) {
+  if (as_json) {
     fmt::print("{}\n", nlohmann::json({{"model", m.path.string()},
                                        {"loss", e.loss()},
                                        {"perplexity", std::exp(e.loss())},

@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/linear.h>
@@ -23,6 +24,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
+
+constexpr int64_t kRowMultiple = 64;
 
 struct Statistics {
   at::Tensor loss, nll, entropy, correct;  // [m] float32 each
@@ -89,8 +92,9 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
          bool head_gradient) {
   const int64_t rows = hidden.size(0), vocabulary = cast.size(0);
   const int64_t row_bytes = vocabulary * static_cast<int64_t>(hidden.element_size());
-  const int64_t chunk =
+  int64_t chunk =
       std::clamp<int64_t>(options.memory_budget / row_bytes, 16, std::max<int64_t>(16, rows));
+  if (chunk < rows && chunk > kRowMultiple) chunk -= chunk % kRowMultiple;
   Pass pass;
   pass.statistics = statistics_of(rows, hidden.options().dtype(at::kFloat));
   if (hidden_gradient) pass.dhidden = at::empty(hidden.sizes(), hidden.options());
@@ -98,7 +102,13 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
   const bool gradient = hidden_gradient || head_gradient;
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const int64_t n = std::min(chunk, rows - begin);
-    const at::Tensor h = hidden.narrow(0, begin, n);
+    const int64_t padding = padding_rows(n, cast, hidden.scalar_type());
+    at::Tensor h = hidden.narrow(0, begin, n);
+    at::Tensor t = targets.narrow(0, begin, n);
+    if (padding > 0) {
+      h = at::cat({h, at::zeros({padding, h.size(1)}, h.options())});
+      t = at::cat({t, at::zeros({padding}, t.options())});
+    }
     at::Tensor logits = at::linear(h, cast);
     at::Tensor slope;  // of the soft cap
     if (options.logit_softcap > 0) {
@@ -106,16 +116,16 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
       if (gradient) slope = 1 - logits * logits;
       logits.mul_(options.logit_softcap);
     }
-    const at::Tensor t = targets.narrow(0, begin, n);
     const Statistics s = kernel_ready(logits)
                              ? cross_entropy_rows(logits, t, options, gradient, scale)
                              : cross_entropy_generic(logits, t, options, gradient, scale);
-    pass.statistics.loss.narrow(0, begin, n).copy_(s.loss);
-    pass.statistics.nll.narrow(0, begin, n).copy_(s.nll);
-    pass.statistics.entropy.narrow(0, begin, n).copy_(s.entropy);
-    pass.statistics.correct.narrow(0, begin, n).copy_(s.correct);
+    pass.statistics.loss.narrow(0, begin, n).copy_(s.loss.narrow(0, 0, n));
+    pass.statistics.nll.narrow(0, begin, n).copy_(s.nll.narrow(0, 0, n));
+    pass.statistics.entropy.narrow(0, begin, n).copy_(s.entropy.narrow(0, 0, n));
+    pass.statistics.correct.narrow(0, begin, n).copy_(s.correct.narrow(0, 0, n));
+    if (padding > 0) logits.narrow(0, n, padding).zero_();
     if (slope.defined()) logits.mul_(slope);
-    if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(at::mm(logits, cast));
+    if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(at::mm(logits, cast).narrow(0, 0, n));
     if (head_gradient) {
       if (head_dtype == logits.scalar_type()) {
         pass.dhead.addmm_(logits.t(), h);
@@ -152,6 +162,11 @@ struct FusedHeadLoss : torch::autograd::Function<FusedHeadLoss> {
 };
 
 }  // namespace
+
+int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype) {
+  if (dtype != at::kBFloat16 || !weight.is_cpu()) return 0;
+  return (kRowMultiple - rows % kRowMultiple) % kRowMultiple;
+}
 
 LossResult lm_loss(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& head_cast,
                    const at::Tensor& targets, double scale, const LossOptions& options) {

@@ -8,6 +8,10 @@
 
 namespace continuo {
 
+// Rows to add to a product of `rows` rows in `dtype` so that few different numbers occur: up to the
+// next multiple of 64 for bfloat16 on a CPU, else none.
+int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype);
+
 struct LossOptions {
   double label_smoothing =
       0;  // ε of (1−ε)·nll + ε·mean over the vocabulary of −log p (arXiv 1512.00567)

@@ -268,6 +268,7 @@ void add_bench_command(CLI::App& app) {
   };
   add("train", "Forward, backward and optimizer on documents of random ids", bench_train);
   add("generate", "Prefill and decode", bench_generate);
+  add_bench_tokenize_command(*bench);
 }
 
 }  // namespace continuo

@@ -13,5 +13,6 @@ void add_eval_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_bench_tokenize_command(CLI::App& bench);  // below `bench`
 
 }  // namespace continuo

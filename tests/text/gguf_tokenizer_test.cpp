@@ -64,6 +64,22 @@ TEST(GgufTokenizer, IdsAreThoseOfTheTokenizerItWasWrittenFrom) {
   }
 }
 
+TEST(GgufTokenizer, PreTokenizersOfOtherFamilies) {
+  auto make = [](const char* pre) { return make_gguf_tokenizer(gguf_of("o200k", pre), "m.gguf"); };
+  Json document = Json::parse(test::golden_json("o200k"));
+  document["normalizer"] = nullptr;
+  HfTokenizer original(document.dump());
+  auto gpt4o = make("gpt-4o"), tekken = make("tekken"), deepseek = make("deepseek-v3");
+  for (const std::string& text : test::golden_texts()) {
+    EXPECT_EQ(gpt4o->encode(text), original.encode(text)) << text;
+    EXPECT_EQ(tekken->decode(tekken->encode(text)), text);
+    EXPECT_EQ(deepseek->decode(deepseek->encode(text)), text);
+  }
+  // Digits one by one, and up to three of them.
+  EXPECT_EQ(tekken->encode("123").size(), 3u);
+  EXPECT_EQ(deepseek->encode("the 12"), gpt4o->encode("the 12"));
+}
+
 TEST(GgufTokenizer, ScoresBecomeMerges) {
   auto tokenizer = make_gguf_tokenizer(tiny_gguf(), "m.gguf");
   EXPECT_EQ(tokenizer->bos(), 1);

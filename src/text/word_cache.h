@@ -37,7 +37,7 @@ class WordCache {
       bytes = static_cast<uint8_t>(word.size());
       count = static_cast<uint8_t>(result.size());
       std::memcpy(text, word.data(), word.size());
-      std::memcpy(ids, result.data(), result.size_bytes());
+      if (!result.empty()) std::memcpy(ids, result.data(), result.size_bytes());
     }
   };
 

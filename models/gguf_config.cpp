@@ -21,7 +21,8 @@ namespace {
 }
 
 // The rotary settings of config.json in one form, whatever spelling: transformers 5 keeps them in
-// rope_parameters (Gemma 3: one per kind of layer), older files in rope_theta and rope_scaling.
+// rope_parameters (Gemma 3: one per kind of layer), older files in rope_theta and rope_scaling,
+// GPT-NeoX in rotary_emb_base and rotary_pct.
 json rope_settings(const json& config) {
   json rope = json::object();
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
@@ -29,9 +30,12 @@ json rope_settings(const json& config) {
     if (found == config.end() || !found->is_object()) continue;
     rope.update(found->contains("full_attention") ? (*found)["full_attention"] : *found);
   }
-  if (!rope.contains("rope_theta") && config.contains("rope_theta")) {
-    rope["rope_theta"] = config["rope_theta"];
-  }
+  const auto take = [&](const char* key, const char* other_spelling) {
+    if (!rope.contains(key) && config.contains(other_spelling)) rope[key] = config[other_spelling];
+  };
+  take("rope_theta", "rope_theta");
+  take("rope_theta", "rotary_emb_base");
+  take("partial_rotary_factor", "rotary_pct");
   if (!rope.contains("rope_type")) rope["rope_type"] = rope.value("type", "default");
   return rope;
 }
@@ -217,7 +221,7 @@ GgufMetadata gguf_metadata(const json& config, const GgufArchitecture& a) {
   if (a.model_type == "gpt2") return out;
   double rotated = static_cast<double>(head_dimension(config));
   if (a.model_type == "gpt_neox") {
-    rotated *= config.value("rotary_pct", config.value("partial_rotary_factor", 0.25));
+    rotated *= rope_settings(config).value("partial_rotary_factor", 0.25);
     out.emplace_back(prefix + "use_parallel_residual", config.value("use_parallel_residual", true));
   }
   out.emplace_back(prefix + "rope.dimension_count", static_cast<uint32_t>(rotated));

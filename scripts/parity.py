@@ -22,7 +22,7 @@ lines = []
 
 def report(what, figure, bound, holds):
     lines.append((what, figure, bound, holds))
-    print(f"{what:58} {figure:>22} {bound:>16}  {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
+    print(f"{what:68} {figure:>18} {bound:>16}  {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
 
 
 def continuo(*words, quiet=True):
@@ -56,7 +56,7 @@ def logits():
     # Everything trained: every position is compared.
     data = write_rows("text.jsonl", [{"text": f"{p['prompt']}\n{p['completion']}"} for p in pairs])
     continuo("eval", a.model, "--data", data, "--tokens", work / "tokens.jsonl", "--logits", work / "logits.safetensors",
-             "prompt.prompt=", "prompt.completion={text}", "data.cache=" + str(work / "cache"))
+             'prompt.prompt=""', 'prompt.completion="{text}"', "data.cache=" + str(work / "cache"))
     model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
     ours = load_file(work / "logits.safetensors")
     worst = nll = 0.0

@@ -103,6 +103,7 @@ std::string resume_hash(const ExperimentConfig& config) {
   c.threads = 0;
   c.checkpoint = {};
   c.generation = {};
+  c.prompt = {};  // the template's own hash says more: it covers what the section refers to
   c.samples.clear();
   c.data.cache.clear();
   c.data.threads = 0;

@@ -19,16 +19,18 @@ Dropout::Dropout(double rate, uint64_t seed, std::string_view layer)
 at::Tensor Dropout::mask(const DropoutPass& pass, int64_t rows, int64_t columns,
                          const at::TensorOptions& options) const {
   const std::vector<uint64_t>& tokens = pass.tokens();
-  if (rows != static_cast<int64_t>(tokens.size())) {
+  const auto named = static_cast<int64_t>(tokens.size());
+  if (rows < named) {
     fail("dropout: {} rows of hidden states, but the pass names {} tokens", rows, tokens.size());
   }
   // Eight elements share a block of 128 random bits.
   constexpr int64_t kLanes = 8;
   const auto kept = static_cast<float>(65536.0 / (65536.0 - threshold_));
   at::Tensor mask = at::empty({rows, columns}, at::TensorOptions(at::kFloat));
+  mask.narrow(0, named, rows - named).zero_();
   float* out = data<float>(mask);
   const int64_t grain = std::max<int64_t>(1, (1 << 13) / columns);
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, named, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t c = 0; c < columns; c += kLanes) {
         const auto bits =

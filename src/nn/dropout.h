@@ -17,7 +17,8 @@ namespace continuo {
 // dropped.
 class DropoutPass {
  public:
-  // tokens: a name for each row of the hidden states, unique within the step.
+  // tokens: a name for each row of the hidden states, unique within the step. Rows after the last
+  // named one are padding.
   void start(int64_t step, std::vector<uint64_t> tokens) {
     step_ = step;
     tokens_ = std::move(tokens);
@@ -55,8 +56,8 @@ class Dropout {
  public:
   Dropout(double rate, uint64_t seed, std::string_view layer);
 
-  // 0 or 1/(1 − rate) for each element: [tokens of the pass, columns] in `options`. Error: `rows`
-  // is not their number.
+  // 0 or 1/(1 − rate) for each element, 0 in rows of padding: [rows, columns] in `options`. Error:
+  // fewer rows than the pass names.
   at::Tensor mask(const DropoutPass& pass, int64_t rows, int64_t columns,
                   const at::TensorOptions& options) const;
   bool drops() const { return threshold_ > 0; }

@@ -46,12 +46,21 @@ TEST(Dropout, DropsItsShareAndKeepsTheMean) {
               0.01, 0.002);
 }
 
-TEST(Dropout, ARateOfZeroDropsNothingAndAWrongNumberOfRowsIsRefused) {
+TEST(Dropout, ARateOfZeroDropsNothingAndTooFewRowsAreRefused) {
   EXPECT_FALSE(Dropout(0, 1, "layer").drops());
   const Dropout dropout(0.5, 1, "layer");
   DropoutPass pass;
   pass.start(0, {1, 2});
-  EXPECT_THROW(dropout.mask(pass, 3, 4, kFloats), Error);
+  EXPECT_THROW(dropout.mask(pass, 1, 4, kFloats), Error);
+}
+
+TEST(Dropout, RowsOfPaddingAreDroppedWhole) {
+  const Dropout dropout(0.5, 1, "layer");
+  DropoutPass pass;
+  pass.start(4, {1, 2});
+  const at::Tensor mask = dropout.mask(pass, 5, 8, kFloats);
+  EXPECT_TRUE(mask.narrow(0, 0, 2).equal(mask_for(dropout, 4, {1, 2}, 8)));
+  EXPECT_EQ(mask.narrow(0, 2, 3).abs().sum().item<double>(), 0);
 }
 
 TEST(Dropout, AScopeEndsItsPass) {

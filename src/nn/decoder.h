@@ -2,9 +2,12 @@
 // build one; nothing else of a family is visible.
 #pragma once
 
+#include <optional>
+
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 
+#include "nn/kernels/packed.h"
 #include "nn/kv_cache.h"
 #include "nn/ragged.h"
 
@@ -20,6 +23,8 @@ struct DecoderShape {
 struct ComputeOptions {
   at::ScalarType dtype = at::kFloat;  // of the products: float32 or bfloat16
   bool recompute = false;             // keep only block inputs while training
+  // Of decoding on the CPU; nothing: as `dtype`. q8 and q4 serve every pass without gradients.
+  std::optional<WeightFormat> weights = {};
 };
 
 class Decoder : public torch::nn::Module {

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "nn/inference_engine.h"
 #include "nn/recompute.h"
 
 namespace continuo {
@@ -115,6 +116,66 @@ at::Tensor Transformer::embed(const RaggedInput& input, int64_t longest) {
   return x + at::embedding(positions_, input.positions).to(at::kFloat);
 }
 
+Transformer::~Transformer() = default;
+
+WeightFormat Transformer::weight_format() const {
+  if (compute_.weights) return *compute_.weights;
+  return compute_.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32;
+}
+
+InferenceEngine* Transformer::engine(int64_t rows) {
+  const WeightFormat format = weight_format();
+  const bool quantised = format == WeightFormat::q8 || format == WeightFormat::q4;
+  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() || (rows > kRowKernelRows && !quantised)) return nullptr;
+  if (!InferenceEngine::covers(options_)) return nullptr;
+  std::vector<std::pair<const void*, uint32_t>> sources;
+  const auto source = [&](const at::Tensor& t) {
+    if (t.defined()) sources.emplace_back(t.const_data_ptr(), t.is_inference() ? 0 : t._version());
+  };
+  source(embedding_);
+  source(head_);
+  source(norm_->weight);
+  InferenceEngine::Weights weights;
+  for (const Block& block : blocks_) {
+    AttentionImpl& a = *block->attention;
+    MlpImpl& m = *block->mlp;
+    for (const Linear* l : {&a.query, &a.key, &a.value, &a.output, &m.gate, &m.up, &m.down}) {
+      if ((*l)->adapter) return nullptr;
+      source((*l)->weight);
+      source((*l)->bias);
+    }
+    source(block->attention_norm->weight);
+    source(block->mlp_norm->weight);
+    for (const Norm& n : {a.query_norm, a.key_norm}) {
+      if (n) source(n->weight);
+    }
+  }
+  if (engine_ && engine_format_ == format && engine_sources_ == sources) return engine_.get();
+
+  const auto factor = [](const Norm& norm) -> at::Tensor {
+    if (!norm) return {};
+    return norm->options.plus_one ? norm->weight + 1 : norm->weight;
+  };
+  for (const Block& block : blocks_) {
+    AttentionImpl& a = *block->attention;
+    MlpImpl& m = *block->mlp;
+    weights.layers.push_back({.attention_norm = factor(block->attention_norm), .mlp_norm = factor(block->mlp_norm),
+                              .query_norm = factor(a.query_norm), .key_norm = factor(a.key_norm),
+                              .query = a.query->weight, .key = a.key->weight, .value = a.value->weight,
+                              .output = a.output->weight, .gate = m.gate->weight, .up = m.up->weight,
+                              .down = m.down->weight, .query_bias = a.query->bias, .key_bias = a.key->bias,
+                              .value_bias = a.value->bias, .output_bias = a.output->bias, .gate_bias = m.gate->bias,
+                              .up_bias = m.up->bias, .down_bias = m.down->bias});
+  }
+  weights.norm = factor(norm_);
+  weights.head = head_weight();
+  engine_.reset();  // before the next one takes its memory
+  engine_ = std::make_unique<InferenceEngine>(options_, weights, format);
+  engine_sources_ = std::move(sources);
+  engine_format_ = format;
+  return engine_.get();
+}
+
 at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   // Positions are bounded by what the input can hold: no look at the device's values.
   std::vector<int64_t> lengths;
@@ -135,6 +196,14 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   Rotation far, near;
   if (!options_.learned_positions) far = rope_.rotation(input.positions, input.boundaries, lengths);
   if (options_.local_rope_theta > 0) near = local_rope_.rotation(input.positions, input.boundaries, lengths);
+
+  if (cache) {
+    if (InferenceEngine* decoding = engine(stream.residual.size(0))) {
+      const at::Tensor hidden = decoding->forward(stream.residual, input, far, near, *cache);
+      for (int64_t d = 0; d < input.documents(); ++d) cache->commit(cache->active()[d], input.length(d));
+      return hidden;
+    }
+  }
 
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const bool local = near.cos.defined() && options_.has_window(static_cast<int64_t>(i));
@@ -161,7 +230,9 @@ const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {
-  const at::Tensor raw = linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
+  InferenceEngine* decoding = engine(rows.size(0));
+  const at::Tensor raw = decoding ? decoding->logits(rows.to(at::kFloat))
+                                  : linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
   const double cap = options_.logit_softcap;
   return cap > 0 ? at::tanh(raw / cap) * cap : raw;
 }

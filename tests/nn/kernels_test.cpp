@@ -207,7 +207,7 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE(std::isnan(wide[16]));
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::Values("portable", "avx2", "avx512"),
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::Values("portable", "avx2", "avx512", "avx512vnni"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Kernels, ChoosesATable) {

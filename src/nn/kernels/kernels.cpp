@@ -10,16 +10,19 @@ extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512VnniKernels;
 #endif
 
 const Kernels* kernels_for(const char* instruction_set) {
 #if defined(__x86_64__)
-  if (std::strcmp(instruction_set, "avx512") == 0) {
-    const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                           __builtin_cpu_supports("avx512cd");
-    return supported ? &kAvx512Kernels : nullptr;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512cd");
+  if (std::strcmp(instruction_set, "avx512vnni") == 0) {
+    const bool supported = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+    return supported ? &kAvx512VnniKernels : nullptr;
   }
+  if (std::strcmp(instruction_set, "avx512") == 0) return avx512 ? &kAvx512Kernels : nullptr;
   if (std::strcmp(instruction_set, "avx2") == 0) {
     const bool supported = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                            __builtin_cpu_supports("bmi2");
@@ -34,7 +37,7 @@ const Kernels& kernels() {
     if (const char* wanted = std::getenv("CONTINUO_ISA")) {
       if (const Kernels* table = kernels_for(wanted)) return *table;
     }
-    for (const char* name : {"avx512", "avx2"}) {
+    for (const char* name : {"avx512vnni", "avx512", "avx2"}) {
       if (const Kernels* table = kernels_for(name)) return *table;
     }
     return kPortableKernels;

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "nn/kernels/packed.h"
+
 namespace continuo {
 
 struct CrossEntropyTerms {
@@ -49,6 +51,7 @@ struct Kernels {
   const char* instruction_set;
   TypedKernels<float> f32;
   TypedKernels<uint16_t> bf16;
+  PackedKernels packed;
 
   template <class T>
   const TypedKernels<T>& typed() const {
@@ -60,7 +63,7 @@ struct Kernels {
   }
 };
 
-// The best table for this CPU; CONTINUO_ISA=portable|avx2|avx512 in the environment restricts it (for tests).
+// The best table for this CPU; CONTINUO_ISA=portable|avx2|avx512|avx512vnni in the environment restricts it (for tests).
 const Kernels& kernels();
 // nullptr when this build or CPU lacks it.
 const Kernels* kernels_for(const char* instruction_set);

@@ -13,6 +13,14 @@ inline void for_lanes(int64_t n, Body body, Tail tail) {
   for (; i < n; ++i) tail(i);
 }
 
+}  // namespace
+}  // namespace continuo
+
+#include "nn/kernels/packed_impl.h"
+
+namespace continuo {
+namespace {
+
 inline float root(float x) { return __builtin_sqrtf(x); }
 
 template <class T>
@@ -315,6 +323,6 @@ constexpr TypedKernels<T> table() {
 }  // namespace
 
 extern const Kernels CONTINUO_KERNEL_TABLE;
-const Kernels CONTINUO_KERNEL_TABLE = {CONTINUO_ISA_NAME, table<float>(), table<uint16_t>()};
+const Kernels CONTINUO_KERNEL_TABLE = {CONTINUO_ISA_NAME, table<float>(), table<uint16_t>(), kPackedKernels};
 
 }  // namespace continuo

@@ -14,7 +14,7 @@ using VecI = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
 using VecU = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 using VecH = uint16_t __attribute__((vector_size(kLanes * sizeof(uint16_t))));
 
-inline Vec splat(float x) { return Vec{} + x; }
+inline Vec splat(float x) { return Vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 
 inline Vec load(const float* p) {
   Vec v;

@@ -1,0 +1,76 @@
+// Products of activations with packed weights: what decoding is made of. A matrix [out, in] is stored as panels of
+// kPanel output rows whose values for one k lie side by side, so that a panel is read as one stream, a vector holds as many
+// outputs as it has lanes, nothing is summed across lanes, and several rows of activations share what was read.
+// Every output is accumulated over k in one fixed order, whatever the number of rows: a row's bits do not depend on the rows
+// beside it. The formats differ in what they keep of a weight:
+//   f32   [in][32] float, activations float
+//   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
+//   q8    per 32 values of k: [8][32][4] uint8 = value + 128, then [32] half scales; activations int8 per 32 values
+//   q4    per 32 values of k: [4][32][4] uint8, k in the low and k + 16 in the high nibble, = value + 8, then [32] half scales
+// Integer sums are exact, so q8 and q4 differ between instruction sets only by the rounding of float sums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace continuo {
+
+enum class WeightFormat { f32, bf16, q8, q4 };
+
+inline constexpr int64_t kPanel = 32;       // output rows of a panel
+inline constexpr int64_t kQuantBlock = 32;  // values of k that share a scale
+
+constexpr int64_t packed_inputs(int64_t in) { return (in + kQuantBlock - 1) / kQuantBlock * kQuantBlock; }
+
+// Bytes of one panel.
+constexpr int64_t panel_bytes(WeightFormat format, int64_t in) {
+  const int64_t padded = packed_inputs(in);
+  switch (format) {
+    case WeightFormat::f32:
+      return padded * kPanel * 4;
+    case WeightFormat::bf16:
+      return padded * kPanel * 2;
+    case WeightFormat::q8:
+      return padded / kQuantBlock * (kQuantBlock * kPanel + kPanel * 2);
+    case WeightFormat::q4:
+      return padded / kQuantBlock * (kQuantBlock * kPanel / 2 + kPanel * 2);
+  }
+  return 0;
+}
+
+// Rows of activations as the products read them; `stride` = packed_inputs(in), what lies beyond `in` is zero.
+struct PackedInput {
+  const float* values = nullptr;         // f32: [rows, stride]
+  const uint16_t* halves = nullptr;      // bf16: [rows, stride]
+  const int8_t* integers = nullptr;      // q8, q4: [rows, stride]
+  const float* scales = nullptr;         // q8, q4: [rows, stride / 32]
+  const int32_t* offsets = nullptr;      // q8, q4: [rows, stride / 32], Σ integers
+};
+
+// What a run of keys contributes to one head's attention: Σ exp(score − high), beside Σ exp(score − high) · value.
+struct AttentionPart {
+  float high, total;
+};
+
+struct PackedKernels {
+  // One panel from kPanel rows of `in` floats; null rows are zeros.
+  void (*pack)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel);
+  // The values of row r of a panel as the products see them.
+  void (*unpack)(WeightFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
+  // y[m · stride_y + p · kPanel + n] for all rows m, panels p in [begin, end), n < kPanel. data: panel 0.
+  void (*product)(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end, const PackedInput& x,
+                  const std::byte* data, float* y, int64_t stride_y);
+  // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
+  void (*round)(int64_t n, const float* x, uint16_t* halves);
+  void (*quantise)(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets);
+  // `group` heads of one row, q [group, dim] float, over a run of their keys and values [length, dim]; dim a multiple of 16.
+  // scores: room for length + 15. → parts [group], out [group, dim] = Σ exp(score − high) · value.
+  void (*attend_f32)(int64_t group, int64_t dim, int64_t length, const float* q, const float* keys, const float* values,
+                     float scale, float* scores, AttentionPart* parts, float* out);
+  void (*attend_bf16)(int64_t group, int64_t dim, int64_t length, const float* q, const uint16_t* keys,
+                      const uint16_t* values, float scale, float* scores, AttentionPart* parts, float* out);
+  void (*narrow_f32)(int64_t n, const float* x, float* y);
+  void (*narrow_bf16)(int64_t n, const float* x, uint16_t* y);
+};
+
+}  // namespace continuo

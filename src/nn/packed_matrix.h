@@ -1,0 +1,61 @@
+// Weights in the panels of kernels/packed.h, and the product with them as one member of a team computes it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "nn/kernels/packed.h"
+#include "nn/team.h"
+
+namespace continuo {
+
+// Memory for all panels of a model, in the order of their use: 2 MiB pages where the system gives them.
+class PanelArena {
+ public:
+  explicit PanelArena(int64_t bytes);
+  std::byte* take(int64_t bytes);
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  int64_t used_ = 0, size_ = 0;
+};
+
+struct PackedMatrix {
+  WeightFormat format = WeightFormat::f32;
+  int64_t in = 0, panels = 0;
+  const std::byte* data = nullptr;
+
+  int64_t stride_in() const { return packed_inputs(in); }  // of the activations
+  int64_t stride_out() const { return panels * kPanel; }   // of the results
+  int64_t bytes() const { return panels * panel_bytes(format, in); }
+};
+
+// Rows of a product's activations in the form that a format reads; one per member.
+struct PackedScratch {
+  std::vector<uint16_t> halves;
+  std::vector<int8_t> integers;
+  std::vector<float> scales;
+  std::vector<int32_t> offsets;
+};
+
+int64_t concatenated_panels(const std::vector<at::Tensor>& parts);
+// parts: [out_i, in] each, one under the other. Parallel.
+PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format, const std::vector<at::Tensor>& parts);
+// a, b: [out, in]; every panel holds 16 rows of a, then the same 16 of b.
+int64_t paired_panels(const at::Tensor& a);
+PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a, const at::Tensor& b);
+
+// y[m, n] = x[m] · w[n] for this member's panels: x [rows, stride_in] with zeros beyond `in`, y [rows, stride_out]. Panels
+// [member.begin(panels), member.end(panels)) are written.
+void product(const PackedMatrix& w, int64_t rows, const float* x, float* y, PackedScratch& scratch,
+             const Team::Member& member);
+
+// The weights as the products see them: [rows, in] float32.
+at::Tensor unpack(const PackedMatrix& w, int64_t rows);
+
+}  // namespace continuo

@@ -136,7 +136,7 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   source(head_);
   source(norm_->weight);
   InferenceEngine::Weights weights;
-  for (const Block& block : blocks_) {
+  for (Block& block : blocks_) {
     AttentionImpl& a = *block->attention;
     MlpImpl& m = *block->mlp;
     for (const Linear* l : {&a.query, &a.key, &a.value, &a.output, &m.gate, &m.up, &m.down}) {
@@ -156,7 +156,7 @@ InferenceEngine* Transformer::engine(int64_t rows) {
     if (!norm) return {};
     return norm->options.plus_one ? norm->weight + 1 : norm->weight;
   };
-  for (const Block& block : blocks_) {
+  for (Block& block : blocks_) {
     AttentionImpl& a = *block->attention;
     MlpImpl& m = *block->mlp;
     weights.layers.push_back({.attention_norm = factor(block->attention_norm), .mlp_norm = factor(block->mlp_norm),

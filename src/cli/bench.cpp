@@ -27,6 +27,7 @@ struct BenchConfig {
   std::string device = "auto";
   int64_t threads = 0;
   ComputeType dtype = ComputeType::kFloat32;
+  std::string weights = "auto";
   bool recompute = false;
   int64_t rows = 8;
   int64_t prompt_tokens = 64;
@@ -47,6 +48,7 @@ void fields(FieldVisitor& v, BenchConfig& c) {
   v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
   v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
   v.field("dtype", c.dtype, "fp32 or bf16.");
+  v.field("weights", c.weights, "generate: auto (as dtype), fp32, bf16, q8 or q4.");
   v.field("recompute", c.recompute, "train: recompute activations.");
   v.field("rows", c.rows, "train: rows of a step.", Range::at_least(1));
   v.field("prompt_tokens", c.prompt_tokens, "train: prompt length; generate: prompt of the decode runs is 16.",
@@ -219,8 +221,9 @@ void bench_generate(const std::string& directory, const BenchConfig& c) {
   const c10::Device device = parse_device(c.device);
   const at::ScalarType dtype = usable_dtype(scalar_type(c.dtype), device);
   const Model model = bench_model(directory, c, device, dtype, false);
-  model.decoder->set_compute({.dtype = dtype});
+  model.decoder->set_compute({.dtype = dtype, .weights = weight_format(c.weights)});
   const json common = {{"system", "continuo"}, {"dtype", dtype == at::kBFloat16 ? "bf16" : "fp32"},
+                       {"weights", c.weights},
                        {"device", device.str()}, {"threads", threads}};
   const auto print = [&](json line) {
     line.update(common);

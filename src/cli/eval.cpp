@@ -21,6 +21,7 @@ struct EvalConfig {
   std::string device = "auto";
   int64_t threads = 0;
   ComputeType dtype = ComputeType::kFloat32;
+  std::string weights = "auto";
   int64_t micro_tokens = 8192;
   std::optional<int64_t> context;
   PromptConfig prompt;
@@ -31,6 +32,7 @@ void fields(FieldVisitor& v, EvalConfig& c) {
   v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
   v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
   v.field("dtype", c.dtype, "Products in fp32 or bf16.");
+  v.field("weights", c.weights, "q8 or q4: the model as `generate` runs it with 8- or 4-bit weights; auto: as dtype.");
   v.field("micro_tokens", c.micro_tokens, "Tokens of one forward pass; the result does not depend on it.",
           Range::at_least(1));
   v.field("context", c.context, "Longest document; default: the model's.", Range::at_least(2));
@@ -60,7 +62,7 @@ int eval(const EvalArguments& a) {
   const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
   install_interrupt_handlers();
   ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
-  m.model.decoder->set_compute({.dtype = dtype});
+  m.model.decoder->set_compute({.dtype = dtype, .weights = weight_format(config.weights)});
   const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
                                         config.context.value_or(m.model.decoder->shape().context));

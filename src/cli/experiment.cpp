@@ -139,6 +139,15 @@ int64_t set_threads(int64_t threads) {
   return wanted;
 }
 
+std::optional<WeightFormat> weight_format(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  if (name == "fp32") return WeightFormat::f32;
+  if (name == "bf16") return WeightFormat::bf16;
+  if (name == "q8") return WeightFormat::q8;
+  if (name == "q4") return WeightFormat::q4;
+  throw Error("unknown weights '" + name + "'", "Use auto, fp32, bf16, q8 or q4.");
+}
+
 at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
   if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
   log_warning("this CPU has no AVX-512: bf16 products would be many times slower, computing in fp32");

@@ -12,6 +12,7 @@
 #include "generate/generation_config.h"
 #include "models/lora_config.h"
 #include "models/model_config.h"
+#include "nn/kernels/packed.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer_train_config.h"
 #include "train/checkpoint.h"
@@ -66,5 +67,7 @@ c10::Device parse_device(const std::string& name);
 int64_t set_threads(int64_t threads);
 // bf16 where this CPU multiplies it at speed, otherwise fp32 with a warning.
 at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device);
+// Of the `weights` settings: "auto" (nothing), "fp32", "bf16", "q8" or "q4". Error: unknown.
+std::optional<WeightFormat> weight_format(const std::string& name);
 
 }  // namespace continuo

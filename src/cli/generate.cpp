@@ -109,7 +109,7 @@ Completer open_completer(const Arguments& a, const std::string& directory, const
   const c10::Device device = parse_device(a.device);
   const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
   ModelDirectory opened = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
-  opened.model.decoder->set_compute({.dtype = dtype});
+  opened.model.decoder->set_compute({.dtype = dtype, .weights = weight_format(a.weights)});
   return Completer(std::move(opened));
 }
 
@@ -219,6 +219,8 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--config", a->config, "YAML with the keys below, or a preset (creative)");
   command->add_option("--device", a->device, "auto, cpu, cuda or cuda:<index>")
       ->capture_default_str();
+  command->add_option("--weights", a->weights, "Weights of decoding on the CPU: auto (as --dtype), fp32, bf16, q8, q4")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "q8", "q4"}));
   command->add_option("--dtype", a->dtype, "Weights and products: fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();

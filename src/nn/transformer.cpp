@@ -123,10 +123,21 @@ WeightFormat Transformer::weight_format() const {
   return compute_.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32;
 }
 
+bool Transformer::quantised() const {
+  return weight_format() == WeightFormat::q8 || weight_format() == WeightFormat::q4;
+}
+
+void Transformer::set_compute(const ComputeOptions& options) {
+  compute_ = options;
+  if (!quantised() || (InferenceEngine::covers(options_) && embedding_.is_cpu())) return;
+  compute_.weights.reset();
+  throw Error("8- and 4-bit weights serve models of Llama's shape on the CPU, which this is not",
+              "Leave weights at auto.");
+}
+
 InferenceEngine* Transformer::engine(int64_t rows) {
   const WeightFormat format = weight_format();
-  const bool quantised = format == WeightFormat::q8 || format == WeightFormat::q4;
-  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() || (rows > kRowKernelRows && !quantised)) return nullptr;
+  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() || (rows > kRowKernelRows && !quantised())) return nullptr;
   if (!InferenceEngine::covers(options_)) return nullptr;
   std::vector<std::pair<const void*, uint32_t>> sources;
   const auto source = [&](const at::Tensor& t) {
@@ -173,10 +184,18 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   engine_ = std::make_unique<InferenceEngine>(options_, weights, format);
   engine_sources_ = std::move(sources);
   engine_format_ = format;
+  engine_head_ = quantised() ? engine_->head() : at::Tensor();
   return engine_.get();
 }
 
 at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
+  if (!cache && quantised() && engine(input.tokens.size(0))) {
+    KVCache own({.layers = shape_.layers, .kv_heads = shape_.kv_heads, .head_dim = shape_.head_dim});
+    std::vector<int64_t> ids;
+    for (int64_t d = 0; d < input.documents(); ++d) ids.push_back(own.add());
+    own.activate(ids);
+    return forward(input, &own);
+  }
   // Positions are bounded by what the input can hold: no look at the device's values.
   std::vector<int64_t> lengths;
   int64_t longest = 0;
@@ -226,6 +245,7 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
 }
 
 const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
+  if (engine_head_.defined() && quantised() && !c10::GradMode::is_enabled()) return head_cast_.get(engine_head_, dtype);
   return head_cast_.get(head_.defined() ? head_ : embedding_, dtype);
 }
 

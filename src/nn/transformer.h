@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "nn/decoder.h"
-#include "nn/transformer_options.h"
 #include "nn/linear.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/ragged_attention.h"
 #include "nn/rope.h"
+#include "nn/transformer_options.h"
 
 namespace continuo {
 
@@ -70,7 +70,8 @@ class Transformer : public Decoder {
   const at::Tensor& head_cast(at::ScalarType dtype) override;
   double logit_softcap() const override { return options_.logit_softcap; }
   const DecoderShape& shape() const override { return shape_; }
-  void set_compute(const ComputeOptions& options) override { compute_ = options; }
+  // Error: 8- or 4-bit weights where the engine does not cover the model.
+  void set_compute(const ComputeOptions& options) override;
   const ComputeOptions& compute() const override { return compute_; }
 
   ~Transformer() override;
@@ -86,6 +87,7 @@ class Transformer : public Decoder {
   // changed; nullptr where the general modules do it.
   InferenceEngine* engine(int64_t rows);
   WeightFormat weight_format() const;
+  bool quantised() const;
 
   TransformerOptions options_;
   DecoderShape shape_;
@@ -100,6 +102,7 @@ class Transformer : public Decoder {
   std::unique_ptr<InferenceEngine> engine_;
   std::vector<std::pair<const void*, uint32_t>> engine_sources_;  // storage and version of every parameter
   WeightFormat engine_format_ = WeightFormat::f32;
+  at::Tensor engine_head_;  // of q8 and q4: the head's values as the engine sees them
 };
 
 }  // namespace continuo

@@ -25,7 +25,7 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, base, beside, file, config, device = "auto", dtype = "fp32";
+  std::string directory, base, beside, file, config, device = "auto", dtype = "fp32", weights = "auto";
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   int64_t threads = 0;
   bool raw = false, json = false, explain = false;

@@ -282,11 +282,10 @@ void InferenceEngine::attend(Pass& pass, int64_t index, PackedScratch& scratch, 
   }
 }
 
-// residual += product_ + bias for the columns of this member's panels.
-void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias,
-                          const Team::Member& member) const {
-  const int64_t hidden = options_.hidden;
-  const int64_t begin = member.begin(w.panels) * kPanel, end = std::min(hidden, member.end(w.panels) * kPanel);
+// residual += product_ + bias for the columns of panels [first, last).
+void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t first,
+                          int64_t last) const {
+  const int64_t hidden = options_.hidden, begin = first * kPanel, end = std::min(hidden, last * kPanel);
   auto* residual = const_cast<float*>(residual_.data());
   for (int64_t r = 0; r < pass.size(); ++r) {
     float* to = residual + r * hidden;
@@ -299,46 +298,54 @@ void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::ve
   }
 }
 
+// result_ = silu(gate) · up for the pairs of panels [begin, end).
+void InferenceEngine::multiply_gate(const Pass& pass, const Layer& l, int64_t begin, int64_t end) {
+  constexpr int64_t kHalfPanel = kPanel / 2;
+  for (int64_t r = 0; r < pass.size(); ++r) {
+    float* from = gate_up_.data() + r * l.gate_up.stride_out();
+    float* to = result_.data() + r * l.down.stride_in();
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t count = std::min(kHalfPanel, options_.intermediate - p * kHalfPanel);
+      float *gate = from + p * kPanel, *up = gate + kHalfPanel;
+      for (int64_t c = 0; c < count && !l.gate_bias.empty(); ++c) gate[c] += l.gate_bias[p * kHalfPanel + c];
+      for (int64_t c = 0; c < count && !l.up_bias.empty(); ++c) up[c] += l.up_bias[p * kHalfPanel + c];
+      kernels().f32.swiglu(count, gate, up, to + p * kHalfPanel);
+    }
+  }
+}
+
 void InferenceEngine::run(Pass& pass, const Team::Member& member) {
-  const TransformerOptions& o = options_;
   PackedScratch& scratch = scratch_[member.rank];
   const int64_t n = pass.size();
+  // Every member converts the rows of a product for itself: cheaper than one more wait.
+  const auto multiply = [&](const PackedMatrix& w, const std::vector<float>& x, std::vector<float>& y, const auto& finish) {
+    const PackedInput rows = prepare(w, n, x.data(), scratch);
+    member.deal(w.panels, [&](int64_t begin, int64_t end) {
+      product(w, n, rows, begin, end, y.data());
+      finish(begin, end);
+    });
+    member.wait();
+  };
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& l = layers_[i];
     const auto index = static_cast<int64_t>(i);
     normalise(pass, l.attention_norm, normalised_.data(), l.qkv.stride_in(), member);
     member.wait();
-    product(l.qkv, n, normalised_.data(), qkv_.data(), scratch, member);
-    member.wait();
+    multiply(l.qkv, normalised_, qkv_, [](int64_t, int64_t) {});
     pass.halves ? write_keys<uint16_t>(pass, index, member) : write_keys<float>(pass, index, member);
     member.wait();
     pass.halves ? attend<uint16_t>(pass, index, scratch, member) : attend<float>(pass, index, scratch, member);
     member.wait();
-    product(l.output, n, attended_.data(), product_.data(), scratch, member);
-    add(pass, l.output, l.output_bias, member);
-    member.wait();
+    multiply(l.output, attended_, product_,
+             [&](int64_t begin, int64_t end) { add(pass, l.output, l.output_bias, begin, end); });
 
     normalise(pass, l.mlp_norm, normalised_.data(), l.gate_up.stride_in(), member);
     member.wait();
-    product(l.gate_up, n, normalised_.data(), gate_up_.data(), scratch, member);
-    constexpr int64_t kHalfPanel = kPanel / 2;
-    for (int64_t r = 0; r < n; ++r) {
-      float* from = gate_up_.data() + r * l.gate_up.stride_out();
-      float* to = result_.data() + r * l.down.stride_in();
-      for (int64_t p = member.begin(l.gate_up.panels); p < member.end(l.gate_up.panels); ++p) {
-        const int64_t count = std::min(kHalfPanel, o.intermediate - p * kHalfPanel);
-        float *gate = from + p * kPanel, *up = gate + kHalfPanel;
-        for (int64_t c = 0; c < count && !l.gate_bias.empty(); ++c) gate[c] += l.gate_bias[p * kHalfPanel + c];
-        for (int64_t c = 0; c < count && !l.up_bias.empty(); ++c) up[c] += l.up_bias[p * kHalfPanel + c];
-        kernels().f32.swiglu(count, gate, up, to + p * kHalfPanel);
-      }
-    }
-    member.wait();
-    product(l.down, n, result_.data(), product_.data(), scratch, member);
-    add(pass, l.down, l.down_bias, member);
-    member.wait();
+    multiply(l.gate_up, normalised_, gate_up_, [&](int64_t begin, int64_t end) { multiply_gate(pass, l, begin, end); });
+    multiply(l.down, result_, product_,
+             [&](int64_t begin, int64_t end) { add(pass, l.down, l.down_bias, begin, end); });
   }
-  normalise(pass, norm_, pass.out, o.hidden, member);
+  normalise(pass, norm_, pass.out, options_.hidden, member);
 }
 
 at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
@@ -354,7 +361,10 @@ at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
   at::Tensor out = at::empty({n, head_.stride_out()}, at::TensorOptions(at::kFloat));
   scratch_.resize(std::max<size_t>(scratch_.size(), at::get_num_threads()));
   Team::run([&](const Team::Member& member) {
-    product(head_, n, x, data<float>(out), scratch_[member.rank], member);
+    const PackedInput rows = prepare(head_, n, x, scratch_[member.rank]);
+    member.deal(head_.panels, [&](int64_t begin, int64_t end) {
+      product(head_, n, rows, begin, end, data<float>(out));
+    });
   });
   return out.narrow(1, 0, options_.vocabulary).contiguous();
 }

@@ -8,6 +8,7 @@
 #include "nn/packed_matrix.h"
 #include "nn/ragged.h"
 #include "nn/rope.h"
+#include "nn/team.h"
 #include "nn/transformer_options.h"
 
 namespace continuo {
@@ -64,7 +65,8 @@ class InferenceEngine {
   void write_keys(const Pass& pass, int64_t layer, const Team::Member& member) const;
   template <class T>
   void attend(Pass& pass, int64_t layer, PackedScratch& scratch, const Team::Member& member) const;
-  void add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, const Team::Member& member) const;
+  void add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t begin, int64_t end) const;
+  void multiply_gate(const Pass& pass, const Layer& layer, int64_t begin, int64_t end);
 
   TransformerOptions options_;
   float scale_;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <new>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include "nn/kernels/kernels.h"
@@ -82,14 +83,10 @@ PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tenso
   return pack_rows(arena, format, in, rows);
 }
 
-void product(const PackedMatrix& w, int64_t rows, const float* x, float* y, PackedScratch& s,
-             const Team::Member& member) {
-  const int64_t begin = member.begin(w.panels), end = member.end(w.panels);
-  if (begin == end) return;
+PackedInput prepare(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& s) {
   const PackedKernels& k = kernels().packed;
   const int64_t n = rows * w.stride_in();
   PackedInput input;
-  // Every member converts the rows for itself: cheaper than one more barrier.
   switch (w.format) {
     case WeightFormat::f32:
       input.values = x;
@@ -108,7 +105,11 @@ void product(const PackedMatrix& w, int64_t rows, const float* x, float* y, Pack
       input = {.integers = s.integers.data(), .scales = s.scales.data(), .offsets = s.offsets.data()};
       break;
   }
-  k.product(w.format, rows, w.in, begin, end, input, w.data, y, w.stride_out());
+  return input;
+}
+
+void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end, float* y) {
+  kernels().packed.product(w.format, rows, w.in, begin, end, x, w.data, y, w.stride_out());
 }
 
 at::Tensor unpack(const PackedMatrix& w, int64_t rows) {

@@ -1,4 +1,4 @@
-// Weights in the panels of kernels/packed.h, and the product with them as one member of a team computes it.
+// Weights in the panels of kernels/packed.h, and products with them.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 
 #include "nn/kernels/packed.h"
-#include "nn/team.h"
 
 namespace continuo {
 
@@ -50,10 +49,10 @@ PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format, const std
 int64_t paired_panels(const at::Tensor& a);
 PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a, const at::Tensor& b);
 
-// y[m, n] = x[m] · w[n] for this member's panels: x [rows, stride_in] with zeros beyond `in`, y [rows, stride_out]. Panels
-// [member.begin(panels), member.end(panels)) are written.
-void product(const PackedMatrix& w, int64_t rows, const float* x, float* y, PackedScratch& scratch,
-             const Team::Member& member);
+// The rows x [rows, stride_in], zeros beyond `in`, as the products with `w` read them; held by `scratch` where they are others.
+PackedInput prepare(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& scratch);
+// y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out].
+void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end, float* y);
 
 // The weights as the products see them: [rows, in] float32.
 at::Tensor unpack(const PackedMatrix& w, int64_t rows);

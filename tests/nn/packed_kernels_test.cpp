@@ -142,8 +142,11 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
   }
 }
 
-TEST_P(PackedKernelTest, AttentionMatchesDoublePrecision) {
-  if (format_ != WeightFormat::f32) GTEST_SKIP() << "does not depend on the weights";
+class EngineAttentionTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
+  const Kernels* table = kernels_for(GetParam());
+  if (!table) GTEST_SKIP() << "this CPU has no " << GetParam();
   for (const int64_t dim : {16, 64, 80, 128}) {
     for (const int64_t length : {1, 15, 16, 17, 256}) {
       const int64_t group = 3;
@@ -151,7 +154,8 @@ TEST_P(PackedKernelTest, AttentionMatchesDoublePrecision) {
       const float scale = 0.01f;
       std::vector<float> scores(length + 16), out(group * dim);
       std::vector<AttentionPart> parts(group);
-      kernels_->attend_f32(group, dim, length, q.data(), k.data(), v.data(), scale, scores.data(), parts.data(), out.data());
+      table->packed.attend_f32(group, dim, length, q.data(), k.data(), v.data(), scale, scores.data(), parts.data(),
+                               out.data());
       for (int64_t g = 0; g < group; ++g) {
         std::vector<double> p(length);
         double high = -INFINITY, total = 0;
@@ -177,6 +181,8 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
   return std::string(std::get<0>(info.param)) + "_" + kFormats[static_cast<int>(std::get<1>(info.param))];
 }
 
+INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest,
+                         testing::Values("portable", "avx2", "avx512", "avx512vnni"));
 INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
                          testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
                                           testing::Values(WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8,

@@ -203,8 +203,8 @@ void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin
   }
 }
 
-// The scale of 32 weights. 8 bits: the largest reaches ±127. 4 bits: the best of a few, by the squared error that is left
-// (least squares of the weights over their rounded values).
+// The scale of 32 weights. 8 bits: the largest reaches ±127. 4 bits: the best of a few, by the squared error that is left,
+// weighted by the squares of the weights: large ones carry more of the result.
 template <int Bits>
 float block_scale(const float* w) {
   float extreme = 0;
@@ -219,8 +219,9 @@ float block_scale(const float* w) {
       const float scaled = w[i] * inverse;
       const float bounded = scaled < -8.0f ? -8.0f : scaled > 7.0f ? 7.0f : scaled;
       const float q = (bounded + 12582912.0f) - 12582912.0f;  // rounds: 1.5 · 2^23
-      wq += w[i] * q;
-      qq += q * q;
+      const float weight = w[i] * w[i];
+      wq += weight * w[i] * q;
+      qq += weight * q * q;
     }
     if (qq > 0 && wq * wq > best_gain * qq) {
       best_gain = wq * wq / qq;

@@ -214,15 +214,15 @@ float block_scale(const float* w) {
   float best = 0, best_gain = -1;
   for (int step = -6; step <= 6; ++step) {
     const float inverse = (-8.0f + 0.25f * static_cast<float>(step)) / extreme;
-    float wq = 0, qq = 0;
-    for (int64_t i = 0; i < kQuantBlock; ++i) {
-      const float scaled = w[i] * inverse;
-      const float bounded = scaled < -8.0f ? -8.0f : scaled > 7.0f ? 7.0f : scaled;
-      const float q = (bounded + 12582912.0f) - 12582912.0f;  // rounds: 1.5 · 2^23
-      const float weight = w[i] * w[i];
-      wq += weight * w[i] * q;
-      qq += weight * q * q;
+    Vec weighted{}, squares{};
+    for (int64_t i = 0; i < kQuantBlock; i += kLanes) {
+      const Vec x = load(w + i);
+      const Vec bounded = min(max(x * inverse, splat(-8.0f)), splat(7.0f));
+      const Vec q = (bounded + 12582912.0f) - 12582912.0f;  // rounds: 1.5 · 2^23
+      weighted += x * x * x * q;
+      squares += x * x * q * q;
     }
+    const float wq = sum(weighted), qq = sum(squares);
     if (qq > 0 && wq * wq > best_gain * qq) {
       best_gain = wq * wq / qq;
       best = wq / qq;

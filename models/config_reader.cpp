@@ -15,6 +15,7 @@ namespace {
 const std::set<std::string_view> kHarmless = {"_attn_implementation",
                                               "_attn_implementation_autoset",
                                               "_commit_hash",
+                                              "_model_name_or_path",
                                               "_name_or_path",
                                               "architectures",
                                               "attention_dropout",

@@ -6,6 +6,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include "nn/inference_pass.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/kv_cache.h"
@@ -14,7 +15,8 @@ namespace continuo {
 
 namespace {
 
-constexpr int64_t kSpan = 256;  // keys of a unit of attention: fixed, so that sums do not depend on who computes them
+constexpr int64_t kAlone = 8;  // up to so many rows every member converts for itself, which is cheaper than a wait
+constexpr int64_t kAhead = 96 << 10;  // bytes of its next panels that a waiting member fetches
 
 std::vector<float> floats(const at::Tensor& t) {
   if (!t.defined()) return {};
@@ -45,11 +47,6 @@ int64_t total_bytes(const InferenceEngine::Weights& w, WeightFormat format) {
     bytes += concatenated_panels({l.down}) * panel_bytes(format, l.down.size(1));
   }
   return bytes;
-}
-
-// Grows only, zeros included: what lies between the values and their padded stride stays zero.
-void fit(std::vector<float>& v, int64_t size) {
-  if (static_cast<int64_t>(v.size()) < size) v.resize(size);
 }
 
 }  // namespace
@@ -94,28 +91,6 @@ int64_t InferenceEngine::weight_bytes() const {
   return bytes;
 }
 
-struct InferenceEngine::Pass {
-  std::vector<Row> rows;
-  std::vector<Span> everything, windowed;
-  std::vector<void*> caches;          // storage of each document, [layers, 2, kv_heads, capacity, head_dim]
-  std::vector<int64_t> capacities;
-  bool halves = false;                // the cache's dtype is bfloat16
-  const Rotation *far = nullptr, *near = nullptr;
-  float* out = nullptr;               // [N, hidden]
-
-  int64_t size() const { return static_cast<int64_t>(rows.size()); }
-  // Keys of one KV head in a layer; its values lie kv_heads · capacity · head_dim further.
-  template <class T>
-  T* keys(const TransformerOptions& o, int64_t row, int64_t layer, int64_t head) const {
-    const int64_t document = rows[row].document, capacity = capacities[document];
-    return static_cast<T*>(caches[document]) + ((layer * 2 * o.kv_heads + head) * capacity) * o.head_dim;
-  }
-  template <class T>
-  int64_t values_offset(const TransformerOptions& o, int64_t row) const {
-    return o.kv_heads * capacities[rows[row].document] * o.head_dim;
-  }
-};
-
 std::vector<InferenceEngine::Span> InferenceEngine::spans(const std::vector<Row>& rows, int64_t window) const {
   std::vector<Span> all;
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -137,6 +112,7 @@ at::Tensor InferenceEngine::forward(const at::Tensor& embedded, const RaggedInpu
     const at::Tensor storage = cache.storage(id, 0);
     pass.caches.push_back(storage.data_ptr());
     pass.capacities.push_back(storage.size(2));
+    pass.single = pass.single && input.length(d) == 1;
     for (int64_t i = 0; i < input.length(d); ++i) pass.rows.push_back({d, past + i + 1});
   }
   pass.halves = cache.shape().dtype == at::kBFloat16;
@@ -161,134 +137,51 @@ at::Tensor InferenceEngine::forward(const at::Tensor& embedded, const RaggedInpu
   const auto units = static_cast<int64_t>(std::max(pass.everything.size(), pass.windowed.size()));
   fit(partial_, units * o.heads * o.head_dim);
   if (static_cast<int64_t>(parts_.size()) < units * o.heads) parts_.resize(units * o.heads);
-  scratch_.resize(at::get_num_threads());
+  const int64_t widest = n * std::max({l.qkv.stride_in(), l.output.stride_in(), l.down.stride_in()});
+  fit_scratch(widest);
+  for (Scratch& s : scratch_) fit(s.normalised, std::min(n, kAlone) * l.qkv.stride_in());
   Team::run([&](const Team::Member& member) { run(pass, member); });
   return out;
 }
 
-void InferenceEngine::normalise(const Pass& pass, const std::vector<float>& weight, float* out, int64_t stride,
-                                const Team::Member& member) const {
-  const int64_t hidden = options_.hidden;
-  for (int64_t r = member.begin(pass.size()); r < member.end(pass.size()); ++r) {
-    float rstd;
-    kernels().f32.add_rms_norm(1, hidden, residual_.data() + r * hidden, nullptr, weight.data(),
-                               static_cast<float>(options_.norm_epsilon), nullptr, out + r * stride, &rstd);
-  }
+void InferenceEngine::fit_scratch(int64_t values) {
+  scratch_.resize(std::max<size_t>(scratch_.size(), at::get_num_threads()));
+  shared_.fit(head_.format, values);
+  for (Scratch& s : scratch_) s.rows.fit(head_.format, values);
 }
 
-// Biases, norms and rotation of queries and keys, keys and values into the cache. A unit is a KV head with its queries.
-template <class T>
-void InferenceEngine::write_keys(const Pass& pass, int64_t index, const Team::Member& member) const {
-  const TransformerOptions& o = options_;
-  const Layer& l = layers_[index];
-  const Rotation& rotation = l.windowed ? *pass.near : *pass.far;
-  const int64_t dim = o.head_dim, group = o.heads / o.kv_heads, stride = l.qkv.stride_out();
-  const auto epsilon = static_cast<float>(o.norm_epsilon);
-  auto* qkv = const_cast<float*>(qkv_.data());
-  const auto norm = [&](float* x, int64_t n, const std::vector<float>& weight) {
-    float rstd;
-    kernels().f32.add_rms_norm(1, n, x, nullptr, weight.data(), epsilon, nullptr, x, &rstd);
-  };
-  if (!l.qkv_bias.empty() || o.qk_norm == QkNorm::whole) {
-    for (int64_t r = member.begin(pass.size()); r < member.end(pass.size()); ++r) {
-      float* row = qkv + r * stride;
-      for (size_t i = 0; i < l.qkv_bias.size(); ++i) row[i] += l.qkv_bias[i];
-      if (o.qk_norm == QkNorm::whole) {
-        norm(row, o.heads * dim, l.query_norm);
-        norm(row + o.heads * dim, o.kv_heads * dim, l.key_norm);
-      }
-    }
-    member.wait();
-  }
-  const auto narrow = [](int64_t n, const float* x, T* y) {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      kernels().packed.narrow_f32(n, x, y);
-    } else {
-      kernels().packed.narrow_bf16(n, x, y);
-    }
-  };
-  const int64_t units = pass.size() * o.kv_heads;
-  for (int64_t u = member.begin(units); u < member.end(units); ++u) {
-    const int64_t r = u / o.kv_heads, h = u % o.kv_heads;
-    float* queries = qkv + r * stride + h * group * dim;
-    float* key = qkv + r * stride + (o.heads + h) * dim;
-    const auto prepare = [&](float* x, const std::vector<float>& weight) {
-      if (o.qk_norm == QkNorm::head) norm(x, dim, weight);
-      if (!l.rotates) return;
-      const int64_t half = rotation.cos.size(1);
-      kernels().f32.rope(1, 1, 2 * half, x, data<int64_t>(rotation.rows) + r, data<float>(rotation.cos),
-                         data<float>(rotation.sin), 1.0f, x);
-    };
-    for (int64_t g = 0; g < group; ++g) prepare(queries + g * dim, l.query_norm);
-    prepare(key, l.key_norm);
-    T* slot = pass.keys<T>(o, r, index, h) + (pass.rows[r].visible - 1) * dim;
-    narrow(dim, key, slot);
-    narrow(dim, key + o.kv_heads * dim, slot + pass.values_offset<T>(o, r));
-  }
+// The panels that a member begins with.
+Ahead InferenceEngine::share(const PackedMatrix& w, const Team::Member& member) const {
+  const int64_t begin = member.begin(w.panels), bytes = panel_bytes(w.format, w.in);
+  return {w.data + begin * bytes, std::min(kAhead, (member.end(w.panels) - begin) * bytes)};
 }
 
-template <class T>
-void InferenceEngine::attend(Pass& pass, int64_t index, PackedScratch& scratch, const Team::Member& member) const {
-  const TransformerOptions& o = options_;
-  const Layer& l = layers_[index];
-  const std::vector<Span>& spans = l.windowed ? pass.windowed : pass.everything;
-  const int64_t dim = o.head_dim, group = o.heads / o.kv_heads, stride = l.output.stride_in();
-  auto* attended = const_cast<float*>(attended_.data());
-  auto* partial = const_cast<float*>(partial_.data());
-  auto* parts = const_cast<AttentionPart*>(parts_.data());
-  scratch.scales.resize(std::max<size_t>(scratch.scales.size(), kSpan + 16));
-  bool split = false;
-  for (const Span& s : spans) split = split || s.count > 1;
-  // Dealt round: the rows of one document see ever more keys.
-  const int64_t units = static_cast<int64_t>(spans.size()) * o.kv_heads;
-  for (int64_t u = member.rank; u < units; u += member.size) {
-    const Span& s = spans[u / o.kv_heads];
-    const int64_t h = u % o.kv_heads;
-    const T* keys = pass.keys<T>(o, s.row, index, h) + s.begin * dim;
-    const T* values = keys + pass.values_offset<T>(o, s.row);
-    const float* q = qkv_.data() + s.row * l.qkv.stride_out() + h * group * dim;
-    float* out = s.count > 1 ? partial + u * group * dim : attended + s.row * stride + h * group * dim;
-    AttentionPart* part = parts + u * group;
-    if constexpr (sizeof(T) == sizeof(float)) {
-      kernels().packed.attend_f32(group, dim, s.end - s.begin, q, keys, values, scale_, scratch.scales.data(), part, out);
-    } else {
-      kernels().packed.attend_bf16(group, dim, s.end - s.begin, q, keys, values, scale_, scratch.scales.data(), part, out);
-    }
-    if (s.count > 1) continue;
-    for (int64_t g = 0; g < group; ++g) {
-      const float inverse = 1 / part[g].total;
-      for (int64_t i = 0; i < dim; ++i) out[g * dim + i] *= inverse;
-    }
-  }
-  if (!split) return;
-  member.wait();
-  for (int64_t u = member.rank; u < units; u += member.size) {
-    const Span& s = spans[u / o.kv_heads];
-    if (s.count == 1 || s.index != 0) continue;
-    const int64_t h = u % o.kv_heads;
-    for (int64_t g = 0; g < group; ++g) {
-      float* out = attended + s.row * stride + (h * group + g) * dim;
-      const auto unit = [&](int64_t i) { return (u + i * o.kv_heads) * group + g; };
-      float high = -INFINITY, total = 0;
-      for (int64_t i = 0; i < s.count; ++i) high = std::max(high, parts[unit(i)].high);
-      std::fill_n(out, dim, 0.0f);
-      for (int64_t i = 0; i < s.count; ++i) {
-        const float share = std::exp(parts[unit(i)].high - high);
-        total += share * parts[unit(i)].total;
-        for (int64_t c = 0; c < dim; ++c) out[c] += share * partial[unit(i) * dim + c];
-      }
-      for (int64_t c = 0; c < dim; ++c) out[c] /= total;
-    }
-  }
+void InferenceEngine::normalise(const std::vector<float>& weight, int64_t row, float* out) const {
+  float rstd;
+  kernels().f32.add_rms_norm(1, options_.hidden, residual_.data() + row * options_.hidden, nullptr, weight.data(),
+                             static_cast<float>(options_.norm_epsilon), nullptr, out, &rstd);
+}
+
+// The rows that a product reads, made by make(r) where they are not there yet and converted to what its format reads: few by
+// every member for itself, many by all together.
+template <class MakeRow>
+PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& own,
+                                    const Team::Member& member, const MakeRow& make) {
+  const bool alone = rows <= kAlone || member.size == 1;
+  PackedScratch& scratch = alone ? own : shared_;
+  const int64_t begin = alone ? 0 : member.begin(rows), end = alone ? rows : member.end(rows);
+  for (int64_t r = begin; r < end; ++r) make(r);
+  prepare(w, begin, end, x, scratch);
+  if (!alone) member.wait(share(w, member));
+  return prepared(w, x, scratch);
 }
 
 // residual += product_ + bias for the columns of panels [first, last).
 void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t first,
-                          int64_t last) const {
+                          int64_t last) {
   const int64_t hidden = options_.hidden, begin = first * kPanel, end = std::min(hidden, last * kPanel);
-  auto* residual = const_cast<float*>(residual_.data());
   for (int64_t r = 0; r < pass.size(); ++r) {
-    float* to = residual + r * hidden;
+    float* to = residual_.data() + r * hidden;
     const float* from = product_.data() + r * w.stride_out();
     if (bias.empty()) {
       for (int64_t i = begin; i < end; ++i) to[i] += from[i];
@@ -314,38 +207,40 @@ void InferenceEngine::multiply_gate(const Pass& pass, const Layer& l, int64_t be
   }
 }
 
+// Five waits a layer: after each product and after the attention.
 void InferenceEngine::run(Pass& pass, const Team::Member& member) {
-  PackedScratch& scratch = scratch_[member.rank];
+  Scratch& scratch = scratch_[member.rank];
   const int64_t n = pass.size();
-  // Every member converts the rows of a product for itself: cheaper than one more wait.
-  const auto multiply = [&](const PackedMatrix& w, const std::vector<float>& x, std::vector<float>& y, const auto& finish) {
-    const PackedInput rows = prepare(w, n, x.data(), scratch);
+  float* normalised = n <= kAlone ? scratch.normalised.data() : normalised_.data();
+  const auto nothing = [](int64_t) {};
+  const auto multiply = [&](const PackedMatrix& w, const float* x, std::vector<float>& y, const auto& row, const auto& finish) {
+    const PackedInput rows = gather(w, n, x, scratch.rows, member, row);
     member.deal(w.panels, [&](int64_t begin, int64_t end) {
       product(w, n, rows, begin, end, y.data());
       finish(begin, end);
     });
-    member.wait();
   };
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& l = layers_[i];
     const auto index = static_cast<int64_t>(i);
-    normalise(pass, l.attention_norm, normalised_.data(), l.qkv.stride_in(), member);
-    member.wait();
-    multiply(l.qkv, normalised_, qkv_, [](int64_t, int64_t) {});
-    pass.halves ? write_keys<uint16_t>(pass, index, member) : write_keys<float>(pass, index, member);
-    member.wait();
+    const auto norm = [&](const std::vector<float>& weight, const PackedMatrix& w) {
+      return [&, stride = w.stride_in()](int64_t r) { normalise(weight, r, normalised + r * stride); };
+    };
+    multiply(l.qkv, normalised, qkv_, norm(l.attention_norm, l.qkv), [](int64_t, int64_t) {});
+    member.wait(share(l.output, member));
     pass.halves ? attend<uint16_t>(pass, index, scratch, member) : attend<float>(pass, index, scratch, member);
-    member.wait();
-    multiply(l.output, attended_, product_,
+    member.wait(share(l.output, member));
+    multiply(l.output, attended_.data(), product_, nothing,
              [&](int64_t begin, int64_t end) { add(pass, l.output, l.output_bias, begin, end); });
-
-    normalise(pass, l.mlp_norm, normalised_.data(), l.gate_up.stride_in(), member);
-    member.wait();
-    multiply(l.gate_up, normalised_, gate_up_, [&](int64_t begin, int64_t end) { multiply_gate(pass, l, begin, end); });
-    multiply(l.down, result_, product_,
+    member.wait(share(l.gate_up, member));
+    multiply(l.gate_up, normalised, gate_up_, norm(l.mlp_norm, l.gate_up),
+             [&](int64_t begin, int64_t end) { multiply_gate(pass, l, begin, end); });
+    member.wait(share(l.down, member));
+    multiply(l.down, result_.data(), product_, nothing,
              [&](int64_t begin, int64_t end) { add(pass, l.down, l.down_bias, begin, end); });
+    member.wait(share(i + 1 < layers_.size() ? layers_[i + 1].qkv : head_, member));
   }
-  normalise(pass, norm_, pass.out, options_.hidden, member);
+  for (int64_t r = member.begin(n); r < member.end(n); ++r) normalise(norm_, r, pass.out + r * options_.hidden);
 }
 
 at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
@@ -359,9 +254,9 @@ at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
     x = padded.data();
   }
   at::Tensor out = at::empty({n, head_.stride_out()}, at::TensorOptions(at::kFloat));
-  scratch_.resize(std::max<size_t>(scratch_.size(), at::get_num_threads()));
+  fit_scratch(n * stride);
   Team::run([&](const Team::Member& member) {
-    const PackedInput rows = prepare(head_, n, x, scratch_[member.rank]);
+    const PackedInput rows = gather(head_, n, x, scratch_[member.rank].rows, member, [](int64_t) {});
     member.deal(head_.panels, [&](int64_t begin, int64_t end) {
       product(head_, n, rows, begin, end, data<float>(out));
     });

@@ -56,16 +56,26 @@ class InferenceEngine {
     int64_t row, begin, end, index, count;  // index of count spans of this row
   };
   struct Pass;
+  struct Scratch {  // a member's own
+    PackedScratch rows;
+    std::vector<float> normalised, query, scores;
+  };
 
   std::vector<Span> spans(const std::vector<Row>& rows, int64_t window) const;
   void run(Pass& pass, const Team::Member& member);
-  void normalise(const Pass& pass, const std::vector<float>& weight, float* out, int64_t stride,
-                 const Team::Member& member) const;
+  void fit_scratch(int64_t values);  // of the rows of one product
+  Ahead share(const PackedMatrix& w, const Team::Member& member) const;
+  template <class MakeRow>
+  PackedInput gather(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& own, const Team::Member& member,
+                     const MakeRow& make);
+  void normalise(const std::vector<float>& weight, int64_t row, float* out) const;
+  void rotate(const Pass& pass, const Layer& layer, int64_t row, const std::vector<float>& norm, float* x) const;
   template <class T>
-  void write_keys(const Pass& pass, int64_t layer, const Team::Member& member) const;
+  void write_key(const Pass& pass, int64_t layer, int64_t row, int64_t head, float* key, const float* value) const;
   template <class T>
-  void attend(Pass& pass, int64_t layer, PackedScratch& scratch, const Team::Member& member) const;
-  void add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t begin, int64_t end) const;
+  void attend(Pass& pass, int64_t layer, Scratch& scratch, const Team::Member& member);
+  void merge_spans(const std::vector<Span>& spans, int64_t stride, const Team::Member& member);
+  void add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t begin, int64_t end);
   void multiply_gate(const Pass& pass, const Layer& layer, int64_t begin, int64_t end);
 
   TransformerOptions options_;
@@ -74,7 +84,8 @@ class InferenceEngine {
   std::vector<Layer> layers_;
   std::vector<float> norm_;
   PackedMatrix head_;
-  std::vector<PackedScratch> scratch_;
+  std::vector<Scratch> scratch_;
+  PackedScratch shared_;  // rows of a pass of many, converted by all members together
   // Reused from pass to pass.
   std::vector<float> residual_, normalised_, qkv_, attended_, gate_up_, product_, result_, partial_;
   std::vector<AttentionPart> parts_;

@@ -3,13 +3,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/lora.h"
+#include "nn/matmul.h"
 
 namespace continuo {
 
@@ -66,8 +66,8 @@ at::Tensor linear_by_rows(const at::Tensor& x, const at::Tensor& weight, const a
   return y;
 }
 
-// Products in bfloat16, parameter in float32: the weight's gradient is widened to the parameter's dtype.
-struct MixedLinear : torch::autograd::Function<MixedLinear> {
+// Products in the dtype of x, the weight's gradient in the parameter's.
+struct LinearProduct : torch::autograd::Function<LinearProduct> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& cast, const std::optional<at::Tensor>& bias) {
     // A frozen weight asks for no product with x later.
@@ -75,7 +75,9 @@ struct MixedLinear : torch::autograd::Function<MixedLinear> {
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
-    return at::linear(x, cast, bias ? bias->to(x.scalar_type()) : at::Tensor());
+    at::Tensor y = matmul_nt(x, cast);
+    if (bias) y.add_(*bias);
+    return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
@@ -83,8 +85,8 @@ struct MixedLinear : torch::autograd::Function<MixedLinear> {
     const at::Tensor dy = gradients[0].contiguous();
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
     at::Tensor dx, dweight, dbias;
-    if (ctx->needs_input_grad(0)) dx = at::mm(dy, cast);
-    if (ctx->needs_input_grad(1)) dweight = at::mm(dy.t(), x).to(dtype);
+    if (ctx->needs_input_grad(0)) dx = matmul_nn(dy, cast);
+    if (ctx->needs_input_grad(1)) dweight = matmul_tn(dy, x, dtype);
     if (ctx->saved_data["bias"].toBool()) dbias = dy.sum(0, false, dtype);
     return {dx, dweight, at::Tensor(), dbias};
   }
@@ -96,8 +98,10 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   if (!c10::GradMode::is_enabled() && x.size(0) <= kRowKernelRows && kernel_ready(x) && kernel_ready(cast)) {
     return with_storage_type(x.scalar_type(), [&](auto type) { return linear_by_rows<decltype(type)>(x, cast, bias); });
   }
-  if (weight.scalar_type() == x.scalar_type()) return at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);
-  return MixedLinear::apply(x, weight, cast, bias.defined() ? std::optional(bias) : std::nullopt);
+  if (!x.is_cpu() && weight.scalar_type() == x.scalar_type()) {
+    return at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);
+  }
+  return LinearProduct::apply(x, weight, cast, bias.defined() ? std::optional(bias) : std::nullopt);
 }
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {

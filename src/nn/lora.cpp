@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/kernels/span.h"
+#include "nn/matmul.h"
 
 namespace continuo {
 
@@ -57,7 +58,9 @@ at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
 at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
                            const at::Tensor& down) {
   if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
-  return at::mm(down * plan.scaling, w.b.t()).addmm_(x, w.base.t());
+  at::Tensor y = matmul_nt(down * plan.scaling, w.b);
+  add_matmul_nt(y, x, w.base);
+  return y;
 }
 
 // Without gradients.
@@ -124,9 +127,9 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
       dmagnitude = (dy.to(at::kFloat) * sum).sum(0).div_(norms);
       dsum = (dy * (magnitude / norms)).to(dy.scalar_type());
     }
-    const at::Tensor ddown = at::mm(dsum, cast_b).mul_(plan.scaling);
-    const at::Tensor da = at::mm(ddown.t(), mask.defined() ? x * mask : x).to(at::kFloat);
-    const at::Tensor db = at::mm(dsum.t(), down).to(at::kFloat).mul_(plan.scaling);
+    const at::Tensor ddown = matmul_nn(dsum, cast_b).mul_(plan.scaling);
+    const at::Tensor da = matmul_tn(ddown, mask.defined() ? x * mask : x, at::kFloat);
+    const at::Tensor db = matmul_tn(dsum, down, at::kFloat).mul_(plan.scaling);
     variable_list result(11);
     result[1] = da;
     result[2] = db;
@@ -135,11 +138,12 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
 
     at::Tensor dx;
     if (!mask.defined()) {
-      dx = at::mm(ddown, cast_a).addmm_(dsum, cast);
+      dx = matmul_nn(ddown, cast_a);
+      add_matmul_nn(dx, dsum, cast);
     } else {
-      at::Tensor ddropped = at::mm(ddown, cast_a);
-      if (magnitude.defined()) ddropped.addmm_(dsum - dy, cast);
-      dx = at::mm(dy, cast).addcmul_(ddropped, mask);
+      at::Tensor ddropped = matmul_nn(ddown, cast_a);
+      if (magnitude.defined()) add_matmul_nn(ddropped, dsum - dy, cast);
+      dx = matmul_nn(dy, cast).addcmul_(ddropped, mask);
     }
     if (plan.input) {
       std::tie(result[0], result[6]) = plan.input->backward(dx, first, second);

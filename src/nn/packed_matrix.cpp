@@ -2,6 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <new>
 
@@ -34,7 +37,48 @@ std::byte* PanelArena::take(int64_t bytes) {
 
 namespace {
 
+bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
+  return std::ranges::all_of(rows, [&](const float* row) {
+    return !row || std::all_of(row, row + in, [](float x) { return (std::bit_cast<uint32_t>(x) & 0xffffu) == 0; });
+  });
+}
+
+// The matrix in a compressed format; no panels where one of them has too many weights that do not fit.
+PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in, const std::vector<const float*>& rows) {
+  const int64_t panels = static_cast<int64_t>(rows.size()) / kPanel, bytes = panel_bytes(format, in);
+  const int64_t most = 8 + in * kPanel / 200;  // more of them would cost what the shorter panel saves
+  std::byte* data = arena.take(panels * bytes);
+  std::vector<std::vector<Exception>> found(panels);
+  std::atomic<bool> fits{true};
+  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end && fits.load(std::memory_order_relaxed); ++p) {
+      found[p].resize(most);
+      const int64_t count =
+          kernels().packed.compress(format, in, rows.data() + p * kPanel, data + p * bytes, found[p].data(), most);
+      if (count > most) fits.store(false, std::memory_order_relaxed);
+      found[p].resize(std::min(count, most));
+    }
+  });
+  if (!fits) {
+    arena.give_back(panels * bytes);
+    return {};
+  }
+  PackedMatrix w{.format = format, .in = in, .panels = panels, .data = data};
+  for (const std::vector<Exception>& of_panel : found) {
+    w.exceptions_begin.push_back(std::ssize(w.exceptions));
+    w.exceptions.insert(w.exceptions.end(), of_panel.begin(), of_panel.end());
+  }
+  w.exceptions_begin.push_back(std::ssize(w.exceptions));
+  return w;
+}
+
 PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in, const std::vector<const float*>& rows) {
+  if (kernels().packed.compresses && !reads_integers(format)) {
+    const WeightFormat shorter = format == WeightFormat::bf16 ? WeightFormat::bf16_in_12
+                                 : all_bfloat16(in, rows)     ? WeightFormat::f32_in_12
+                                                              : WeightFormat::f32_in_28;
+    if (PackedMatrix w = compress_rows(arena, shorter, in, rows); w.panels > 0) return w;
+  }
   PackedMatrix w{.format = format, .in = in, .panels = static_cast<int64_t>(rows.size()) / kPanel};
   std::byte* data = arena.take(w.bytes());
   w.data = data;
@@ -45,6 +89,8 @@ PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in, const
   });
   return w;
 }
+
+float widened(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
 at::Tensor as_floats(const at::Tensor& weight) { return weight.detach().to(at::kFloat).contiguous(); }
 
@@ -83,33 +129,42 @@ PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tenso
   return pack_rows(arena, format, in, rows);
 }
 
-PackedInput prepare(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& s) {
-  const PackedKernels& k = kernels().packed;
-  const int64_t n = rows * w.stride_in();
-  PackedInput input;
-  switch (w.format) {
-    case WeightFormat::f32:
-      input.values = x;
-      break;
-    case WeightFormat::bf16:
-      s.halves.resize(n);
-      k.round(n, x, s.halves.data());
-      input.halves = s.halves.data();
-      break;
-    case WeightFormat::q8:
-    case WeightFormat::q4:
-      s.integers.resize(n);
-      s.scales.resize(n / kQuantBlock);
-      s.offsets.resize(n / kQuantBlock);
-      k.quantise(n, x, s.integers.data(), s.scales.data(), s.offsets.data());
-      input = {.integers = s.integers.data(), .scales = s.scales.data(), .offsets = s.offsets.data()};
-      break;
+void PackedScratch::fit(WeightFormat format, int64_t values) {
+  const auto grow = [](auto& v, int64_t size) {
+    if (std::ssize(v) < size) v.resize(size);
+  };
+  if (reads_halves(format)) grow(halves, values);
+  if (!reads_integers(format)) return;
+  grow(integers, values);
+  grow(scales, values / kQuantBlock);
+  grow(offsets, values / kQuantBlock);
+}
+
+void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, PackedScratch& s) {
+  const int64_t first = begin * w.stride_in(), n = (end - begin) * w.stride_in(), block = first / kQuantBlock;
+  if (reads_halves(w.format)) kernels().packed.round(n, x + first, s.halves.data() + first);
+  if (reads_integers(w.format)) {
+    kernels().packed.quantise(n, x + first, s.integers.data() + first, s.scales.data() + block, s.offsets.data() + block);
   }
-  return input;
+}
+
+PackedInput prepared(const PackedMatrix&, const float* x, const PackedScratch& s) {
+  return {x, s.halves.data(), s.integers.data(), s.scales.data(), s.offsets.data()};
 }
 
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end, float* y) {
   kernels().packed.product(w.format, rows, w.in, begin, end, x, w.data, y, w.stride_out());
+  if (w.exceptions.empty()) return;
+  for (int64_t p = begin; p < end; ++p) {
+    for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
+      const Exception& e = w.exceptions[i];
+      float* to = y + p * kPanel + e.n;
+      for (int64_t m = 0; m < rows; ++m) {
+        const int64_t at = m * w.stride_in() + e.k;
+        to[m * w.stride_out()] += e.value * (reads_halves(w.format) ? widened(x.halves[at]) : x.values[at]);
+      }
+    }
+  }
 }
 
 at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
@@ -120,6 +175,12 @@ at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
                               data<float>(out) + r * w.in);
     }
   });
+  for (int64_t p = 0; p < w.panels && !w.exceptions.empty(); ++p) {
+    for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
+      const Exception& e = w.exceptions[i];
+      if (p * kPanel + e.n < rows) data<float>(out)[(p * kPanel + e.n) * w.in + e.k] = e.value;
+    }
+  }
   return out;
 }
 

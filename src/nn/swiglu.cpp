@@ -2,8 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/silu.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -11,6 +9,7 @@
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/lora.h"
+#include "nn/matmul.h"
 
 namespace continuo {
 
@@ -54,7 +53,7 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
     ctx->save_for_backward({gate, up, cast});
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     const at::AutoDispatchBelowADInplaceOrView below;
-    return at::linear(product(gate, up), cast);
+    return matmul_nt(product(gate, up), cast);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
@@ -62,8 +61,8 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
     const at::Tensor dy = gradients[0].contiguous();
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
     at::Tensor dweight;
-    if (ctx->needs_input_grad(2)) dweight = at::mm(dy.t(), product(gate, up)).to(dtype);
-    const auto [dgate, dup] = product_backward(at::mm(dy, cast), gate, up);
+    if (ctx->needs_input_grad(2)) dweight = matmul_tn(dy, product(gate, up), dtype);
+    const auto [dgate, dup] = product_backward(matmul_nn(dy, cast), gate, up);
     return {dgate, dup, dweight, at::Tensor()};
   }
 };

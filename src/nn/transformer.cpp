@@ -104,6 +104,14 @@ Transformer::Transformer(const TransformerOptions& o)
   if (!o.tie_embeddings) head_ = register_parameter("head", at::empty({o.vocabulary, o.hidden}));
 }
 
+std::shared_ptr<Transformer> Transformer::twin() const {
+  auto other = std::make_shared<Transformer>(options_);
+  const std::vector<at::Tensor> own = parameters();
+  std::vector<at::Tensor> others = other->parameters();
+  for (size_t i = 0; i < own.size(); ++i) others[i].set_data(own[i].detach());
+  return other;
+}
+
 at::Tensor Transformer::embed(const RaggedInput& input, int64_t longest) {
   at::Tensor x = at::embedding(embedding_, input.tokens).to(at::kFloat);
   if (options_.embedding_scale != 1) x = x * options_.embedding_scale;

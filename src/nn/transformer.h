@@ -63,6 +63,9 @@ class Transformer : public Decoder {
  public:
   explicit Transformer(const TransformerOptions& options);
 
+  // A second model over the same parameters, with compute options of its own: to decode in fewer bits beside this one.
+  std::shared_ptr<Transformer> twin() const;
+
   // Error: a document longer than the learned positions.
   at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) override;
   at::Tensor logits(const at::Tensor& rows) override;

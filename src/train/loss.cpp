@@ -7,9 +7,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
@@ -17,6 +15,7 @@
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
+#include "nn/matmul.h"
 
 namespace continuo {
 
@@ -109,7 +108,7 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
       h = at::cat({h, at::zeros({padding, h.size(1)}, h.options())});
       t = at::cat({t, at::zeros({padding}, t.options())});
     }
-    at::Tensor logits = at::linear(h, cast);
+    at::Tensor logits = matmul_nt(h, cast);
     at::Tensor slope;  // of the soft cap
     if (options.logit_softcap > 0) {
       logits = at::tanh(logits / options.logit_softcap);
@@ -125,14 +124,8 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
     pass.statistics.correct.narrow(0, begin, n).copy_(s.correct.narrow(0, 0, n));
     if (padding > 0) logits.narrow(0, n, padding).zero_();
     if (slope.defined()) logits.mul_(slope);
-    if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(at::mm(logits, cast).narrow(0, 0, n));
-    if (head_gradient) {
-      if (head_dtype == logits.scalar_type()) {
-        pass.dhead.addmm_(logits.t(), h);
-      } else {
-        pass.dhead.add_(at::mm(logits.t(), h));
-      }
-    }
+    if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(matmul_nn(logits, cast).narrow(0, 0, n));
+    if (head_gradient) add_matmul_tn(pass.dhead, logits, h);
   }
   return pass;
 }
@@ -164,7 +157,7 @@ struct FusedHeadLoss : torch::autograd::Function<FusedHeadLoss> {
 }  // namespace
 
 int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype) {
-  if (dtype != at::kBFloat16 || !weight.is_cpu()) return 0;
+  if (dtype != at::kBFloat16 || !weight.is_cpu() || own_matmul(dtype)) return 0;
   return (kRowMultiple - rows % kRowMultiple) % kRowMultiple;
 }
 

@@ -114,7 +114,7 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
         kernels_->unpack(format_, in, data.data() + n / kPanel * panel_bytes(format_, in), n % kPanel, row.data());
         for (int64_t k = 0; k < in; ++k) weights[n * in + k] = row[k];
       }
-      for (const int64_t rows : {1, 2, 5, 6, 7, 13}) {
+      for (const int64_t rows : {1, 2, 5, 6, 7, 8, 13, 33}) {
         const Activations a = activations(*kernels_, format_, rows, in);
         std::vector<float> y(rows * stride), alone(stride);
         kernels_->product(format_, rows, in, 0, panels, a.input, data.data(), y.data(), stride);
@@ -139,6 +139,93 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
             << "a row's bits depend on the " << rows << " rows";
       }
     }
+  }
+}
+
+// Of one instruction set: panels that are stored shorter.
+class CompressedPanelTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const Kernels* table = kernels_for(std::get<0>(GetParam()));
+    if (!table) GTEST_SKIP() << "this CPU has no " << std::get<0>(GetParam());
+    kernels_ = &table->packed;
+    format_ = std::get<1>(GetParam());
+    plain_ = format_ == WeightFormat::bf16_in_12 ? WeightFormat::bf16 : WeightFormat::f32;
+  }
+
+  // Of magnitudes from `smallest` to 1; bfloat16 where the format holds nothing else.
+  std::vector<float> weights(int64_t n, float smallest) const {
+    std::vector<float> w(n);
+    for (int64_t i = 0; i < n; ++i) {
+      const float share = static_cast<float>(i * 7919 % 1009) / 1009;
+      w[i] = std::pow(smallest, share) * (i * 31 % 7 < 3 ? -1.0f : 1.0f);
+      if (format_ == WeightFormat::f32_in_12) {
+        uint32_t bits;
+        std::memcpy(&bits, &w[i], sizeof bits);
+        bits &= 0xffff0000u;
+        std::memcpy(&w[i], &bits, sizeof bits);
+      }
+    }
+    return w;
+  }
+  std::vector<const float*> rows_of(const std::vector<float>& w, int64_t in) const {
+    std::vector<const float*> rows(kPanel);
+    for (int64_t r = 0; r < kPanel; ++r) rows[r] = r == 5 ? nullptr : w.data() + r * in;
+    return rows;
+  }
+
+  const PackedKernels* kernels_ = nullptr;
+  WeightFormat format_ = WeightFormat::f32, plain_ = WeightFormat::f32;
+};
+
+TEST_P(CompressedPanelTest, EveryWeightIsKeptExactlyInThePanelOrBesideIt) {
+  for (const int64_t in : {1, 31, 32, 33, 100}) {
+    std::vector<float> w = weights(kPanel * in, 1e-12f);
+    w[0] = 0.0f;
+    w.back() = -0.0f;
+    w[w.size() / 2] = 0x1p-130f;
+    if (in > 2) w[1] = INFINITY;
+    const auto rows = rows_of(w, in);
+    std::vector<std::byte> shorter(panel_bytes(format_, in)), plain(panel_bytes(plain_, in));
+    std::vector<Exception> exceptions(kPanel * in);
+    const int64_t count = kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), kPanel * in);
+    ASSERT_LE(count, kPanel * in);
+    if (in == 100) {
+      EXPECT_GT(count, 100);
+      EXPECT_EQ(kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), 50), 51);
+      kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), kPanel * in);
+    }
+    kernels_->pack(plain_, in, rows.data(), plain.data());
+    std::vector<float> found(in), expected(in);
+    for (int64_t r = 0; r < kPanel; ++r) {
+      kernels_->unpack(format_, in, shorter.data(), r, found.data());
+      kernels_->unpack(plain_, in, plain.data(), r, expected.data());
+      for (int64_t i = 0; i < count; ++i) {
+        if (exceptions[i].n != r) continue;
+        EXPECT_EQ(found[exceptions[i].k], 0.0f) << "an exception counts twice";
+        found[exceptions[i].k] = exceptions[i].value;
+      }
+      ASSERT_EQ(std::memcmp(found.data(), expected.data(), in * sizeof(float)), 0) << "row " << r << " of " << in;
+    }
+  }
+}
+
+TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
+  const int64_t in = 100;
+  const std::vector<float> w = weights(kPanel * in, 1e-3f);
+  const auto one = rows_of(w, in);
+  std::vector<std::byte> shorter(2 * panel_bytes(format_, in)), plain(2 * panel_bytes(plain_, in));
+  for (int64_t p = 0; p < 2; ++p) {
+    Exception none;
+    ASSERT_EQ(kernels_->compress(format_, in, one.data(), shorter.data() + p * panel_bytes(format_, in), &none, 0), 0);
+    kernels_->pack(plain_, in, one.data(), plain.data() + p * panel_bytes(plain_, in));
+  }
+  for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
+    const Activations a = activations(*kernels_, plain_, rows, in);
+    std::vector<float> found(rows * 2 * kPanel), expected(rows * 2 * kPanel);
+    kernels_->product(format_, rows, in, 0, 2, a.input, shorter.data(), found.data(), 2 * kPanel);
+    kernels_->product(plain_, rows, in, 0, 2, a.input, plain.data(), expected.data(), 2 * kPanel);
+    EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0) << rows << " rows";
   }
 }
 
@@ -177,7 +264,7 @@ TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
 }
 
 std::string case_name(const testing::TestParamInfo<Case>& info) {
-  constexpr const char* kFormats[] = {"f32", "bf16", "q8", "q4"};
+  constexpr const char* kFormats[] = {"f32", "bf16", "q8", "q4", "f32_in_28", "f32_in_12", "bf16_in_12"};
   return std::string(std::get<0>(info.param)) + "_" + kFormats[static_cast<int>(std::get<1>(info.param))];
 }
 
@@ -187,6 +274,11 @@ INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
                          testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
                                           testing::Values(WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8,
                                                           WeightFormat::q4)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(All, CompressedPanelTest,
+                         testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+                                          testing::Values(WeightFormat::f32_in_28, WeightFormat::f32_in_12,
+                                                          WeightFormat::bf16_in_12)),
                          case_name);
 
 }  // namespace

@@ -39,25 +39,33 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return at::cat(out);
 }
 
+void expect_reference(const std::vector<int64_t>& boundaries, int64_t heads, int64_t kv_heads,
+                      const AttentionLimits& limits = {}) {
+  const int64_t n = boundaries.back(), dim = 16;
+  at::Tensor q = at::randn({n, heads, dim}).set_requires_grad(true);
+  at::Tensor k = at::randn({n, kv_heads, dim}).set_requires_grad(true);
+  at::Tensor v = at::randn({n, kv_heads, dim}).set_requires_grad(true);
+  const at::Tensor upstream = at::randn({n, heads, dim});
+  const at::Tensor out = ragged_attention(q, k, v, boundaries, 0.25, limits);
+  (out * upstream).sum().backward();
+  at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
+  at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
+  at::Tensor dv = v.detach().to(at::kDouble).set_requires_grad(true);
+  const at::Tensor expected = reference(dq, dk, dv, boundaries, 0.25, limits);
+  (expected * upstream).sum().backward();
+  EXPECT_LT(max_difference(out, expected), 1e-5);
+  EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4);
+  EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4);
+  EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4);
+}
+
 TEST(RaggedAttention, AgreesWithAMaskedReferenceIncludingGradients) {
-  const std::vector<int64_t> boundaries = {0, 1, 8, 75, 80};
-  for (const int64_t kv_heads : {1, 2, 4}) {
-    at::Tensor q = at::randn({80, 4, 16}).set_requires_grad(true);
-    at::Tensor k = at::randn({80, kv_heads, 16}).set_requires_grad(true);
-    at::Tensor v = at::randn({80, kv_heads, 16}).set_requires_grad(true);
-    const at::Tensor upstream = at::randn({80, 4, 16});
-    const at::Tensor out = ragged_attention(q, k, v, boundaries, 0.25);
-    (out * upstream).sum().backward();
-    at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
-    at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
-    at::Tensor dv = v.detach().to(at::kDouble).set_requires_grad(true);
-    const at::Tensor expected = reference(dq, dk, dv, boundaries, 0.25);
-    (expected * upstream).sum().backward();
-    EXPECT_LT(max_difference(out, expected), 1e-5);
-    EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4);
-    EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4);
-    EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4);
-  }
+  for (const int64_t kv_heads : {1, 2, 4}) expect_reference({0, 1, 8, 75, 80}, 4, kv_heads);
+}
+
+TEST(RaggedAttention, LongDocumentsAreCutInPartsBesideShortOnes) {
+  expect_reference({0, 5, 1605, 1705, 2745}, 2, 1);
+  expect_reference({0, 1100}, 2, 1, {.window = 300});
 }
 
 // Windows shorter and longer than a block of queries, documents of one block and of several.
@@ -66,23 +74,9 @@ const std::vector<AttentionLimits> kLimits = {{.window = 1},  {.window = 7},
                                               {.softcap = 1.5}, {.window = 1000}};
 
 TEST(RaggedAttention, WindowsAndSoftCapsAgreeWithAMaskedReferenceIncludingGradients) {
-  const std::vector<int64_t> boundaries = {0, 3, 204, 304};
   for (const AttentionLimits& limits : kLimits) {
-    at::Tensor q = at::randn({304, 4, 16}).set_requires_grad(true);
-    at::Tensor k = at::randn({304, 2, 16}).set_requires_grad(true);
-    at::Tensor v = at::randn({304, 2, 16}).set_requires_grad(true);
-    const at::Tensor upstream = at::randn({304, 4, 16});
-    const at::Tensor out = ragged_attention(q, k, v, boundaries, 0.25, limits);
-    (out * upstream).sum().backward();
-    at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
-    at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
-    at::Tensor dv = v.detach().to(at::kDouble).set_requires_grad(true);
-    const at::Tensor expected = reference(dq, dk, dv, boundaries, 0.25, limits);
-    (expected * upstream).sum().backward();
-    EXPECT_LT(max_difference(out, expected), 1e-5) << limits.window;
-    EXPECT_LT(max_difference(q.grad(), dq.grad()), 1e-4) << limits.window;
-    EXPECT_LT(max_difference(k.grad(), dk.grad()), 1e-4) << limits.window;
-    EXPECT_LT(max_difference(v.grad(), dv.grad()), 1e-4) << limits.window;
+    SCOPED_TRACE(testing::Message() << "window " << limits.window << ", soft cap " << limits.softcap);
+    expect_reference({0, 3, 204, 304}, 4, 2, limits);
   }
 }
 
@@ -123,6 +117,29 @@ TEST(RaggedAttention, CachedStepsAgreeWithTheWholeDocument) {
     cache.commit(id, chunk);
     EXPECT_LT(max_difference(out, whole.narrow(0, at_token, chunk)), 1e-5) << "chunk at " << at_token;
     at_token += chunk;
+  }
+}
+
+// Drafted tokens are looked at together; plain decoding sees them one by one.
+TEST(RaggedAttention, AFewCachedRowsHaveTheBitsOfSingleSteps) {
+  const c10::NoGradGuard no_grad;
+  for (const AttentionLimits& limits : {AttentionLimits{}, AttentionLimits{.window = 9}}) {
+    const int64_t n = 40;
+    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
+    const auto in_pieces = [&](int64_t piece) {
+      KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
+      cache.activate({cache.add()});
+      std::vector<at::Tensor> out;
+      for (int64_t begin = 0; begin < n; begin += piece) {
+        const int64_t size = std::min(piece, n - begin);
+        cache.reserve(0, size);
+        out.push_back(cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size), v.narrow(0, begin, size),
+                                       {0, size}, 0.25, cache, 0, limits));
+        cache.commit(0, size);
+      }
+      return at::cat(out);
+    };
+    EXPECT_TRUE(at::equal(in_pieces(1), in_pieces(7)));
   }
 }
 

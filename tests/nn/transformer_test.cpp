@@ -30,6 +30,18 @@ TEST(Transformer, NoTokenSeesItsFuture) {
   EXPECT_GT(max_difference(before[11], after[11]), 1e-3);
 }
 
+TEST(Transformer, ATwinSharesTheParametersAndNotHowTheyAreUsed) {
+  const c10::NoGradGuard no_grad;
+  auto model = tiny_model();
+  const auto twin = model->twin();
+  EXPECT_EQ(twin->parameters()[0].data_ptr(), model->parameters()[0].data_ptr());
+  const RaggedInput input = ragged({random_tokens(9, 61, 1)});
+  EXPECT_EQ(max_difference(all_logits(*twin, input), all_logits(*model, input)), 0);
+  twin->set_compute({.dtype = at::kBFloat16});
+  EXPECT_EQ(model->compute().dtype, at::kFloat);
+  EXPECT_GT(max_difference(all_logits(*twin, input), all_logits(*model, input)), 0);
+}
+
 TEST(Transformer, DocumentsOfABatchDoNotSeeEachOther) {
   const c10::NoGradGuard no_grad;
   auto model = tiny_model();

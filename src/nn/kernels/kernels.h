@@ -7,7 +7,11 @@
 
 #include <cstdint>
 
+#include "nn/kernels/attention.h"
+#include "nn/kernels/gemm.h"
+#include "nn/kernels/machine.h"
 #include "nn/kernels/packed.h"
+#include "nn/kernels/row.h"
 
 namespace continuo {
 
@@ -52,6 +56,12 @@ struct Kernels {
   TypedKernels<float> f32;
   TypedKernels<uint16_t> bf16;
   PackedKernels packed;
+  MachineKernels machine;
+  RowKernels row;
+  AttentionKernels<float> attention_f32;
+  AttentionKernels<uint16_t> attention_bf16;
+  GemmKernels<float> gemm_f32;
+  GemmKernels<uint16_t> gemm_bf16;
 
   template <class T>
   const TypedKernels<T>& typed() const {
@@ -59,6 +69,22 @@ struct Kernels {
       return f32;
     } else {
       return bf16;
+    }
+  }
+  template <class T>
+  const AttentionKernels<T>& attention() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return attention_f32;
+    } else {
+      return attention_bf16;
+    }
+  }
+  template <class T>
+  const GemmKernels<T>& gemm() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return gemm_f32;
+    } else {
+      return gemm_bf16;
     }
   }
 };

@@ -16,7 +16,12 @@ inline void for_lanes(int64_t n, Body body, Tail tail) {
 }  // namespace
 }  // namespace continuo
 
+#include "nn/kernels/machine_impl.h"
 #include "nn/kernels/packed_impl.h"
+#include "nn/kernels/row_impl.h"
+
+#include "nn/kernels/attention_impl.h"
+#include "nn/kernels/gemm_impl.h"
 
 namespace continuo {
 namespace {
@@ -323,6 +328,15 @@ constexpr TypedKernels<T> table() {
 }  // namespace
 
 extern const Kernels CONTINUO_KERNEL_TABLE;
-const Kernels CONTINUO_KERNEL_TABLE = {CONTINUO_ISA_NAME, table<float>(), table<uint16_t>(), kPackedKernels};
+const Kernels CONTINUO_KERNEL_TABLE = {.instruction_set = CONTINUO_ISA_NAME,
+                                       .f32 = table<float>(),
+                                       .bf16 = table<uint16_t>(),
+                                       .packed = kPackedKernels,
+                                       .machine = kMachineKernels,
+                                       .row = kRowKernels,
+                                       .attention_f32 = attention_table<float>(),
+                                       .attention_bf16 = attention_table<uint16_t>(),
+                                       .gemm_f32 = gemm_table<float>(),
+                                       .gemm_bf16 = gemm_table<uint16_t>()};
 
 }  // namespace continuo

@@ -5,6 +5,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -33,6 +36,10 @@ inline Vec load(const uint16_t* p) {
 }
 // Round to nearest even; NaN stays NaN.
 inline void store(uint16_t* p, Vec v) {
+#if defined(__AVX512BF16__)
+  const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+  std::memcpy(p, &half, sizeof half);
+#else
   VecU bits;
   std::memcpy(&bits, &v, sizeof bits);
   const VecU rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -40,6 +47,7 @@ inline void store(uint16_t* p, Vec v) {
   const VecU chosen = is_nan ? (VecU{} + 0x7fc0u) : rounded;
   const VecH half = __builtin_convertvector(chosen, VecH);
   std::memcpy(p, &half, sizeof half);
+#endif
 }
 
 inline float to_float(float x) { return x; }
@@ -104,6 +112,39 @@ inline Vec exp(Vec x) {
   const Vec result = p * scale;
   const Vec tiny = x < splat(-87.3f) ? Vec{} : result;
   return x != x ? x : tiny;
+}
+
+// e^x for x ≤ about 0, without the care for large x: 2^n · e^r with e^r by a polynomial of the given degree (relative error
+// 4e-5 with 4, 2e-7 with 7). Below −87 it is 1e-38; NaN stays NaN.
+template <int Degree>
+inline Vec exp_nonpositive(Vec x) {
+  static_assert(Degree == 4 || Degree == 7);
+  const Vec lowest = splat(-87.3f);
+  const Vec clamped = x < lowest ? lowest : x;
+  const Vec shifted = clamped * 1.44269504088896341f + 12582912.0f;
+  VecI bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  const Vec n = shifted - 12582912.0f;
+  Vec r = clamped - n * 0.693359375f, p;
+  r = r + n * 2.12194440e-4f;
+  if constexpr (Degree == 7) {
+    p = splat(1.0f / 5040) * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+  } else {
+    p = splat(1.0f / 24);
+  }
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const VecI exponent = bits << 23;  // n, above the bits of 1.5·2^23 that are shifted out
+  VecI result;
+  std::memcpy(&result, &p, sizeof result);
+  result += exponent;  // p lies in [0.7, 1.42] and n above −127: the product is a normal number
+  Vec y;
+  std::memcpy(&y, &result, sizeof y);
+  return x != x ? x : y;
 }
 
 inline float exp(float x) {

@@ -1,0 +1,233 @@
+// Panels whose weights are stored shorter without loss (packed.h): unpacking in registers, packing. Included by packed_impl.h
+// only. The upper byte of a weight, its sign and most of its exponent, takes few values within a panel and is stored as a code
+// of four bits; the other bytes stay as they are.
+#pragma once
+
+namespace continuo {
+namespace {
+
+// A panel begins with its table: sixteen upper bytes, four times, so that a code's upper two bits do not matter.
+constexpr int64_t kUnit = 4;         // values of k that are stored together, two in the low and two in the high nibbles
+
+using VecB = uint8_t __attribute__((vector_size(64)));
+using VecS16 = uint16_t __attribute__((vector_size(64)));
+
+template <class V, class T>
+inline V load_as(const T* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class To, class From>
+inline To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+#if defined(__AVX2__)
+template <class F>
+inline VecB by_halves(VecB a, VecB b, F f) {
+  __m256i x[2], y[2];
+  std::memcpy(x, &a, sizeof a);
+  std::memcpy(y, &b, sizeof b);
+  for (int i = 0; i < 2; ++i) x[i] = f(x[i], y[i]);
+  return load_as<VecB>(x);
+}
+#endif
+
+// table[code & 15] for 64 codes.
+inline VecB look_up(VecB codes, VecB table) {
+#if defined(__AVX512VBMI__)
+  return (VecB)_mm512_maskz_permutexvar_epi8(~0ull, (__m512i)codes, (__m512i)table);
+#elif defined(__AVX512BW__)
+  return (VecB)_mm512_shuffle_epi8((__m512i)table, (__m512i)(codes & 15));
+#elif defined(__AVX2__)
+  return by_halves(table, codes & 15, [](__m256i t, __m256i c) { return _mm256_shuffle_epi8(t, c); });
+#else
+  VecB out;
+  for (int i = 0; i < 64; ++i) out[i] = table[codes[i] & 15];
+  return out;
+#endif
+}
+
+#if defined(__AVX2__)
+constexpr bool kCompresses = true;
+#else
+constexpr bool kCompresses = false;  // one look-up at a time is slower than reading more
+#endif
+
+// The halves of every 16 bytes of a and b, their elements alternating.
+inline VecB alternate_low(VecB a, VecB b) {
+#if defined(__AVX512BW__)
+  return (VecB)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_unpacklo_epi8(x, y); });
+#else
+  VecB out;
+  for (int q = 0; q < 64; q += 16) {
+    for (int i = 0; i < 8; ++i) out[q + 2 * i] = a[q + i], out[q + 2 * i + 1] = b[q + i];
+  }
+  return out;
+#endif
+}
+inline VecB alternate_high(VecB a, VecB b) {
+#if defined(__AVX512BW__)
+  return (VecB)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_unpackhi_epi8(x, y); });
+#else
+  VecB out;
+  for (int q = 0; q < 64; q += 16) {
+    for (int i = 0; i < 8; ++i) out[q + 2 * i] = a[q + 8 + i], out[q + 2 * i + 1] = b[q + 8 + i];
+  }
+  return out;
+#endif
+}
+inline VecB alternate_low(VecS16 a, VecS16 b) {
+#if defined(__AVX512BW__)
+  return (VecB)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return by_halves((VecB)a, (VecB)b, [](__m256i x, __m256i y) { return _mm256_unpacklo_epi16(x, y); });
+#else
+  VecS16 out;
+  for (int q = 0; q < 32; q += 8) {
+    for (int i = 0; i < 4; ++i) out[q + 2 * i] = a[q + i], out[q + 2 * i + 1] = b[q + i];
+  }
+  return bits_as<VecB>(out);
+#endif
+}
+inline VecB alternate_high(VecS16 a, VecS16 b) {
+#if defined(__AVX512BW__)
+  return (VecB)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return by_halves((VecB)a, (VecB)b, [](__m256i x, __m256i y) { return _mm256_unpackhi_epi16(x, y); });
+#else
+  VecS16 out;
+  for (int q = 0; q < 32; q += 8) {
+    for (int i = 0; i < 4; ++i) out[q + 2 * i] = a[q + 4 + i], out[q + 2 * i + 1] = b[q + 4 + i];
+  }
+  return bits_as<VecB>(out);
+#endif
+}
+
+// Where the bytes of a weight lie: `half` and `place` number its output n = 16 · half + 4 · (place / 4) + place % 4.
+// Of bfloat16 pairs, 16 bytes hold four outputs of the lower half, k and k + 1 alternating, then four of the upper half;
+// of floats four lower and four upper outputs of k, then those of k + 1. Alternating bytes, and for floats words, then gives
+// the vectors that the products take.
+constexpr int64_t byte_of_pair(int64_t n, int64_t k) { return n % 16 / 4 * 16 + n / 16 * 8 + n % 4 * 2 + k % 2; }
+constexpr int64_t byte_of_float(int64_t n, int64_t k) { return n % 16 / 4 * 16 + k % 2 * 8 + n / 16 * 4 + n % 4; }
+constexpr int64_t word_of_float(int64_t n, int64_t k) { return k % 2 * 32 + n % 16 / 4 * 8 + n / 16 * 4 + n % 4; }
+
+constexpr int64_t unit_bytes(WeightFormat format) { return format == WeightFormat::f32_in_28 ? 448 : 192; }
+
+// Calls f(i, w0, w1) for the pairs of k in the unit at `p`: pair i as panel_bf16 reads it.
+template <class F>
+inline void unpack_pairs(const uint8_t* p, VecB table, const F& f) {
+  const VecB codes = load_as<VecB>(p);
+  const VecB shifted = bits_as<VecB>(bits_as<VecS16>(codes) >> 4);
+  const auto pair = [&](int i, VecB nibbles) {
+    const VecB low = load_as<VecB>(p + 64 + 64 * i), high = look_up(nibbles, table);
+    f(i, bits_as<VecU>(alternate_low(low, high)), bits_as<VecU>(alternate_high(low, high)));
+  };
+  pair(0, codes);
+  pair(1, shifted);
+}
+
+// Calls f(i, w0, w1) for the values of k in the unit at `p`: the i-th as panel_f32 reads it. Words: the low halves are there.
+template <bool Words, class F>
+inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
+  const VecB codes = load_as<VecB>(p);
+  const VecB shifted = bits_as<VecB>(bits_as<VecS16>(codes) >> 4);
+  const auto value = [&](int i, VecB upper) {
+    const VecS16 low = Words ? load_as<VecS16>(p + 192 + 64 * i) : VecS16{};
+    f(i, bits_as<Vec>(alternate_low(low, bits_as<VecS16>(upper))), bits_as<Vec>(alternate_high(low, bits_as<VecS16>(upper))));
+  };
+  const auto pair = [&](int i, VecB nibbles) {
+    const VecB low = load_as<VecB>(p + 64 + 64 * i), high = look_up(nibbles, table);
+    value(2 * i, alternate_low(low, high));
+    value(2 * i + 1, alternate_high(low, high));
+  };
+  pair(0, codes);
+  pair(1, shifted);
+}
+
+inline uint32_t float_bits(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+// Packs; weights whose upper byte has no code become zero and are listed. → how many; above `capacity` the panel is unusable.
+int64_t packed_compress(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel, Exception* exceptions,
+                        int64_t capacity) {
+  const int64_t padded = packed_inputs(in);
+  const auto value = [&](int64_t n, int64_t k) -> uint32_t {
+    if (!rows[n] || k >= in) return 0;
+    if (format != WeightFormat::bf16_in_12) return float_bits(rows[n][k]);
+    uint16_t half;
+    put(&half, rows[n][k]);
+    return static_cast<uint32_t>(half) << 16;
+  };
+  int64_t counts[256] = {};
+  for (int64_t n = 0; n < kPanel; ++n) {
+    for (int64_t k = 0; k < padded; ++k) ++counts[value(n, k) >> 24];
+  }
+  uint8_t table[16] = {}, codes[256] = {};
+  bool coded[256] = {true};  // zero is always there: what has no code becomes zero
+  for (int c = 1; c < 16; ++c) {
+    int most = 0;
+    for (int b = 1; b < 256; ++b) {
+      if (!coded[b] && (coded[most] || counts[b] > counts[most])) most = b;
+    }
+    table[c] = static_cast<uint8_t>(most);
+    codes[most] = static_cast<uint8_t>(c);
+    coded[most] = true;
+  }
+  auto* out = reinterpret_cast<uint8_t*>(panel);
+  std::memset(out, 0, panel_bytes(format, in));
+  for (int i = 0; i < 4; ++i) std::memcpy(out + 16 * i, table, sizeof table);
+  out += panel_header(format);
+  int64_t found = 0;
+  for (int64_t k = 0; k < padded; ++k) {
+    uint8_t* unit = out + k / kUnit * unit_bytes(format);
+    for (int64_t n = 0; n < kPanel; ++n) {
+      const uint32_t bits = value(n, k);
+      if (!coded[bits >> 24]) {
+        if (found == capacity) return capacity + 1;
+        float exact;
+        std::memcpy(&exact, &bits, sizeof exact);
+        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k), exact};
+        continue;
+      }
+      const int64_t i = k % kUnit / 2;
+      const int64_t place = format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+      unit[place] |= static_cast<uint8_t>(codes[bits >> 24] << (4 * i));
+      unit[64 + 64 * i + place] = static_cast<uint8_t>(bits >> 16);
+      if (format == WeightFormat::f32_in_28) {
+        const auto word = static_cast<uint16_t>(bits);
+        std::memcpy(unit + 192 + 128 * i + 2 * word_of_float(n, k), &word, sizeof word);
+      }
+    }
+  }
+  return found;
+}
+
+// The weight at (n, k) of a compressed panel; zero where it is an exception.
+inline float compressed_value(WeightFormat format, const std::byte* panel, int64_t n, int64_t k) {
+  const auto* table = reinterpret_cast<const uint8_t*>(panel);
+  const uint8_t* unit = table + panel_header(format) + k / kUnit * unit_bytes(format);
+  const int64_t i = k % kUnit / 2;
+  const int64_t place = format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+  uint16_t word = 0;
+  if (format == WeightFormat::f32_in_28) std::memcpy(&word, unit + 192 + 128 * i + 2 * word_of_float(n, k), sizeof word);
+  const uint32_t bits = static_cast<uint32_t>(table[unit[place] >> (4 * i) & 15]) << 24 |
+                        static_cast<uint32_t>(unit[64 + 64 * i + place]) << 16 | word;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+}  // namespace
+}  // namespace continuo

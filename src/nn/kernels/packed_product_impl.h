@@ -1,0 +1,216 @@
+// Products of rows with panels (packed.h). Included by packed_impl.h only.
+#pragma once
+
+namespace continuo {
+namespace {
+
+// A product of a few rows with one panel.
+struct PanelRun {
+  const PackedInput& x;
+  int64_t row, stride;       // the first row; values of a row
+  const std::byte* weights;  // behind the table
+  const std::byte* table;    // of a compressed panel
+  float* y;
+  int64_t stride_y;
+  // What is asked for while `weights` are read: memory from here on, at 2^-slower the pace.
+  const std::byte* ahead;
+  int slower;
+
+  // Beside the reading of so many lines at w. Inlined by order: to GCC 12 a call that only prefetches does nothing.
+  [[gnu::always_inline]] void prefetch(const void* w, int lines) const {
+    const int64_t at = static_cast<const std::byte*>(w) - weights;
+    if (slower == 0) {
+      for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead + at + 64 * i);
+    } else {
+      for (int i = 0; i <= (lines - 1) >> slower; ++i) __builtin_prefetch(ahead + (at >> slower) + 64 * i, 0, 2);
+    }
+  }
+};
+
+template <int M>
+struct Sums {
+  Vec at[M][2] = {};
+
+  void store_to(const PanelRun& r) const {
+    for (int m = 0; m < M; ++m) {
+      store(r.y + m * r.stride_y, at[m][0]);
+      store(r.y + m * r.stride_y + kLanes, at[m][1]);
+    }
+  }
+  void add_float(Vec w0, Vec w1, const float* in, int64_t stride) {
+    for (int m = 0; m < M; ++m) {
+      const Vec v = splat(in[m * stride]);
+      at[m][0] += w0 * v;
+      at[m][1] += w1 * v;
+    }
+  }
+  void add_pair(VecU w0, VecU w1, const uint16_t* in, int64_t stride) {
+    for (int m = 0; m < M; ++m) {
+      uint32_t pair;
+      std::memcpy(&pair, in + m * stride, sizeof pair);
+      at[m][0] = dot2(at[m][0], w0, pair);
+      at[m][1] = dot2(at[m][1], w1, pair);
+    }
+  }
+};
+
+template <int M>
+void panel_f32(const PanelRun& r) {
+  Sums<M> sums;
+  const auto* w = reinterpret_cast<const float*>(r.weights);
+  const float* in = r.x.values + r.row * r.stride;
+  for (int64_t k = 0; k < r.stride; ++k, w += kPanel) {
+    r.prefetch(w, 2);
+    sums.add_float(load(w), load(w + kLanes), in + k, r.stride);
+  }
+  sums.store_to(r);
+}
+
+template <int M>
+void panel_bf16(const PanelRun& r) {
+  Sums<M> sums;
+  const auto* w = reinterpret_cast<const uint16_t*>(r.weights);
+  const uint16_t* in = r.x.halves + r.row * r.stride;
+  for (int64_t k = 0; k < r.stride; k += 2, w += 2 * kPanel) {
+    r.prefetch(w, 2);
+    sums.add_pair(load_as<VecU>(w), load_as<VecU>(w + 2 * kLanes), in + k, r.stride);
+  }
+  sums.store_to(r);
+}
+
+template <int M>
+void panel_bf16_in_12(const PanelRun& r) {
+  Sums<M> sums;
+  const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
+  const VecB table = load_as<VecB>(r.table);
+  const uint16_t* in = r.x.halves + r.row * r.stride;
+  for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(WeightFormat::bf16_in_12)) {
+    r.prefetch(w, 3);
+    unpack_pairs(w, table, [&](int i, VecU w0, VecU w1) { sums.add_pair(w0, w1, in + k + 2 * i, r.stride); });
+  }
+  sums.store_to(r);
+}
+
+template <int M, WeightFormat Format>
+void panel_f32_shorter(const PanelRun& r) {
+  constexpr bool kWords = Format == WeightFormat::f32_in_28;
+  Sums<M> sums;
+  const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
+  const VecB table = load_as<VecB>(r.table);
+  const float* in = r.x.values + r.row * r.stride;
+  for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(Format)) {
+    r.prefetch(w, kWords ? 7 : 3);
+    unpack_floats<kWords>(w, table, [&](int i, Vec w0, Vec w1) { sums.add_float(w0, w1, in + k + i, r.stride); });
+  }
+  sums.store_to(r);
+}
+
+// Bytes of a block of 32 values of k: q8, q4.
+constexpr int64_t block_bytes(int bits) { return kQuantBlock * kPanel * bits / 8 + 2 * kPanel; }
+
+// Bits = 8 or 4. The offset that makes weights unsigned is taken back through the sum of the activations.
+template <int M, int Bits>
+void panel_quantised(const PanelRun& r) {
+  constexpr int kGroups = 8;  // of four values of k
+  constexpr int kOffset = Bits == 8 ? 128 : 8;
+  Sums<M> sums;
+  const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
+  const int64_t blocks = r.stride / kQuantBlock;
+  const int8_t* in = r.x.integers + r.row * r.stride;
+  const float* scales = r.x.scales + r.row * blocks;
+  const int32_t* offsets = r.x.offsets + r.row * blocks;
+  for (int64_t b = 0; b < blocks; ++b, w += block_bytes(Bits)) {
+    VecI part[M][2];
+    for (int m = 0; m < M; ++m) part[m][0] = part[m][1] = VecI{} - kOffset * offsets[m * blocks + b];
+    const auto group = [&](int g, VecB w0, VecB w1) {
+      for (int m = 0; m < M; ++m) {
+        int32_t four;
+        std::memcpy(&four, in + m * r.stride + b * kQuantBlock + 4 * g, sizeof four);
+        part[m][0] = dot4(part[m][0], w0, four);
+        part[m][1] = dot4(part[m][1], w1, four);
+      }
+    };
+    for (int g = 0; g < kGroups * Bits / 8; ++g) {
+      r.prefetch(w + 128 * g, 2);
+      const VecB w0 = load_as<VecB>(w + 128 * g), w1 = load_as<VecB>(w + 128 * g + 64);
+      if constexpr (Bits == 8) {
+        group(g, w0, w1);
+      } else {
+        group(g, w0 & 15, w1 & 15);
+        group(g + kGroups / 2, w0 >> 4, w1 >> 4);
+      }
+    }
+    const auto* half = reinterpret_cast<const uint16_t*>(w + block_bytes(Bits) - 2 * kPanel);
+    r.prefetch(half, 1);
+    const Vec s0 = load_half(half), s1 = load_half(half + kLanes);
+    for (int m = 0; m < M; ++m) {
+      const float s = scales[m * blocks + b];
+      sums.at[m][0] += __builtin_convertvector(part[m][0], Vec) * (s0 * s);
+      sums.at[m][1] += __builtin_convertvector(part[m][1], Vec) * (s1 * s);
+    }
+  }
+  sums.store_to(r);
+}
+
+// For 1, 2, … rows at once: as many as the registers hold.
+using PanelFunction = void (*)(const PanelRun&);
+struct PanelFunctions {
+  int64_t most;
+  PanelFunction of[8];
+};
+constexpr PanelFunctions kF32 = {8, {panel_f32<1>, panel_f32<2>, panel_f32<3>, panel_f32<4>, panel_f32<5>, panel_f32<6>,
+                                     panel_f32<7>, panel_f32<8>}};
+constexpr PanelFunctions kBf16 = {8, {panel_bf16<1>, panel_bf16<2>, panel_bf16<3>, panel_bf16<4>, panel_bf16<5>,
+                                      panel_bf16<6>, panel_bf16<7>, panel_bf16<8>}};
+constexpr PanelFunctions kBf16In12 = {8, {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>,
+                                          panel_bf16_in_12<4>, panel_bf16_in_12<5>, panel_bf16_in_12<6>,
+                                          panel_bf16_in_12<7>, panel_bf16_in_12<8>}};
+template <WeightFormat F>
+constexpr PanelFunctions kShorter = {8, {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
+                                         panel_f32_shorter<4, F>, panel_f32_shorter<5, F>, panel_f32_shorter<6, F>,
+                                         panel_f32_shorter<7, F>, panel_f32_shorter<8, F>}};
+template <int Bits>
+constexpr PanelFunctions kQuantised = {6, {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
+                                           panel_quantised<4, Bits>, panel_quantised<5, Bits>, panel_quantised<6, Bits>}};
+
+const PanelFunctions& panel_functions(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::bf16:
+      return kBf16;
+    case WeightFormat::q8:
+      return kQuantised<8>;
+    case WeightFormat::q4:
+      return kQuantised<4>;
+    case WeightFormat::f32_in_28:
+      return kShorter<WeightFormat::f32_in_28>;
+    case WeightFormat::f32_in_12:
+      return kShorter<WeightFormat::f32_in_12>;
+    case WeightFormat::bf16_in_12:
+      return kBf16In12;
+    default:
+      return kF32;
+  }
+}
+
+// A panel is read from memory once and stays in the second cache for all groups of rows. The one group of few rows asks for
+// lines 4 KiB ahead, faster than the hardware fetches by itself; several groups share the fetching of the next panel.
+void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end, const PackedInput& x,
+                    const std::byte* data, float* y, int64_t stride_y) {
+  constexpr int64_t kAhead = 4096;
+  const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
+  const PanelFunctions& functions = panel_functions(format);
+  const int64_t groups = (rows + functions.most - 1) / functions.most;
+  int slower = 0;
+  while ((groups >> (slower + 1)) > 0) ++slower;
+  for (int64_t p = begin; p < end; ++p) {
+    const std::byte *panel = data + p * bytes, *weights = panel + panel_header(format);
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t m = rows * g / groups, count = rows * (g + 1) / groups - m;
+      const std::byte* ahead = groups == 1 ? weights + kAhead : weights + bytes + (g & ((1 << slower) - 1)) * (bytes >> slower);
+      functions.of[count - 1]({x, m, stride, weights, panel, y + m * stride_y + p * kPanel, stride_y, ahead, slower});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace continuo

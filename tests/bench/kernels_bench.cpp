@@ -1,0 +1,138 @@
+#include <numeric>
+
+#include "bench/kernel_bench.h"
+
+namespace continuo::bench {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+template <class T>
+void add_rms_norm(benchmark::State& state, const Kernels& kernels) {
+  const auto residual = values<float>(kRows * kHidden), weight = values<float>(kHidden);
+  const auto delta = values<T>(kRows * kHidden);
+  std::vector<float> sum(kRows * kHidden), rstd(kRows);
+  std::vector<T> y(kRows * kHidden);
+  const int64_t n = kRows * kHidden;
+  measure(state, {.bytes = n * (2 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 5 * n}, [&] {
+    kernels.typed<T>().add_rms_norm(kRows, kHidden, residual.data(), delta.data(), weight.data(), 1e-5f, sum.data(),
+                                    y.data(), rstd.data());
+  });
+}
+
+template <class T>
+void add_rms_norm_backward(benchmark::State& state, const Kernels& kernels) {
+  const int64_t n = kRows * kHidden;
+  const auto dy = values<T>(n);
+  const auto dsum = values<float>(n), sum = values<float>(n), weight = values<float>(kHidden);
+  const std::vector<float> rstd(kRows, 1.4f);
+  std::vector<float> dx(n), dweight(kHidden);
+  std::vector<T> ddelta(n);
+  measure(state, {.bytes = n * (3 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 10 * n}, [&] {
+    kernels.typed<T>().add_rms_norm_backward(kRows, kHidden, dy.data(), dsum.data(), sum.data(), weight.data(),
+                                             rstd.data(), dx.data(), ddelta.data(), dweight.data());
+  });
+}
+
+template <class T>
+void rope(benchmark::State& state, const Kernels& kernels) {
+  const int64_t n = kRows * kHeads * kDim;
+  const auto in = values<T>(n);
+  const auto cos = values<float>(kRows * kDim / 2), sin = values<float>(kRows * kDim / 2);
+  std::vector<int64_t> positions(kRows);
+  std::iota(positions.begin(), positions.end(), 0);
+  std::vector<T> out(n);
+  measure(state, {.bytes = 2 * n * static_cast<int64_t>(sizeof(T)), .flop = 3 * n}, [&] {
+    kernels.typed<T>().rope(kRows, kHeads, kDim, in.data(), positions.data(), cos.data(), sin.data(), 1, out.data());
+  });
+}
+
+template <class T>
+void swiglu(benchmark::State& state, const Kernels& kernels) {
+  const int64_t n = kRows * kIntermediate;
+  const auto gate = values<T>(n), up = values<T>(n);
+  std::vector<T> out(n);
+  measure(state, {.bytes = 3 * n * static_cast<int64_t>(sizeof(T))},
+          [&] { kernels.typed<T>().swiglu(n, gate.data(), up.data(), out.data()); });
+}
+
+template <class T>
+void swiglu_backward(benchmark::State& state, const Kernels& kernels) {
+  const int64_t n = kRows * kIntermediate;
+  const auto dout = values<T>(n), gate = values<T>(n), up = values<T>(n);
+  std::vector<T> dgate(n), dup(n);
+  measure(state, {.bytes = 5 * n * static_cast<int64_t>(sizeof(T))}, [&] {
+    kernels.typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(), dup.data());
+  });
+}
+
+template <class T>
+void linear_rows(benchmark::State& state, const Kernels& kernels) {
+  const int64_t rows = 8, n = kHidden * kIntermediate;
+  const auto x = values<float>(rows * kHidden);
+  const auto weight = values<T>(n);
+  std::vector<T> y(rows * kIntermediate);
+  measure(state, {.bytes = n * static_cast<int64_t>(sizeof(T)), .flop = 2 * rows * n}, [&] {
+    kernels.typed<T>().linear_rows(rows, kHidden, kIntermediate, 0, kIntermediate, x.data(), weight.data(), nullptr,
+                                   y.data());
+  });
+}
+
+template <class T>
+void decode_attention(benchmark::State& state, const Kernels& kernels) {
+  const int64_t group = kHeads / kKvHeads, length = 512;
+  const auto q = values<T>(group * kDim), keys = values<T>(length * kDim), v = values<T>(length * kDim);
+  std::vector<float> scores(length);
+  std::vector<T> out(group * kDim);
+  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)), .flop = 4 * group * length * kDim};
+  measure(state, work, [&] {
+    kernels.typed<T>().decode_attention(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f, scores.data(),
+                                        out.data());
+  });
+}
+
+// With its gradient, which takes the place of the logits: every call starts from what the last one left.
+template <class T>
+void cross_entropy(benchmark::State& state, const Kernels& kernels) {
+  auto logits = values<T>(kVocabulary);
+  measure(state, {.bytes = 3 * kVocabulary * static_cast<int64_t>(sizeof(T))}, [&] {
+    benchmark::DoNotOptimize(kernels.typed<T>().cross_entropy(kVocabulary, logits.data(), 7, 0, 0, true, 1.0f));
+  });
+}
+
+template <class T>
+void widen(benchmark::State& state, const Kernels& kernels) {
+  const int64_t n = kRows * kHidden;
+  const auto in = values<T>(n);
+  std::vector<float> out(n);
+  measure(state, {.bytes = n * (kFloat + static_cast<int64_t>(sizeof(T)))},
+          [&] { kernels.typed<T>().widen(n, in.data(), out.data()); });
+}
+
+template <class T>
+void add_table(std::vector<KernelBench>& table, const std::string& type) {
+  for (const auto& [name, run] : std::initializer_list<KernelBench>{
+           {"add_rms_norm", add_rms_norm<T>},
+           {"add_rms_norm_backward", add_rms_norm_backward<T>},
+           {"rope", rope<T>},
+           {"swiglu", swiglu<T>},
+           {"swiglu_backward", swiglu_backward<T>},
+           {"linear_rows", linear_rows<T>},
+           {"decode_attention", decode_attention<T>},
+           {"cross_entropy", cross_entropy<T>},
+           {"widen", widen<T>},
+       }) {
+    table.push_back({name + "/" + type, run});
+  }
+}
+
+}  // namespace
+
+std::vector<KernelBench> typed_benches() {
+  std::vector<KernelBench> table;
+  add_table<float>(table, "f32");
+  add_table<uint16_t>(table, "bf16");
+  return table;
+}
+
+}  // namespace continuo::bench

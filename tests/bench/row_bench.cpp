@@ -1,0 +1,43 @@
+#include "bench/kernel_bench.h"
+
+namespace continuo::bench {
+namespace {
+
+constexpr int64_t kBytes = kVocabulary * static_cast<int64_t>(sizeof(float));
+
+void summary(benchmark::State& state, const Kernels& kernels) {
+  const auto x = values<float>(kVocabulary);
+  std::vector<float> block_max(row_blocks(kVocabulary));
+  measure(state, {.bytes = kBytes}, [&] {
+    benchmark::DoNotOptimize(kernels.row.summary(kVocabulary, x.data(), block_max.data()));
+  });
+}
+
+void exp_sums(benchmark::State& state, const Kernels& kernels) {
+  const auto x = values<float>(kVocabulary);
+  measure(state, {.bytes = kBytes}, [&] {
+    benchmark::DoNotOptimize(kernels.row.exp_sums(kVocabulary, x.data(), 1.0f, 1.0f, false));
+  });
+}
+
+void deviations(benchmark::State& state, const Kernels& kernels) {
+  const auto x = values<float>(kVocabulary);
+  measure(state, {.bytes = kBytes}, [&] { benchmark::DoNotOptimize(kernels.row.deviations(kVocabulary, x.data(), 0.1)); });
+}
+
+void gumbel_hits(benchmark::State& state, const Kernels& kernels) {
+  const auto x = values<float>(kVocabulary);
+  std::vector<int32_t> hits(kVocabulary + 1);
+  const NoiseKey key{{1, 2}, 3};
+  measure(state, {.bytes = kBytes}, [&] {
+    benchmark::DoNotOptimize(kernels.row.gumbel_hits(0, kVocabulary, x.data(), 1.0f, 1.0f, 8.0f, key, hits.data()));
+  });
+}
+
+}  // namespace
+
+std::vector<KernelBench> row_benches() {
+  return {{"row_summary", summary}, {"row_exp_sums", exp_sums}, {"row_deviations", deviations}, {"row_gumbel_hits", gumbel_hits}};
+}
+
+}  // namespace continuo::bench

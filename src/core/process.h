@@ -1,5 +1,7 @@
-// What this process has used: the steady clock and memory.
+// What this process has used, and on what: the steady clock, memory, the processor.
 #pragma once
+
+#include <string>
 
 namespace continuo {
 
@@ -8,5 +10,8 @@ double seconds_now();
 
 // The most memory that was ever resident, bytes.
 double peak_memory_bytes();
+
+// The processor as the system calls it ("AMD EPYC 9R14"); "unknown" where it does not say.
+std::string cpu_name();
 
 }  // namespace continuo

@@ -30,6 +30,8 @@ class Random {
  public:
   constexpr Random(uint64_t seed, std::string_view purpose) : key_(derive(seed, purpose)) {}
 
+  constexpr PhiloxKey key() const { return key_; }
+  // The halves are words 0, 1 and 2, 3 of philox4x32 at counter (a, b), low words first.
   constexpr std::array<uint64_t, 2> block(uint64_t a, uint64_t b = 0) const {
     PhiloxCounter r = philox4x32({static_cast<uint32_t>(a), static_cast<uint32_t>(a >> 32),
                                   static_cast<uint32_t>(b), static_cast<uint32_t>(b >> 32)},

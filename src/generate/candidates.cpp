@@ -1,11 +1,11 @@
 #include "generate/candidates.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "core/error.h"
 #include "generate/fast_exp.h"
+#include "generate/mass_cut.h"
 
 namespace continuo {
 
@@ -20,24 +20,40 @@ Candidates::Candidates(std::vector<Candidate> items) : items_(std::move(items)) 
 }
 
 void Candidates::reset(std::span<const float> logits) {
-  items_.resize(logits.size());
-  size_t kept = 0;
-  bool valid = true;  // one branch after the loop instead of one a token
-  for (size_t i = 0; i < logits.size(); ++i) {
-    items_[kept] = {static_cast<TokenId>(i), logits[i]};
-    kept += logits[i] > -std::numeric_limits<float>::infinity();
-    valid &= logits[i] < std::numeric_limits<float>::infinity();
-  }
-  for (size_t i = 0; !valid && i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) fail("the logit of token {} is NaN", i);
-    if (std::isinf(logits[i]) && logits[i] > 0) fail("the logit of token {} is infinite", i);
-  }
-  items_.resize(kept);
   changed();
-  if (items_.empty()) fail("all {} logits are -inf: no token can be drawn", logits.size());
+  items_.clear();
+  is_dense_ = false;  // should the row be faulty
+  dense_.reset(logits);
+  is_dense_ = true;
+}
+
+// A dense row that is looked at token by token becomes a list of tokens.
+const std::vector<Candidate>& Candidates::items() const {
+  if (is_dense_) {
+    items_ = dense_.between(-kInfinity);
+    is_dense_ = false;
+  }
+  return items_;
+}
+
+template <class Keep>
+void Candidates::keep_if(Keep keep) {
+  size_t kept = 0;
+  for (size_t i = 0; i < items_.size(); ++i) {
+    if (keep(i)) items_[kept++] = items_[i];
+  }
+  if (kept != items_.size()) changed();
+  items_.resize(kept);
+}
+
+void Candidates::become(std::vector<Candidate> items) {
+  items_ = std::move(items);
+  is_dense_ = false;
+  changed();
 }
 
 const Candidate& Candidates::best() const {
+  if (is_dense_) return dense_.best();
   if (!best_valid_) {
     best_ = 0;
     for (size_t i = 1; i < items_.size(); ++i) {
@@ -49,6 +65,7 @@ const Candidate& Candidates::best() const {
 }
 
 void Candidates::softmax() const {
+  items();
   if (softmax_valid_) return;
   const double max = items_.empty() ? 0 : best().logit;
   probabilities_.resize(items_.size());
@@ -67,11 +84,13 @@ const std::vector<double>& Candidates::probabilities() const {
 }
 
 double Candidates::log_sum() const {
+  if (is_dense_) return dense_.sums().log_sum();
   softmax();
   return log_sum_;
 }
 
 double Candidates::entropy() const {
+  if (is_dense_) return dense_.sums().entropy();
   softmax();
   double entropy = 0;
   for (size_t i = 0; i < items_.size(); ++i) {
@@ -80,11 +99,31 @@ double Candidates::entropy() const {
   return entropy;
 }
 
+double Candidates::deviation() const {
+  if (is_dense_) return dense_.deviation();
+  double mean = 0, variance = 0;
+  for (const Candidate& c : items_) mean += c.logit;
+  mean /= static_cast<double>(items_.size());
+  for (const Candidate& c : items_) variance += (c.logit - mean) * (c.logit - mean);
+  return std::sqrt(variance / static_cast<double>(items_.size()));
+}
+
+std::vector<Candidate> Candidates::at_least(double bar) const {
+  if (is_dense_) return dense_.between(bar);
+  std::vector<Candidate> found;
+  for (const Candidate& c : items_) {
+    if (c.logit >= bar) found.push_back(c);
+  }
+  return found;
+}
+
 void Candidates::keep_top(size_t k) {
-  if (k >= items_.size()) return;
-  if (k == 0) {
-    items_.clear();
-    return changed();
+  if (k >= size()) return;
+  if (k == 0) return become({});
+  if (is_dense_) {
+    if (k == 1) return become({dense_.best()});
+    become(dense_.between(dense_.reached_by(k)));
+    if (k >= items_.size()) return;
   }
   // A buffer of the best so far; whenever it is full its worse half goes and the bar rises, so
   // that most tokens cost one comparison.
@@ -93,7 +132,7 @@ void Candidates::keep_top(size_t k) {
   top.reserve(capacity);
   double bar = -kInfinity;
   auto shrink = [&] {
-    std::nth_element(top.begin(), top.begin() + (k - 1), top.end(), ranks_before);
+    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(), ranks_before);
     top.resize(k);
     bar = top.back().logit;
   };
@@ -107,55 +146,65 @@ void Candidates::keep_top(size_t k) {
   keep_if([&](size_t i) { return !ranks_before(last, items_[i]); });
 }
 
-void Candidates::keep_until_mass(std::span<const double> score, double mass, size_t min_keep) {
-  const std::vector<double>& p = probabilities();
-  const size_t n = items_.size();
-  // Widen the front until it holds the mass; then only the front needs sorting.
-  std::vector<uint32_t> front;
-  for (double limit = 1;; limit = limit < 1e6 ? 2 * limit : kInfinity) {
-    double held = 0;
-    front.clear();
-    for (size_t i = 0; i < n; ++i) {
-      if (score[i] > limit) continue;
-      front.push_back(static_cast<uint32_t>(i));
-      held += p[i];
+void Candidates::keep_above(double cutoff, size_t min_keep) {
+  std::vector<Candidate> above = at_least(cutoff);
+  if (above.size() < min_keep) return keep_top(min_keep);
+  if (above.size() < size()) become(std::move(above));
+}
+
+void Candidates::keep_nearest(double center, double mass, size_t min_keep) {
+  std::vector<double> score, weight;
+  const auto score_items = [&] {
+    score.resize(items_.size());
+    for (size_t i = 0; i < items_.size(); ++i) score[i] = std::abs(items_[i].logit - center);
+  };
+  if (!is_dense_) {
+    score_items();
+    weight = probabilities();
+  } else {
+    // Widen the front until it holds the mass; the rest of the row is never looked at.
+    const RowSums& sums = dense_.sums();
+    const double max = sums.max;
+    mass *= sums.sum;
+    const size_t all = dense_.size();
+    for (double limit = 1;; limit = limit < 24 ? limit + 1 : limit < 1e6 ? 2 * limit : kInfinity) {
+      std::vector<Candidate> front = dense_.between(center - limit, center + limit);
+      weight.resize(front.size());
+      for (size_t i = 0; i < front.size(); ++i) weight[i] = front[i].logit - max;
+      exp_nonpositive(weight);
+      double held = 0;
+      for (const double w : weight) held += w;
+      if (front.size() < all && (held < mass || front.size() < min_keep)) continue;
+      become(std::move(front));
+      break;
     }
-    if (front.size() == n || (held >= mass && front.size() >= min_keep)) break;
+    score_items();
   }
-  std::stable_sort(front.begin(), front.end(),
-                   [&](uint32_t a, uint32_t b) { return score[a] < score[b]; });
-  size_t count = 0;
-  for (double above = 0; count < front.size(); ++count) {
-    if (above >= mass && count >= std::max<size_t>(1, min_keep)) break;
-    above += p[front[count]];
-  }
-  if (count == n) return;
-  std::vector<bool> kept(n);
-  for (size_t rank = 0; rank < count; ++rank) kept[front[rank]] = true;
-  keep_if([&](size_t i) { return kept[i]; });
+  const std::vector<uint32_t> kept = mass_cut(score, weight, mass, min_keep);
+  if (kept.size() == items_.size()) return;
+  for (size_t rank = 0; rank < kept.size(); ++rank) items_[rank] = items_[kept[rank]];
+  items_.resize(kept.size());
+  changed();
 }
 
 void Candidates::remove(std::span<const TokenId> ids) {
-  auto next = ids.begin();
-  keep_if([&](size_t i) {
-    while (next != ids.end() && *next < items_[i].id) ++next;
-    return next == ids.end() || *next != items_[i].id;
-  });
+  std::vector<TokenId> distinct(ids.begin(), ids.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  edit(distinct, [](size_t, double) { return -kInfinity; });
 }
 
-Candidate* Candidates::find(TokenId id) {
-  auto it = std::lower_bound(items_.begin(), items_.end(), id,
-                             [](const Candidate& c, TokenId wanted) { return c.id < wanted; });
-  return it != items_.end() && it->id == id ? &*it : nullptr;
+void Candidates::divide(double t) {
+  if (is_dense_ && dense_.divide(t)) return;
+  items();
+  for (Candidate& c : items_) c.logit /= t;
+  changed();
 }
 
-void Candidates::set(Candidate& c, double logit) {
-  if (std::isnan(logit)) fail("the logit of token {} became NaN", c.id);
-  if (logit > -kInfinity) {
-    c.logit = logit;
-  } else {
-    items_.erase(items_.begin() + (&c - items_.data()));
+void Candidates::drop_removed() {
+  for (const Candidate& c : items_) {
+    if (std::isnan(c.logit)) fail("the logit of token {} became NaN", c.id);
   }
+  keep_if([&](size_t i) { return items_[i].logit > -kInfinity; });
   changed();
 }
 

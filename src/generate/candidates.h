@@ -1,26 +1,21 @@
 // The row that sampler stages shape: the tokens that may still be drawn, with their logits, always
 // in id order. A token with logit −inf is not in the row, so every logit here is finite and sums
 // need no special cases. Ties rank the lower id first everywhere. Sums are in double.
+// A whole row of the model stays as it is (DenseRow) until a stage keeps few of its tokens or asks
+// for single ones; which of the two forms a row has changes its speed, never its tokens.
 // Knows no stage and no randomness.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "generate/vocabulary.h"
+#include "generate/candidate.h"
+#include "generate/dense_row.h"
 
 namespace continuo {
-
-struct Candidate {
-  TokenId id = 0;
-  double logit = 0;
-};
-
-// True where `a` is more probable than `b`; of equals the lower id is.
-inline bool ranks_before(const Candidate& a, const Candidate& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
 
 class Candidates {
  public:
@@ -29,15 +24,20 @@ class Candidates {
   // Any finite rows in id order; for tests and for rows that are not dense.
   explicit Candidates(std::vector<Candidate> items);
 
-  // All tokens of a row of logits; the memory of the row before is used again.
-  // Error: NaN, +inf, nothing but −inf.
+  // All tokens of a row of logits, which is borrowed until the next `reset`; the memory of the row
+  // before is used again. Error: NaN, +inf, nothing but −inf.
   void reset(std::span<const float> logits);
 
-  size_t size() const { return items_.size(); }
-  bool empty() const { return items_.empty(); }
-  const Candidate& operator[](size_t i) const { return items_[i]; }
-  auto begin() const { return items_.begin(); }
-  auto end() const { return items_.end(); }
+  size_t size() const { return is_dense_ ? dense_.size() : items_.size(); }
+  bool empty() const { return size() == 0; }
+  const Candidate& operator[](size_t i) const { return items()[i]; }
+  auto begin() const { return items().begin(); }
+  auto end() const { return items().end(); }
+
+  // The row while nothing has truncated it, otherwise nullptr.
+  const DenseRow* dense() const { return is_dense_ ? &dense_ : nullptr; }
+  // log Σ exp(logit) of the row as the last `reset` got it.
+  double raw_log_sum() const { return dense_.raw_log_sum(); }
 
   // The most probable token.
   const Candidate& best() const;
@@ -47,44 +47,49 @@ class Candidates {
   double log_sum() const;
   // −Σ p ln p in nats.
   double entropy() const;
+  // Standard deviation of the logits.
+  double deviation() const;
+  // Tokens with logit ≥ bar, in id order.
+  std::vector<Candidate> at_least(double bar) const;
 
-  // Keeps candidate i where keep(i).
-  template <class Keep>
-  void keep_if(Keep keep) {
-    size_t kept = 0;
-    for (size_t i = 0; i < items_.size(); ++i) {
-      if (keep(i)) items_[kept++] = items_[i];
-    }
-    if (kept != items_.size()) changed();
-    items_.resize(kept);
-  }
   // The k most probable, exactly; no-op for k ≥ size. O(size + k log k).
   void keep_top(size_t k);
-  // The smallest set with probability ≥ mass, taken in ascending order of `score` (beside the
-  // items, ≥ 0; ties: lower id first); at least `min_keep`. Sorts only what is near the front.
-  void keep_until_mass(std::span<const double> score, double mass, size_t min_keep);
+  // Logits ≥ cutoff, and the `min_keep` most probable in any case.
+  void keep_above(double cutoff, size_t min_keep);
+  // The smallest set with probability ≥ mass, taken in the order of |logit − center| (ties: lower
+  // id first); at least `min_keep`.
+  void keep_nearest(double center, double mass, size_t min_keep);
   // Removes the ids, which are ascending.
   void remove(std::span<const TokenId> ids);
 
-  // logit = f(logit) for every token.
+  // logit = logit / t for every token, t > 0.
+  void divide(double t);
+  // logit = f(index, logit) for ids[index], where the token is in the row. −inf removes it. `ids`
+  // ascend without repeats. Error: a logit becomes NaN.
   template <class F>
-  void map(F f) {
-    for (Candidate& c : items_) c.logit = f(c.logit);
-    changed();
-  }
-  // logit = f(logit) for one token; nothing happens when it is not in the row. −inf removes it.
-  template <class F>
-  void map_token(TokenId id, F f) {
-    if (Candidate* c = find(id)) set(*c, f(c->logit));
+  void edit(std::span<const TokenId> ids, F f) {
+    if (is_dense_) return dense_.edit(ids, f);
+    auto it = items_.begin();
+    for (size_t i = 0; i < ids.size(); ++i) {
+      it = std::lower_bound(it, items_.end(), ids[i],
+                            [](const Candidate& c, TokenId id) { return c.id < id; });
+      if (it != items_.end() && it->id == ids[i]) it->logit = f(i, it->logit);
+    }
+    drop_removed();
   }
 
  private:
-  Candidate* find(TokenId id);
-  void set(Candidate& c, double logit);
+  const std::vector<Candidate>& items() const;
+  template <class Keep>
+  void keep_if(Keep keep);
+  void become(std::vector<Candidate> items);
+  void drop_removed();
   void changed() { softmax_valid_ = best_valid_ = false; }
   void softmax() const;
 
-  std::vector<Candidate> items_;
+  DenseRow dense_;
+  mutable std::vector<Candidate> items_;  // of a dense row: only when somebody asked for them
+  mutable bool is_dense_ = false;
   mutable std::vector<double> probabilities_;
   mutable double log_sum_ = 0;
   mutable size_t best_ = 0;

@@ -1,10 +1,12 @@
 #include "generate/draw.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <numbers>
 
-#include "generate/fast_exp.h"
+#include "nn/kernels/kernels.h"
 
 namespace continuo {
 namespace {
@@ -19,39 +21,66 @@ bool may_exceed(double u, double needed) {
   return exponent * std::numbers::ln2 <= -needed + 1e-9;
 }
 
+// The token with the highest logit + noise among those that were offered. Beginning with the most
+// probable one sets the bar so high that most others are done with one comparison.
+class Race {
+ public:
+  Race(const Candidate& top, const Noise& noise, uint64_t position)
+      : noise_(noise), position_(position), top_(top.id), winner_(top) {
+    bar_ = top.logit + gumbel(noise.token_uniform(position, top.id));
+  }
+
+  void offer(const Candidate& c) {
+    constexpr double kLargestGumbel = 36.75;  // of the largest uniform, 1 − 2^−53
+    const double needed = bar_ - c.logit;
+    if (needed > kLargestGumbel || c.id == top_) return;
+    if (c.id >> 1 != block_of_) {
+      block_of_ = c.id >> 1;
+      block_ = noise_.token_block(position_, c.id);
+    }
+    const double u = Random::to_uniform_open(block_[c.id & 1]);
+    if (!may_exceed(u, needed)) return;
+    const double value = c.logit + gumbel(u);
+    if (value > bar_ || (value == bar_ && c.id < winner_.id)) {
+      bar_ = value;
+      winner_ = c;
+    }
+  }
+
+  const Candidate& winner() const { return winner_; }
+  double bar() const { return bar_; }
+
+ private:
+  const Noise& noise_;
+  uint64_t position_;
+  TokenId top_;
+  Candidate winner_;
+  double bar_ = 0;
+  TokenId block_of_ = -1;
+  std::array<uint64_t, 2> block_{};
+};
+
 }  // namespace
 
 Drawn draw(const Candidates& row, const Noise& noise, uint64_t position) {
   const Candidate top = row.best();
   if (row.size() == 1) return {top.id, 0.0};
-  // Beginning with the most probable token sets the bar so high that most others are done with
-  // one comparison.
-  Candidate winner = top;
-  double bar = top.logit + gumbel(noise.token_uniform(position, top.id));
-  constexpr double kLargestGumbel = 36.75;  // of the largest uniform, 1 − 2^−53
-  int64_t block_of = -1;
-  std::array<uint64_t, 2> block{};
-  for (const Candidate& c : row) {
-    const double needed = bar - c.logit;
-    if (needed > kLargestGumbel || c.id == top.id) continue;
-    if (c.id >> 1 != block_of) {
-      block_of = c.id >> 1;
-      block = noise.token_block(position, c.id);
+  Race race(top, noise, position);
+  if (const DenseRow* dense = row.dense()) {
+    for (TokenId from = 0; from < dense->end_id(); from += DenseRow::kDrawSpan) {
+      for (const Candidate& c : dense->contenders(from, race.bar(), noise, position)) race.offer(c);
     }
-    const double u = Random::to_uniform_open(block[c.id & 1]);
-    if (!may_exceed(u, needed)) continue;
-    const double value = c.logit + gumbel(u);
-    if (value > bar || (value == bar && c.id < winner.id)) {
-      bar = value;
-      winner = c;
-    }
+  } else {
+    for (const Candidate& c : row) race.offer(c);
   }
-  return {winner.id, winner.logit - row.log_sum()};
+  return {race.winner().id, race.winner().logit - row.log_sum()};
 }
 
 double raw_logprob(std::span<const float> logits, TokenId token) {
-  const float max = max_of(logits);
-  return logits[static_cast<size_t>(token)] - (max + std::log(exp_sum(logits, max)));
+  const float max = *std::max_element(logits.begin(), logits.end());
+  const double sum =
+      kernels().row.exp_sums(static_cast<int64_t>(logits.size()), logits.data(), max, 1, false).sum;
+  return logits[static_cast<size_t>(token)] - (max + std::log(sum));
 }
 
 }  // namespace continuo

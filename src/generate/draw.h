@@ -16,7 +16,7 @@ namespace continuo {
 // `row` is not empty.
 Drawn draw(const Candidates& row, const Noise& noise, uint64_t position);
 
-// log-softmax of the whole row at `token`, in double; −inf entries are allowed.
+// log-softmax of the whole row at `token`, within 2e-6; −inf entries are allowed.
 double raw_logprob(std::span<const float> logits, TokenId token);
 
 }  // namespace continuo

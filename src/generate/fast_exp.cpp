@@ -1,10 +1,7 @@
 #include "generate/fast_exp.h"
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <cstdint>
-#include <limits>
 
 namespace continuo {
 namespace {
@@ -65,40 +62,6 @@ ExpFunction best_exp() { return exp_portable; }
 void exp_nonpositive(std::span<double> x) {
   static const ExpFunction kBest = best_exp();
   kBest(x.data(), x.size());
-}
-
-double exp_sum(std::span<const float> logits, float max) {
-  constexpr size_t kBlock = 512, kLanes = 8;
-  std::array<double, kBlock> block;
-  std::array<double, kLanes> sums{};
-  for (size_t from = 0; from < logits.size(); from += kBlock) {
-    const size_t n = std::min(kBlock, logits.size() - from);
-    for (size_t i = 0; i < n; ++i) {
-      block[i] = static_cast<double>(logits[from + i]) - static_cast<double>(max);
-    }
-    exp_nonpositive({block.data(), n});
-    std::fill(block.begin() + static_cast<long>(n), block.end(), 0.0);
-    for (size_t i = 0; i < kBlock; i += kLanes) {
-      for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += block[i + lane];
-    }
-  }
-  double sum = 0;
-  for (double lane : sums) sum += lane;
-  return sum;
-}
-
-float max_of(std::span<const float> logits) {
-  constexpr size_t kLanes = 16;
-  std::array<float, kLanes> best;
-  best.fill(-std::numeric_limits<float>::infinity());
-  size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      best[lane] = logits[i + lane] > best[lane] ? logits[i + lane] : best[lane];
-    }
-  }
-  for (; i < logits.size(); ++i) best[0] = std::max(best[0], logits[i]);
-  return *std::max_element(best.begin(), best.end());
 }
 
 }  // namespace continuo

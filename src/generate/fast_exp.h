@@ -10,10 +10,4 @@ namespace continuo {
 // x[i] = exp(x[i]) for x[i] ≤ 0, within 4e-16 relative; below −708 the result is below 1e-307.
 void exp_nonpositive(std::span<double> x);
 
-// Σ exp(logits[i] − max), max being at least every logit; −inf adds nothing that counts.
-double exp_sum(std::span<const float> logits, float max);
-
-// The largest of a row without NaN.
-float max_of(std::span<const float> logits);
-
 }  // namespace continuo

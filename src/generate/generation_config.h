@@ -24,12 +24,20 @@ struct GenerationConfig {
   std::optional<double> time_limit;
   int64_t max_batch = 32;
   int64_t prefill_chunk = 512;
+  std::string draft = "none";
+  std::string draft_weights = "auto";
+  int64_t draft_tokens = 16;
+  int64_t draft_ngram = 2;
   // Null is the default chain: `[{min_p: 0.05}, {temperature: 0.7}]`. min_p judges the model's own
   // distribution, so raising the temperature does not let improbable tokens in; 0.7 suits answers
   // to instructions. No penalty is on by default.
   ConfigNode sampler;
 };
 void fields(FieldVisitor& v, GenerationConfig& c);
+
+inline constexpr std::string_view kDraftNone = "none", kDraftLookup = "lookup", kDraftSelf = "self";
+// Whether drafts come from a model: the generator's own in fewer bits ("self"), or one in a directory.
+bool drafts_by_model(const GenerationConfig& config);
 
 // The chain as written, or the default chain.
 ConfigNode written_sampler(const GenerationConfig& config);

@@ -3,7 +3,10 @@
 // strings work on the bytes that the vocabulary gives.
 //
 // What a sequence draws depends on its prompt, key, sample and seed alone: every prompt is
-// prefilled by itself, and noise and stage state belong to the sequence.
+// prefilled by itself, and noise and stage state belong to the sequence. Drafts (drafter.h) change
+// how many passes it takes and nothing else: on the CPU each of up to 64 rows of a pass has the bits
+// that it has alone. On other devices, and with soft-capped attention (Gemma 2), the rounding of a
+// row depends on its company and may tip a draw that is nearly a tie.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +49,24 @@ struct GenerationTimings {
   double prefill_seconds = 0, decode_seconds = 0;  // of the model, head included
   double sampling_seconds = 0;                     // stages, draws and stops
   double first_token_seconds = 0;                  // from the call to the first token
+  double draft_seconds = 0;                        // of the drafter
   int64_t prompt_tokens = 0;                       // prefilled
+  int64_t reused_tokens = 0;                       // of prompts, found in the resident cache
   int64_t decoded_tokens = 0;                      // drawn
+  int64_t passes = 0;                              // over each sequence after its prompt
+  int64_t drafted_tokens = 0, accepted_tokens = 0;
+};
+
+class CachedDecoder;
+class Drafter;
+
+// What a generator may be given; all of it outlives the generator.
+struct GenerationAids {
+  // Of the same decoder: prompts begin with what is left in it from the call before, and the last sequence stays there.
+  // Exact where every pass goes through the decode engine (8- and 4-bit weights; prefill_chunk ≤ 64), else up to
+  // rounding, as for other values of prefill_chunk.
+  CachedDecoder* resident = nullptr;
+  Drafter* drafter = nullptr;  // in place of the config's; needed when config.draft names a model
 };
 
 struct GenerationResult {
@@ -57,8 +76,9 @@ struct GenerationResult {
 
 class Generator {
  public:
-  // Error: faults of the config; ids or texts of stages that the vocabulary does not know.
-  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config);
+  // Error: faults of the config; ids or texts of stages that the vocabulary does not know; a draft model that is named
+  // and not given.
+  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config, const GenerationAids& aids = {});
   ~Generator();
   Generator(Generator&&) noexcept;
 
@@ -84,6 +104,7 @@ class Generator {
   Decoder& decoder_;
   Vocabulary vocabulary_;
   GenerationConfig config_;
+  GenerationAids aids_;
   SamplerChain chain_;  // as every sequence begins with it
   std::shared_ptr<const StopStrings> stops_;
   int64_t context_;

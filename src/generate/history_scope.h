@@ -44,26 +44,54 @@ inline void scope_fields(FieldVisitor& v, HistoryScope& c) {
   v.field("exempt_special", c.exempt_special, "Leave end-of-sequence and special tokens alone.");
 }
 
-struct TokenCount {
-  TokenId id = 0;
-  int64_t count = 0;
-};
+// How often each token of the scope occurs. Remembers what it counted: a token more costs one search, however long the
+// history. Any history may follow any other; what they do not have in common is counted anew.
+class TokenCounter {
+ public:
+  // Afterwards `ids` and `counts` hold the distinct tokens that are not exempt, ascending.
+  void count(const HistoryScope& scope, const StageContext& context) {
+    const auto tokens = scope.tokens(context);
+    const size_t shared = static_cast<size_t>(
+        std::mismatch(counted_.begin(), counted_.end(), tokens.begin(), tokens.end()).first - counted_.begin());
+    if (shared < counted_.size() / 2) {
+      counted_.clear();
+      ids_.clear();
+      counts_.clear();
+      return extend(scope, context, tokens);
+    }
+    for (; counted_.size() > shared; counted_.pop_back()) add(counted_.back(), -1);
+    extend(scope, context, tokens);
+  }
+  std::span<const TokenId> ids() const { return ids_; }
+  std::span<const int64_t> counts() const { return counts_; }
 
-// Distinct tokens of the scope, ascending.
-inline std::vector<TokenCount> count_tokens(const HistoryScope& scope,
-                                            const StageContext& context) {
-  const auto tokens = scope.tokens(context);
-  std::vector<TokenId> ids(tokens.begin(), tokens.end());
-  std::sort(ids.begin(), ids.end());
-  std::vector<TokenCount> counts;
-  for (TokenId id : ids) {
-    if (!counts.empty() && counts.back().id == id) {
-      ++counts.back().count;
-    } else if (!scope.exempts(id, context)) {
-      counts.push_back({id, 1});
+ private:
+  void extend(const HistoryScope& scope, const StageContext& context, std::span<const TokenId> tokens) {
+    for (const TokenId id : tokens.subspan(counted_.size())) {
+      counted_.push_back(id);
+      if (!add(id, 1) && !scope.exempts(id, context)) insert(id);
     }
   }
-  return counts;
-}
+  // Whether the token is among the distinct ones.
+  bool add(TokenId id, int64_t times) {
+    const auto it = std::lower_bound(ids_.begin(), ids_.end(), id);
+    if (it == ids_.end() || *it != id) return false;
+    const auto count = counts_.begin() + (it - ids_.begin());
+    *count += times;
+    if (*count == 0) {
+      ids_.erase(it);
+      counts_.erase(count);
+    }
+    return true;
+  }
+  void insert(TokenId id) {
+    const auto it = std::lower_bound(ids_.begin(), ids_.end(), id);
+    counts_.insert(counts_.begin() + (it - ids_.begin()), 1);
+    ids_.insert(it, id);
+  }
+
+  std::vector<TokenId> counted_, ids_;
+  std::vector<int64_t> counts_;  // beside ids_
+};
 
 }  // namespace continuo

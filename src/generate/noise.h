@@ -19,6 +19,8 @@ class Noise {
   std::array<uint64_t, 2> token_block(uint64_t position, TokenId token) const {
     return tokens_.block(position, static_cast<uint64_t>(token) >> 1);
   }
+  // Of the generator behind `token_block`, for kernels that make many blocks at once.
+  PhiloxKey token_key() const { return tokens_.key(); }
   // In (0, 1).
   double token_uniform(uint64_t position, TokenId token) const {
     return Random::to_uniform_open(token_block(position, token)[token & 1]);

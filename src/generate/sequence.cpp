@@ -1,5 +1,7 @@
 #include "generate/sequence.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "generate/draw.h"
 
@@ -29,7 +31,11 @@ void Sequence::sample(std::span<const float> logits, Candidates& scratch) {
   }
   const Drawn drawn = draw(scratch, noise_, context.position());
   chain_.accept(drawn);
-  completion_.tokens.push_back({drawn.id, raw_logprob(logits, drawn.id), drawn.logprob});
+  // The model's own law has the head's surplus rows in it.
+  const bool surplus = static_cast<int64_t>(logits.size()) > rules_->vocabulary.size;
+  const double raw = surplus ? raw_logprob(logits, drawn.id)
+                             : logits[static_cast<size_t>(drawn.id)] - scratch.raw_log_sum();
+  completion_.tokens.push_back({drawn.id, raw, drawn.logprob});
 }
 
 std::string Sequence::accept() {
@@ -60,6 +66,11 @@ std::string Sequence::accept() {
   }
   if (length() >= rules_->context) return result.bytes + finish(FinishReason::kContext);
   return result.bytes;
+}
+
+int64_t Sequence::remaining() const {
+  const auto drawn = static_cast<int64_t>(completion_.tokens.size());
+  return std::min(rules_->max_new_tokens - drawn, rules_->context - length());
 }
 
 std::string Sequence::finish(FinishReason reason) {

@@ -37,8 +37,14 @@ class Sequence {
   std::string finish(FinishReason reason);
 
   bool finished() const { return finished_; }
+  // Tokens that may yet be drawn.
+  int64_t remaining() const;
   TokenId last_token() const { return history_.back(); }
   int64_t length() const { return static_cast<int64_t>(history_.size()); }
+  std::span<const TokenId> history() const { return history_; }  // prompt ++ completion
+  size_t prompt_length() const { return prompt_length_; }
+  const SamplerChain& chain() const { return chain_; }
+  const Noise& noise() const { return noise_; }
   Completion& completion() { return completion_; }
 
   int64_t cache_id = -1;

@@ -27,5 +27,10 @@ TEST(Process, PeakMemoryCountsBytesThatWereTouched) {
   EXPECT_LT(after - before, 4.0 * kSize);  // bytes, not pages or KiB
 }
 
+TEST(Process, TheProcessorHasANameOfOneLine) {
+  EXPECT_FALSE(cpu_name().empty());
+  EXPECT_EQ(cpu_name().find('\n'), std::string::npos);
+}
+
 }  // namespace
 }  // namespace continuo

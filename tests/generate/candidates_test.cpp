@@ -51,12 +51,15 @@ TEST(Candidates, SoftmaxSurvivesLargeLogits) {
 TEST(Candidates, SoftmaxFollowsChanges) {
   Candidates row = candidates_of({{0, 0.0}, {1, 0.0}});
   EXPECT_DOUBLE_EQ(row.probabilities()[0], 0.5);
-  row.map_token(0, [](double l) { return l + std::log(3.0); });
+  const auto edit = [&](TokenId id, auto f) {
+    row.edit(std::vector<TokenId>{id}, [&](size_t, double l) { return f(l); });
+  };
+  edit(0, [](double l) { return l + std::log(3.0); });
   EXPECT_NEAR(row.probabilities()[0], 0.75, 1e-12);
   EXPECT_EQ(row.best().id, 0);
-  row.map_token(0, [](double) { return -std::numeric_limits<double>::infinity(); });
+  edit(0, [](double) { return -std::numeric_limits<double>::infinity(); });
   EXPECT_EQ(ids_of(row), (std::vector<TokenId>{1}));
-  row.map_token(17, [](double) { return 0.0; });
+  edit(17, [](double) { return 0.0; });
   EXPECT_EQ(row.size(), 1u);
 }
 

@@ -40,6 +40,16 @@ TEST(GenerationConfig, AllFaultsAtOnce) {
        "did you mean temperature?", "gen.yaml:5:"});
 }
 
+TEST(GenerationConfig, DraftsComeFromLookupOrFromAModel) {
+  EXPECT_FALSE(drafts_by_model(load("")));
+  EXPECT_FALSE(drafts_by_model(load("draft: lookup")));
+  EXPECT_TRUE(drafts_by_model(load("draft: self")));
+  EXPECT_TRUE(drafts_by_model(load("{draft: models/small, draft_weights: q8}")));
+  expect_error([] { load("draft: \"\""); }, {"draft is empty", "lookup"});
+  expect_error([] { load("draft_tokens: 64"); }, {"draft_tokens", "63"});
+  expect_error([] { load("draft_ngram: 0"); }, {"draft_ngram"});
+}
+
 TEST(Override, SetsFieldsAndStages) {
   GenerationConfig config;
   apply_generation_override(config, "max_new_tokens=9");

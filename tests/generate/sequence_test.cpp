@@ -55,6 +55,14 @@ TEST(Sequence, CollectsTokensBytesAndLength) {
   EXPECT_NEAR(s.completion().tokens[0].logprob, 0, 1e-9);
 }
 
+TEST(Sequence, SaysHowManyTokensMayFollow) {
+  Case c;
+  EXPECT_EQ(c.run({1, 2, 3}).remaining(), 5);  // of 8 new ones
+  c.rules.context = 6;
+  EXPECT_EQ(c.run({1, 2, 3}).remaining(), 1);  // after a prompt of 2
+  EXPECT_EQ(c.run({1, 2, 3}).history().size(), 5u);
+}
+
 TEST(Sequence, EndsAtEndOfSequenceWhichIsNoText) {
   Case c;
   Sequence s = c.run({1, 0, 2});

@@ -46,7 +46,13 @@ class LogitBias : public StageBase<LogitBias, LogitBiasParams> {
   using StageBase::StageBase;
 
   void bind(const Vocabulary& vocabulary) override {
-    biases_.clear();
+    std::map<TokenId, double> biases;
+    const auto add = [&](TokenId id, double bias, std::string_view what) {
+      if (std::isnan(bias) || (std::isinf(bias) && bias > 0)) {
+        throw Error(fmt::format("logit_bias: the bias of \"{}\" must be finite or -inf", what));
+      }
+      biases[id] += bias;
+    };
     for (const auto& [key, bias] : params_.ids) {
       int64_t id = 0;
       const auto [end, fault] = std::from_chars(key.data(), key.data() + key.size(), id);
@@ -63,22 +69,20 @@ class LogitBias : public StageBase<LogitBias, LogitBiasParams> {
       ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
       for (TokenId id : ids) add(id, bias, text);
     }
+    ids_.clear();
+    biases_.clear();
+    for (const auto& [id, bias] : biases) {
+      ids_.push_back(id);
+      biases_.push_back(bias);
+    }
   }
   void apply(Candidates& row, const StageContext&) override {
-    for (const auto& [id, bias] : biases_) {
-      row.map_token(id, [bias = bias](double l) { return l + bias; });
-    }
+    row.edit(ids_, [&](size_t i, double l) { return l + biases_[i]; });
   }
 
  private:
-  void add(TokenId id, double bias, std::string_view what) {
-    if (std::isnan(bias) || (std::isinf(bias) && bias > 0)) {
-      throw Error(fmt::format("logit_bias: the bias of \"{}\" must be finite or -inf", what));
-    }
-    biases_[id] += bias;
-  }
-
-  std::map<TokenId, double> biases_;
+  std::vector<TokenId> ids_;  // ascending
+  std::vector<double> biases_;
 };
 
 struct BannedWordsParams {
@@ -137,7 +141,9 @@ class MinNewTokens : public StageBase<MinNewTokens, MinNewTokensParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext& context) override {
     if (context.completion().size() >= static_cast<size_t>(params_.n)) return;
-    row.keep_if([&](size_t i) { return !context.vocabulary.is_eos(row[i].id); });
+    std::vector<TokenId> ends = context.vocabulary.eos;
+    std::sort(ends.begin(), ends.end());
+    row.remove(ends);
   }
 };
 

@@ -14,14 +14,6 @@
 
 namespace continuo {
 
-// Keeps logits ≥ cutoff, and the `min_keep` most probable in any case.
-inline void keep_above(Candidates& row, double cutoff, int64_t min_keep) {
-  size_t above = 0;
-  for (const Candidate& c : row) above += c.logit >= cutoff;
-  if (above < static_cast<size_t>(min_keep)) return row.keep_top(static_cast<size_t>(min_keep));
-  row.keep_if([&](size_t i) { return row[i].logit >= cutoff; });
-}
-
 struct MinPParams {
   double p = 0.05;
   int64_t min_keep = 1;
@@ -38,7 +30,7 @@ class MinP : public StageBase<MinP, MinPParams> {
   void apply(Candidates& row, const StageContext&) override {
     if (params_.p <= 0) return;
     if (params_.p >= 1) return row.keep_top(static_cast<size_t>(params_.min_keep));
-    keep_above(row, row.best().logit + std::log(params_.p), params_.min_keep);
+    row.keep_above(row.best().logit + std::log(params_.p), static_cast<size_t>(params_.min_keep));
   }
 };
 
@@ -57,7 +49,7 @@ class Epsilon : public StageBase<Epsilon, EpsilonParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext&) override {
     if (params_.cutoff <= 0) return;
-    keep_above(row, row.log_sum() + std::log(params_.cutoff), params_.min_keep);
+    row.keep_above(row.log_sum() + std::log(params_.cutoff), static_cast<size_t>(params_.min_keep));
   }
 };
 
@@ -78,7 +70,7 @@ class Eta : public StageBase<Eta, EtaParams> {
     if (params_.cutoff <= 0) return;
     const double log_eps = std::log(params_.cutoff);
     const double log_eta = std::min(log_eps, 0.5 * log_eps - row.entropy());
-    keep_above(row, row.log_sum() + log_eta, params_.min_keep);
+    row.keep_above(row.log_sum() + log_eta, static_cast<size_t>(params_.min_keep));
   }
 };
 
@@ -95,12 +87,7 @@ class TopNSigma : public StageBase<TopNSigma, TopNSigmaParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext&) override {
     if (params_.n <= 0) return;
-    double mean = 0, variance = 0;
-    for (const Candidate& c : row) mean += c.logit;
-    mean /= static_cast<double>(row.size());
-    for (const Candidate& c : row) variance += (c.logit - mean) * (c.logit - mean);
-    const double sigma = std::sqrt(variance / static_cast<double>(row.size()));
-    keep_above(row, row.best().logit - params_.n * sigma, 1);
+    row.keep_above(row.best().logit - params_.n * row.deviation(), 1);
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -35,12 +36,12 @@ inline void fields(FieldVisitor& v, DryParams& c) {
 
 // z[i]: how many tokens the text and the text without its last i tokens have in common at their
 // ends (the Z algorithm from the right). O(n).
-inline std::vector<size_t> common_suffixes(std::span<const TokenId> text) {
-  const size_t n = text.size();
-  auto at = [&](size_t i) { return text[n - 1 - i]; };
-  std::vector<size_t> z(n);
-  size_t left = 0, right = 0;
-  for (size_t i = 1; i < n; ++i) {
+inline std::vector<uint32_t> common_suffixes(std::span<const TokenId> text) {
+  const auto n = static_cast<uint32_t>(text.size());
+  auto at = [&](uint32_t i) { return text[n - 1 - i]; };
+  std::vector<uint32_t> z(n);
+  uint32_t left = 0, right = 0;
+  for (uint32_t i = 1; i < n; ++i) {
     if (i < right) z[i] = std::min(right - i, z[i - left]);
     while (i + z[i] < n && at(z[i]) == at(i + z[i])) ++z[i];
     if (i + z[i] > right) left = i, right = i + z[i];
@@ -56,26 +57,31 @@ class Dry : public StageBase<Dry, DryParams> {
     if (params_.multiplier == 0) return;
     const auto text = params_.tokens(context);
     const size_t n = text.size();
-    // A repeat cannot be longer than the run of tokens since the last breaker.
-    size_t run = 0;
-    while (run < n && !is_breaker(text[n - 1 - run], context.vocabulary)) ++run;
-    if (run == 0) return;
-    const std::vector<size_t> common = common_suffixes(text);
-    std::unordered_map<TokenId, size_t> longest;
+    if (n == 0 || is_breaker(text[n - 1], context.vocabulary)) return;
+    const std::vector<uint32_t> common = common_suffixes(text);
+    // A repeat cannot be longer than the run of tokens since the last breaker; how long that is beyond
+    // the longest repeat does not matter.
+    const size_t longest = *std::max_element(common.begin(), common.end());
+    if (longest < static_cast<size_t>(params_.allowed_length)) return;
+    size_t run = 1;
+    while (run < longest && !is_breaker(text[n - 1 - run], context.vocabulary)) ++run;
+    std::map<TokenId, size_t> matches;  // of the tokens that followed an occurrence, the longest
     for (size_t i = 1; i < n; ++i) {
-      const size_t match = std::min(common[i], run);
+      const size_t match = std::min<size_t>(common[i], run);
       if (match < static_cast<size_t>(params_.allowed_length)) continue;
-      size_t& best = longest[text[n - i]];  // the token that followed that occurrence
+      size_t& best = matches[text[n - i]];
       best = std::max(best, match);
     }
-    for (const auto& [id, match] : longest) {
+    std::vector<TokenId> ids;
+    std::vector<double> penalties;
+    for (const auto& [id, match] : matches) {
       if (is_breaker(id, context.vocabulary) || params_.exempts(id, context)) continue;
       const double excess =
           static_cast<double>(match) - static_cast<double>(params_.allowed_length);
-      const double penalty =
-          std::min(kLargest, params_.multiplier * std::pow(params_.base, excess));
-      row.map_token(id, [&](double l) { return l - penalty; });
+      ids.push_back(id);
+      penalties.push_back(std::min(kLargest, params_.multiplier * std::pow(params_.base, excess)));
     }
+    row.edit(ids, [&](size_t i, double l) { return l - penalties[i]; });
   }
 
  private:

@@ -8,7 +8,6 @@
 
 #include "core/config.h"
 #include "generate/stage.h"
-#include "generate/stages/cutoffs.h"
 
 namespace continuo {
 
@@ -26,7 +25,7 @@ class Mirostat : public StageBase<Mirostat, MirostatParams> {
   explicit Mirostat(const MirostatParams& params) : StageBase(params), mu_(2 * params.tau) {}
 
   void apply(Candidates& row, const StageContext&) override {
-    keep_above(row, row.log_sum() - mu_ * std::numbers::ln2, 1);
+    row.keep_above(row.log_sum() - mu_ * std::numbers::ln2, 1);
   }
   void accept(const Drawn& drawn) override {
     mu_ -= params_.eta * (-drawn.logprob / std::numbers::ln2 - params_.tau);

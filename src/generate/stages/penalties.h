@@ -35,17 +35,18 @@ class Repetition : public StageBase<Repetition, RepetitionParams> {
   void apply(Candidates& row, const StageContext& context) override {
     const double theta = params_.penalty;
     if (theta == 1) return;
-    const auto seen = count_tokens(params_, context);
-    if (seen.empty()) return;
+    seen_.count(params_, context);
+    if (seen_.ids().empty()) return;
     const bool raw = params_.form == RepetitionForm::kRaw;
     const double log_sum = raw ? 0 : row.log_sum();
-    for (const TokenCount& token : seen) {
-      row.map_token(token.id, [&](double l) {
-        if (raw) return l > 0 ? l / theta : l * theta;
-        return log_sum + theta * (l - log_sum);
-      });
-    }
+    row.edit(seen_.ids(), [&](size_t, double l) {
+      if (raw) return l > 0 ? l / theta : l * theta;
+      return log_sum + theta * (l - log_sum);
+    });
   }
+
+ private:
+  TokenCounter seen_;
 };
 
 struct FrequencyParams : HistoryScope {
@@ -62,12 +63,14 @@ class Frequency : public StageBase<Frequency, FrequencyParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext& context) override {
     if (params_.penalty == 0) return;
-    for (const TokenCount& token : count_tokens(params_, context)) {
-      row.map_token(token.id, [&](double l) {
-        return l - params_.penalty * static_cast<double>(token.count);
-      });
-    }
+    seen_.count(params_, context);
+    row.edit(seen_.ids(), [&](size_t i, double l) {
+      return l - params_.penalty * static_cast<double>(seen_.counts()[i]);
+    });
   }
+
+ private:
+  TokenCounter seen_;
 };
 
 struct PresenceParams : HistoryScope {
@@ -84,10 +87,12 @@ class Presence : public StageBase<Presence, PresenceParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext& context) override {
     if (params_.penalty == 0) return;
-    for (const TokenCount& token : count_tokens(params_, context)) {
-      row.map_token(token.id, [&](double l) { return l - params_.penalty; });
-    }
+    seen_.count(params_, context);
+    row.edit(seen_.ids(), [&](size_t, double l) { return l - params_.penalty; });
   }
+
+ private:
+  TokenCounter seen_;
 };
 
 }  // namespace continuo

@@ -30,7 +30,7 @@ class Temperature : public StageBase<Temperature, TemperatureParams> {
   void apply(Candidates& row, const StageContext&) override {
     const double t = temperature(row);
     if (t < kArgmaxBelow) return row.keep_top(1);
-    if (t != 1) row.map([t](double logit) { return logit / t; });
+    if (t != 1) row.divide(t);
   }
 
  private:

@@ -2,8 +2,6 @@
 // ranked above it hold less than p. p = 0 keeps one token, p = 1 all.
 #pragma once
 
-#include <vector>
-
 #include "core/config.h"
 #include "generate/stage.h"
 
@@ -23,10 +21,7 @@ class TopP : public StageBase<TopP, TopPParams> {
   using StageBase::StageBase;
   void apply(Candidates& row, const StageContext&) override {
     if (params_.p >= 1) return;
-    const double max = row.best().logit;
-    std::vector<double> score(row.size());
-    for (size_t i = 0; i < row.size(); ++i) score[i] = max - row[i].logit;
-    row.keep_until_mass(score, params_.p, static_cast<size_t>(params_.min_keep));
+    row.keep_nearest(row.best().logit, params_.p, static_cast<size_t>(params_.min_keep));
   }
 };
 

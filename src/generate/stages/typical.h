@@ -3,9 +3,6 @@
 // probable.
 #pragma once
 
-#include <cmath>
-#include <vector>
-
 #include "core/config.h"
 #include "generate/stage.h"
 
@@ -27,9 +24,7 @@ class Typical : public StageBase<Typical, TypicalParams> {
   void apply(Candidates& row, const StageContext&) override {
     if (params_.p >= 1) return;
     const double expected = row.log_sum() - row.entropy();  // −ln p = H ⇔ logit = this
-    std::vector<double> score(row.size());
-    for (size_t i = 0; i < row.size(); ++i) score[i] = std::abs(expected - row[i].logit);
-    row.keep_until_mass(score, params_.p, static_cast<size_t>(params_.min_keep));
+    row.keep_nearest(expected, params_.p, static_cast<size_t>(params_.min_keep));
   }
 };
 

@@ -3,6 +3,10 @@
 // unless the guard is off: a completion must stay able to end.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
 #include "core/config.h"
 #include "generate/stage.h"
 
@@ -29,19 +33,17 @@ class Xtc : public StageBase<Xtc, XtcParams> {
     if (params_.threshold > 0.5 || context.noise.coin(context.position()) >= params_.probability) {
       return;
     }
-    const std::vector<double>& p = row.probabilities();
-    auto is_top = [&](size_t i) {
-      return p[i] >= params_.threshold &&
-             !(params_.guard_eos && context.vocabulary.is_eos(row[i].id));
-    };
-    std::vector<bool> top(row.size());
-    size_t count = 0, least = 0;
-    for (size_t i = 0; i < row.size(); ++i) {
-      if (!(top[i] = is_top(i))) continue;
-      if (count++ == 0 || ranks_before(row[least], row[i])) least = i;
+    std::vector<Candidate> top = row.at_least(row.log_sum() + std::log(params_.threshold));
+    std::erase_if(top, [&](const Candidate& c) {
+      return params_.guard_eos && context.vocabulary.is_eos(c.id);
+    });
+    if (top.size() < 2) return;
+    const TokenId least = std::max_element(top.begin(), top.end(), ranks_before)->id;
+    std::vector<TokenId> excluded;
+    for (const Candidate& c : top) {
+      if (c.id != least) excluded.push_back(c.id);
     }
-    if (count < 2) return;
-    row.keep_if([&](size_t i) { return !top[i] || i == least; });
+    row.remove(excluded);
   }
 };
 

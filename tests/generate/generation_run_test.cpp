@@ -1,0 +1,286 @@
+// Speculative decoding gives what plain decoding gives, token by token and bit by bit; and what is left in a resident
+// cache spares prefill.
+#include "generate/generation_run.h"
+
+#include <set>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+
+#include "../core/expect_error.h"
+#include "drafting.h"
+#include "fake_decoder.h"
+#include "generate/draft_model.h"
+#include "nn/transformer.h"
+#include "row_fixture.h"
+
+namespace continuo::test {
+namespace {
+
+using Prompts = std::vector<std::vector<TokenId>>;
+
+constexpr int64_t kTokens = 30;
+const Prompts kRunPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13}, {3}, {0, 5, 6, 5, 6, 7, 5, 6}};
+
+// Logits that depend on the last two tokens: completions repeat themselves.
+LogitsFunction short_memory(double scale) {
+  return [scale](std::span<const TokenId> history) {
+    return hashed_logits(kTokens, scale)(history.last(std::min<size_t>(2, history.size())));
+  };
+}
+
+// Every way in which a completion may end in the middle of a draft, every kind of state in a chain.
+const char* const kRuns[] = {
+    "sampler: [greedy]",
+    "sampler: [{temperature: 1}]",
+    "sampler: [{temperature: 0.7}, {top_p: 0.9}], samples: 3",
+    "sampler: [{temperature: 1.2}, {mirostat: {tau: 2, eta: 0.5}}], samples: 2",
+    "sampler: [{repetition: 1.3}, {frequency: 0.4}, {top_k: 8}, {temperature: 0.8}]",
+    "sampler: [dry, {min_p: 0.05}, {xtc: 0.5}], samples: 2",
+    "sampler: [{no_repeat_ngram: 2}, {min_new_tokens: 8}, {top_p: 0.9}]",
+    "sampler: [{temperature: 1}], stop: [ab, gg, hij, zx, k]",
+    "sampler: [{temperature: 1}], stop: [\"<|end|>\"], ignore_eos: true",
+    "sampler: [{temperature: 1}], eos: [4, 11, 20]",
+    "sampler: [{temperature: 1}], ignore_eos: true, max_new_tokens: 1",
+    "sampler: [{temperature: 1}], ignore_eos: true, max_new_tokens: 7",
+    "sampler: [{temperature: 1}], ignore_eos: true, context: 11",
+    "sampler: [{temperature: 1}], samples: 4, max_batch: 3, prefill_chunk: 2",
+    "sampler: [{temperature: 1}], ignore_eos: true, samples: 20, max_batch: 80",
+};
+
+GenerationConfig run_config(const std::string& yaml, const std::string& more = "") {
+  const bool counted = yaml.find("max_new_tokens") != std::string::npos;
+  return generation_of(fmt::format("{{seed: 11, {}{}{}}}", yaml, counted ? "" : ", max_new_tokens: 30", more));
+}
+
+GenerationResult generate(Decoder& decoder, const GenerationConfig& config, const GenerationAids& aids = {}) {
+  Generator generator(decoder, small_vocabulary(), config, aids);
+  std::map<std::pair<int64_t, int64_t>, std::string> streamed;
+  GenerationResult result = generator.generate(kRunPrompts, [&](const Completion& c, std::string_view bytes) {
+    streamed[{c.prompt, c.sample}] += bytes;
+    EXPECT_EQ((streamed[{c.prompt, c.sample}]), c.text_bytes);
+  });
+  return result;
+}
+
+TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
+  std::set<FinishReason> reasons;
+  for (const char* run : kRuns) {
+    FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens, 1.5));
+    const GenerationConfig config = run_config(run);
+    const GenerationResult plain = generate(decoder, config);
+    for (const Completion& c : plain.completions) reasons.insert(c.reason);
+    for (const double wrong : {0.0, 0.2, 1.0}) {
+      for (const int64_t length : {1, 3, 12}) {
+        OracleDrafter drafter(plain, length, wrong);
+        const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
+        EXPECT_EQ(difference(plain, drafted), "") << run << ", wrong " << wrong << ", length " << length;
+        EXPECT_EQ(drafted.timings.decoded_tokens, plain.timings.decoded_tokens) << run;
+        // A completion that ends with an accepted token has its pass to that token alone.
+        const int64_t given = drafted.timings.passes + drafted.timings.accepted_tokens;
+        EXPECT_GE(given, plain.timings.passes) << run;
+        EXPECT_LE(given, plain.timings.passes + static_cast<int64_t>(plain.completions.size())) << run;
+        EXPECT_EQ(drafted.timings.accepted_tokens, drafter.accepted) << run;
+        EXPECT_TRUE(drafter.live.empty()) << run;
+      }
+    }
+  }
+  EXPECT_EQ(reasons.size(), 4u);  // eos, stop, length, context
+}
+
+TEST(GenerationRun, RightDraftsSaveTheirPasses) {
+  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 31, samples: 2}");
+  const GenerationResult plain = generate(decoder, config);
+  OracleDrafter drafter(plain, 5, 0);
+  decoder.forwards = 0;
+  const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
+  EXPECT_EQ(decoder.forwards, static_cast<int64_t>(kRunPrompts.size()) + 5);  // 30 tokens after the first, 6 a pass
+  EXPECT_EQ(drafted.timings.passes, 10 * 5);
+  EXPECT_EQ(drafted.timings.drafted_tokens, 10 * 25);
+  EXPECT_EQ(drafted.timings.accepted_tokens, 10 * 25);
+  EXPECT_EQ(plain.timings.drafted_tokens, 0);
+}
+
+TEST(GenerationRun, LookupGivesThePlainCompletionsInFewerPasses) {
+  for (const char* run : kRuns) {
+    for (const double scale : {1.5, 4.0}) {
+      FakeDecoder decoder(kTokens, 64, short_memory(scale));
+      const GenerationResult plain = generate(decoder, run_config(run));
+      for (const char* lookup : {", draft: lookup", ", draft: lookup, draft_ngram: 1, draft_tokens: 3"}) {
+        EXPECT_EQ(difference(plain, generate(decoder, run_config(run, lookup))), "") << run << lookup;
+      }
+    }
+  }
+  FakeDecoder decoder(kTokens, 300, short_memory(4));
+  const auto t = generate(decoder, generation_of("{sampler: [greedy], ignore_eos: true, max_new_tokens: 200, "
+                                                 "draft: lookup, max_batch: 1}"))
+                     .timings;
+  EXPECT_GT(t.accepted_tokens, 2 * t.passes);
+}
+
+TEST(GenerationRun, APassHasAtMostSixtyFourRows) {
+  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 20, samples: 4, draft_tokens: 63}");
+  const GenerationResult plain = generate(decoder, config);
+  OracleDrafter drafter(plain, 60, 0.1);
+  decoder.largest_input = 0;
+  EXPECT_EQ(difference(plain, generate(decoder, config, {.drafter = &drafter})), "");
+  EXPECT_LE(decoder.largest_input, 64);
+  EXPECT_GT(decoder.largest_input, 40);
+}
+
+// The negative control of the comparisons above: logits that depend on the number of rows are noticed.
+TEST(GenerationRun, LogitsThatDependOnTheirCompanyAreNoticed) {
+  int64_t rows = 0;
+  FakeDecoder careless(kTokens, 64, [&](std::span<const TokenId> history) {
+    std::vector<float> logits = hashed_logits(kTokens)(history);
+    if (history.size() == 8) logits[9] += static_cast<float>(rows++ == 0 ? 0 : 1e-3);
+    return logits;
+  });
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 20}");
+  const GenerationResult plain = generate(careless, config);
+  OracleDrafter drafter(plain, 6, 0.3);
+  EXPECT_NE(difference(plain, generate(careless, config, {.drafter = &drafter})), "");
+}
+
+std::shared_ptr<Transformer> small_transformer(TransformerOptions o = {}) {
+  o.layers = 2;
+  o.hidden = 32;
+  o.heads = 2;
+  o.kv_heads = 1;
+  o.head_dim = 16;
+  o.intermediate = 64;
+  o.vocabulary = kTokens;
+  o.context = 64;
+  auto model = std::make_shared<Transformer>(o);
+  model->initialise(3);
+  const at::NoGradGuard no_grad;
+  for (const at::Tensor& parameter : model->parameters()) {
+    if (parameter.dim() == 2) parameter.mul_(8);
+  }
+  return model;
+}
+
+TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
+  for (const auto format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+    const auto model = small_transformer();
+    model->set_compute({.weights = format});
+    for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[7], kRuns[13]}) {
+      const GenerationConfig config = run_config(run);
+      const GenerationResult plain = generate(*model, config);
+      OracleDrafter drafter(plain, 6, 0.15);
+      EXPECT_EQ(difference(plain, generate(*model, config, {.drafter = &drafter})), "") << run;
+      EXPECT_EQ(difference(plain, generate(*model, run_config(run, ", draft: lookup, draft_ngram: 1"))), "") << run;
+      EXPECT_GT(drafter.accepted, 0);
+      EXPECT_GT(drafter.rejections, 0);
+    }
+  }
+}
+
+// Those that the decode engine does not cover.
+TEST(GenerationRun, SoDoTheGeneralModules) {
+  TransformerOptions gpt{.learned_positions = true};
+  gpt.layer_norm = true;
+  gpt.gated = false;
+  gpt.activation = Activation::gelu;
+  const TransformerOptions parallel{.parallel = true};
+  TransformerOptions windowed = gpt;
+  windowed.window = 5;
+  for (const TransformerOptions& options : {gpt, parallel, windowed}) {
+    const auto model = small_transformer(options);
+    for (const char* run : {kRuns[0], kRuns[2], kRuns[3]}) {
+      const GenerationResult plain = generate(*model, run_config(run));
+      OracleDrafter drafter(plain, 6, 0.15);
+      EXPECT_EQ(difference(plain, generate(*model, run_config(run), {.drafter = &drafter})), "") << run;
+    }
+  }
+}
+
+TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
+  const auto model = small_transformer();
+  const auto twin = model->twin();
+  twin->set_compute({.weights = WeightFormat::q4});
+  for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[4], kRuns[7]}) {
+    DraftModel drafter(*twin, small_vocabulary(), 4);
+    const GenerationConfig config = run_config(run, ", max_batch: 2");
+    const GenerationResult plain = generate(*model, config);
+    const GenerationResult drafted = generate(*model, config, {.drafter = &drafter});
+    EXPECT_EQ(difference(plain, drafted), "") << run;
+    EXPECT_GT(drafted.timings.accepted_tokens, drafted.timings.drafted_tokens / 3) << run;
+  }
+}
+
+TEST(GenerationRun, ADraftModelMustBeGiven) {
+  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  expect_error([&] { Generator(decoder, small_vocabulary(), generation_of("{draft: some/where}")); }, {"some/where"});
+}
+
+// Requests of a session: each continues what the one before left.
+TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
+  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  CachedDecoder resident(decoder, CachedDecoder::Keeps::kLastSequence);
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
+  Generator fresh(decoder, small_vocabulary(), config), session(decoder, small_vocabulary(), config, {.resident = &resident});
+  std::vector<TokenId> prompt{0, 5, 6, 7};
+  const auto ask = [&](int64_t reused) {
+    const Prompts prompts{prompt};
+    const GenerationResult result = session.generate(prompts);
+    EXPECT_EQ(difference(fresh.generate(prompts), result), "");
+    EXPECT_EQ(result.timings.reused_tokens, reused);
+    EXPECT_EQ(result.timings.prompt_tokens, static_cast<int64_t>(prompt.size()) - reused);
+    return result.completions.front();
+  };
+  const Completion first = ask(0);
+  for (const GeneratedToken& token : first.tokens) prompt.push_back(token.id);
+  prompt.push_back(8);
+  ask(4 + 5);  // all but the token drawn last, which the model has not seen
+  ask(10);     // the same again: only its last token
+  prompt.resize(6);
+  ask(5);
+  prompt = {9, 9};
+  ask(0);
+  EXPECT_GT(resident.bytes(), 0);
+}
+
+TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
+  FakeDecoder decoder(kTokens, 2000, hashed_logits(kTokens));
+  CachedDecoder resident(decoder, CachedDecoder::Keeps::kLastSequence);
+  int64_t bytes = 0;
+  for (int round = 0; round < 6; ++round) {
+    OracleDrafter drafter({}, 0, 0);
+    generate(decoder, generation_of("{ignore_eos: true, max_new_tokens: 40, samples: 3}"), {.resident = &resident});
+    if (round == 0) bytes = resident.bytes();
+    EXPECT_EQ(resident.bytes(), bytes);
+  }
+}
+
+TEST(GenerationRun, ErrorsLeaveNothingInAResidentCache) {
+  FakeDecoder decoder(kTokens, 64, [](std::span<const TokenId> history) {
+    std::vector<float> logits(kTokens, 0);
+    if (history.size() == 9) logits[7] = std::numeric_limits<float>::quiet_NaN();
+    return logits;
+  });
+  CachedDecoder resident(decoder);
+  EXPECT_THROW(generate(decoder, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}), Error);
+  EXPECT_EQ(resident.bytes(), 0);
+}
+
+// 4-bit weights put every pass through the engine, whatever its length.
+TEST(GenerationRun, AResidentCacheOfTheEngineIsExact) {
+  const auto model = small_transformer();
+  model->set_compute({.weights = WeightFormat::q4});
+  CachedDecoder resident(*model, CachedDecoder::Keeps::kLastSequence);
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
+  Generator fresh(*model, small_vocabulary(), config), session(*model, small_vocabulary(), config, {.resident = &resident});
+  Prompts prompts{{0, 5, 6}};
+  for (int turn = 0; turn < 2; ++turn) {
+    const GenerationResult result = session.generate(prompts);
+    EXPECT_EQ(difference(fresh.generate(prompts), result), "");
+    for (const GeneratedToken& token : result.completions.front().tokens) prompts[0].push_back(token.id);
+  }
+  EXPECT_EQ(session.generate(prompts).timings.reused_tokens, 42);
+}
+
+}  // namespace
+}  // namespace continuo::test

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench.h"
 #include "cli/commands.h"
-#include "core/config.h"
 #include "core/json.h"
 #include "core/process.h"
 #include "data/line_reader.h"
@@ -119,19 +119,17 @@ void bench_tokenize(const std::string& directory, const std::string& path, Token
   Passes passes = measure(*tokenizer, texts, c);
   std::ranges::sort(passes.seconds);
   const double seconds = passes.seconds[passes.seconds.size() / 2];
-  fmt::print("{}\n", json({{"system", "continuo"},
-                           {"what", "tokenize"},
-                           {"tokenizer", directory},
-                           {"data", path},
-                           {"threads", c.threads},
-                           {"lines", texts.size()},
-                           {"bytes", bytes},
-                           {"tokens", passes.tokens},
-                           {"seconds", seconds},
-                           {"mb_per_s", static_cast<double>(bytes) / seconds / 1e6},
-                           {"tokens_per_s", static_cast<double>(passes.tokens) / seconds},
-                           {"lines_per_s", static_cast<double>(texts.size()) / seconds}})
-                         .dump());
+  print_bench_line({{"what", "tokenize"},
+                    {"tokenizer", directory},
+                    {"data", path},
+                    {"lines", texts.size()},
+                    {"bytes", bytes},
+                    {"tokens", passes.tokens},
+                    {"seconds", seconds},
+                    {"mb_per_s", static_cast<double>(bytes) / seconds / 1e6},
+                    {"tokens_per_s", static_cast<double>(passes.tokens) / seconds},
+                    {"lines_per_s", static_cast<double>(texts.size()) / seconds}},
+                   c.threads);
 }
 
 }  // namespace
@@ -148,13 +146,7 @@ void add_bench_tokenize_command(CLI::App& bench) {
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->footer([] { return "Keys:\n" + config_help<TokenizeBenchConfig>(); });
   command->callback([arguments] {
-    ConfigNode root;
-    for (const std::string& assignment : arguments->overrides) apply_override(root, assignment);
-    TokenizeBenchConfig config;
-    Problems problems;
-    load_config(root, config, problems);
-    problems.raise();
-    bench_tokenize(arguments->tokenizer, arguments->data, config);
+    bench_tokenize(arguments->tokenizer, arguments->data, read_bench_config<TokenizeBenchConfig>(arguments->overrides));
   });
 }
 

@@ -17,7 +17,12 @@ uint64_t noise_key(const std::vector<TokenId>& ids) {
 
 Completer::Completer(ModelDirectory model)
     : model_(std::move(model)),
-      vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())) {}
+      vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())),
+      resident_(std::make_unique<CachedDecoder>(*model_.model.decoder, CachedDecoder::Keeps::kLastSequence)) {}
+
+GenerationAids Completer::aids(const GenerationConfig& config) {
+  return {.resident = resident_.get(), .drafter = draft_.drafter(model_, vocabulary_, config)};
+}
 
 GenerationConfig Completer::defaults() const {
   const std::filesystem::path file = model_.path / kExperimentFile;
@@ -39,7 +44,7 @@ GenerationConfig Completer::defaults() const {
 }
 
 void Completer::check(const GenerationConfig& config) {
-  Generator(*model_.model.decoder, vocabulary_, config);
+  Generator(*model_.model.decoder, vocabulary_, config, aids(config));
 }
 
 GenerationResult Completer::complete(std::span<const std::vector<TokenId>> prompts,
@@ -47,7 +52,7 @@ GenerationResult Completer::complete(std::span<const std::vector<TokenId>> promp
                                      const Generator::OnToken& on_token) {
   std::vector<uint64_t> keys;
   for (const std::vector<TokenId>& ids : prompts) keys.push_back(noise_key(ids));
-  Generator generator(*model_.model.decoder, vocabulary_, config);
+  Generator generator(*model_.model.decoder, vocabulary_, config, aids(config));
   return generator.generate(
       prompts, on_token, [] { return interrupted(); }, keys);
 }

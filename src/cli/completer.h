@@ -3,11 +3,14 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "cli/draft_choice.h"
 #include "cli/model_directory.h"
+#include "generate/cached_decoder.h"
 #include "generate/generator.h"
 
 namespace continuo {
@@ -20,9 +23,10 @@ class Completer {
   // be read is named in a warning and passed over.
   GenerationConfig defaults() const;
 
-  // Error: settings that this vocabulary does not allow.
+  // Error: settings that this vocabulary does not allow; a draft model that cannot be opened.
   void check(const GenerationConfig& config);
-  // Ends early at an interrupt. The noise of a prompt depends on its ids alone, so it gets the same
+  // Ends early at an interrupt. What prompts have in common with the last sequence of the call before is not prefilled
+  // again. The noise of a prompt depends on its ids alone, so it gets the same
   // completion in any company.
   GenerationResult complete(std::span<const std::vector<TokenId>> prompts,
                             const GenerationConfig& config,
@@ -33,8 +37,12 @@ class Completer {
   const PromptTemplate& prompt() const { return model_.prompt; }
 
  private:
+  GenerationAids aids(const GenerationConfig& config);
+
   ModelDirectory model_;
   Vocabulary vocabulary_;
+  DraftChoice draft_;
+  std::unique_ptr<CachedDecoder> resident_;
 };
 
 }  // namespace continuo

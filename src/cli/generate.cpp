@@ -25,7 +25,7 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, base, beside, file, config, device = "auto", dtype = "fp32", weights = "auto";
+  std::string directory, base, beside, file, config, draft, device = "auto", dtype = "fp32", weights = "auto";
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   int64_t threads = 0;
   bool raw = false, json = false, explain = false;
@@ -60,6 +60,7 @@ std::vector<PromptInput> gather_prompts(const Arguments& a, bool dash) {
 
 GenerationConfig settings_of(const Arguments& a, GenerationConfig config) {
   if (!a.config.empty()) load_settings(config, a.config);
+  if (!a.draft.empty()) apply_generation_override(config, "draft=" + a.draft);
   for (const std::string& setting : a.settings) {
     if (setting.find('=') == std::string::npos && !find_stage(setting)) {
       throw Error::usage(fmt::format("'{}' is neither key=value nor a sampler stage", setting),
@@ -227,6 +228,7 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--threads", a->threads, "CPU threads, 0 = all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command->add_option("--draft", a->draft, "Speculative decoding, same completions: lookup, self or a smaller model");
   command->add_flag("--json", a->json, "One JSON object per completion on standard output");
   command->add_flag("--explain", a->explain, "Say which settings and sampler stages are in force");
   command->footer(kExamples + config_help(GenerationConfig{}));

@@ -47,7 +47,7 @@ std::string summarize(const GenerationResult& result, const Tokenizer& tokenizer
   const GenerationTimings& t = result.timings;
   std::string line = fmt::format("{} token{}", t.decoded_tokens, t.decoded_tokens == 1 ? "" : "s");
   // The first tokens come from the prefill and are not counted for the rate of decoding.
-  const double seconds = t.decode_seconds + t.sampling_seconds;
+  const double seconds = t.decode_seconds + t.draft_seconds + t.sampling_seconds;
   const int64_t decoded = t.decoded_tokens - static_cast<int64_t>(result.completions.size());
   if (decoded > 0 && t.decode_seconds > 0) {
     line += fmt::format(", {:.4g} tokens/s", static_cast<double>(decoded) / seconds);
@@ -56,6 +56,14 @@ std::string summarize(const GenerationResult& result, const Tokenizer& tokenizer
     line += ", first after " + (t.first_token_seconds < 1
                                     ? fmt::format("{:.0f}ms", 1000 * t.first_token_seconds)
                                     : format_duration(t.first_token_seconds));
+  }
+  if (t.drafted_tokens > 0) {
+    line += fmt::format(", accepted {} of {} drafted tokens, {:.2g} tokens a pass", t.accepted_tokens,
+                        t.drafted_tokens, static_cast<double>(decoded) / static_cast<double>(t.passes));
+  }
+  if (t.reused_tokens > 0) {
+    line += fmt::format(", {} of {} prompt tokens were in the cache", t.reused_tokens,
+                        t.reused_tokens + t.prompt_tokens);
   }
   if (result.completions.size() == 1) {
     return line + ", " + describe_finish(result.completions.front(), tokenizer);
@@ -93,6 +101,11 @@ json completion_json(const Completion& completion, const PromptInput& input,
             {"prefill_seconds", timings.prefill_seconds},
             {"decode_seconds", timings.decode_seconds},
             {"sampling_seconds", timings.sampling_seconds},
+            {"draft_seconds", timings.draft_seconds},
+            {"passes", timings.passes},
+            {"drafted_tokens", timings.drafted_tokens},
+            {"accepted_tokens", timings.accepted_tokens},
+            {"reused_prompt_tokens", timings.reused_tokens},
             {"batch_prompt_tokens", timings.prompt_tokens},
             {"batch_tokens", timings.decoded_tokens}}}};
 }

@@ -1,8 +1,5 @@
 // continuo: parses the command line, runs one subcommand, turns an Error into one message and an exit code:
 // 0 done, 1 failed, 2 wrong usage.
-#include <malloc.h>
-
-#include <climits>
 #include <exception>
 
 #include <ATen/Parallel.h>
@@ -13,6 +10,7 @@
 #include "cli/tokenizer.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "nn/tensor_memory.h"
 
 namespace {
 
@@ -50,9 +48,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Large activations come from the heap and stay there, instead of being mapped and unmapped every step.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  continuo::install_segment_allocator();
   try {
     at::set_num_interop_threads(1);
     return run(argc, argv);

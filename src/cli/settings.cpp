@@ -70,7 +70,7 @@ std::string describe_changes(const GenerationConfig& before, const GenerationCon
     if (was != is) text += fmt::format("{}{}: {} → {}", text.empty() ? "" : "\n", key, was, is);
   }
   if (describe_chain(before) != describe_chain(after)) {
-    text += (text.empty() ? "" : "\n") + describe_sampler(after);
+    text += fmt::format("{}{}", text.empty() ? "" : "\n", describe_sampler(after));
   }
   return text;
 }

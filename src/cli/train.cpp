@@ -1,6 +1,7 @@
 // `continuo train`: an experiment from its YAML file to checkpoints.
 #include <CLI/CLI.hpp>
 
+#include "cli/adapters.h"
 #include "cli/commands.h"
 #include "cli/experiment.h"
 #include "cli/model_directory.h"
@@ -60,21 +61,6 @@ Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device d
   return model;
 }
 
-// The adapters of the experiment, fresh or those of lora.from; none without a `lora:` section.
-AdapterSet prepare_adapters(const Experiment& e, const Model& model) {
-  const LoraConfig& l = e.config.lora;
-  if (!l.enabled()) return {};
-  const auto seed = static_cast<uint64_t>(l.seed);
-  if (!l.from.empty()) {
-    return load_adapters(model, resolve_model_directory(e.config.model.from), resolve_model_directory(l.from),
-                         l.dropout, seed);
-  }
-  const double alpha = l.alpha > 0 ? l.alpha : 2 * static_cast<double>(l.rank);
-  return attach_adapters(
-      model, {.rank = l.rank, .alpha = alpha, .dropout = l.dropout, .rslora = l.rslora, .dora = l.dora}, l.targets,
-      seed, locate(e.origins, "lora.targets"));
-}
-
 std::string parameter_summary(const Model& model, const AdapterSet& adapters) {
   const auto all = static_cast<double>(count_parameters(*model.decoder));
   if (adapters.empty()) return format_count(all) + " parameters";
@@ -103,6 +89,7 @@ std::string sample_text(const ExperimentConfig& c, Model& model, const std::shar
   const std::vector<int64_t> eos = end_ids(*tokenizer, prompt);
   GenerationConfig generation = c.generation;
   generation.samples = 1;
+  if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
   Generator generator(*model.decoder, vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
   const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
   std::string out;
@@ -166,7 +153,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
   const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
   Model model = prepare_model(c, tokenizer->size(), device, dtype);
-  const AdapterSet adapters = prepare_adapters(e, model);
+  const AdapterSet adapters = open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
   const fs::path base = adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
   const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
 
@@ -187,11 +174,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
     }
   }
   model.decoder->set_compute({.dtype = dtype, .recompute = c.train.recompute});
-  NamedParameters parameters = adapter_parameters(adapters);
-  if (adapters.empty()) {
-    for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
-  }
-  AdamW optimizer(parameters, c.optimizer);
+  AdamW optimizer(trained_parameters(model, adapters), c.optimizer);
   if (previous) {
     optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
   }

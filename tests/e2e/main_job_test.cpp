@@ -1,63 +1,17 @@
 // The real binary, from pairs to completions, and what it says when something is wrong.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <thread>
 
 #include <nlohmann/json.hpp>
 
+#include "e2e/binary.h"
 #include "support/temp_dir.h"
 
 namespace continuo {
 namespace {
-
-namespace fs = std::filesystem;
-using test::TempDir;
-
-struct Outcome {
-  int code = -1;  // exit code, or -signal
-  std::string out, err;
-};
-
-// A running continuo whose output goes to files.
-class Process {
- public:
-  Process(const TempDir& directory, const std::vector<std::string>& arguments)
-      : out_(directory / "stdout"), err_(directory / "stderr") {
-    pid_ = fork();
-    if (pid_ != 0) return;
-    const auto redirect = [](const fs::path& path, int fd, int flags) { dup2(open(path.c_str(), flags, 0644), fd); };
-    redirect("/dev/null", 0, O_RDONLY);
-    redirect(out_, 1, O_WRONLY | O_CREAT | O_TRUNC);
-    redirect(err_, 2, O_WRONLY | O_CREAT | O_TRUNC);
-    if (chdir(directory.path().c_str()) != 0) _exit(126);
-    std::vector<std::string> words = {CONTINUO_BINARY};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    execv(argv[0], argv.data());
-    _exit(127);
-  }
-  void send(int signal) const { kill(pid_, signal); }
-  Outcome wait() const {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), test::read_file(out_), test::read_file(err_)};
-  }
-
- private:
-  fs::path out_, err_;
-  pid_t pid_;
-};
-
-Outcome run(const TempDir& directory, const std::vector<std::string>& arguments) {
-  return Process(directory, arguments).wait();
-}
 
 // A little data set and an experiment over it.
 void write_experiment(const TempDir& directory) {
@@ -120,6 +74,33 @@ TEST(MainJob, TrainsEvaluatesInspectsAndGenerates) {
     EXPECT_NE(inspected.out.find(part), std::string::npos) << part << "\n" << inspected.out;
   }
   EXPECT_EQ(run(directory, {"inspect", "run"}).code, 0);
+}
+
+TEST(MainJob, DraftsChangeSpeedAlone) {
+  const TempDir directory;
+  write_experiment(directory);
+  ASSERT_EQ(run(directory, {"train", "x.yaml"}).code, 0);
+  const std::vector<std::string> plain = {"generate", "run", "--prompt", "What is 3 plus one? What is 3 plus", "--json",
+                                          "temperature=0.5", "max_new_tokens=60", "ignore_eos=true"};
+  const auto with = [&](const std::string& draft) {
+    std::vector<std::string> arguments = plain;
+    if (!draft.empty()) arguments.insert(arguments.end(), {"--draft", draft});
+    return run(directory, arguments);
+  };
+  const auto expected = nlohmann::json::parse(with("").out);
+  EXPECT_EQ(expected["timings"]["drafted_tokens"].get<int>(), 0);
+  for (const char* draft : {"lookup", "self", "run"}) {
+    const Outcome outcome = with(draft);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto drafted = nlohmann::json::parse(outcome.out);
+    EXPECT_EQ(drafted["tokens"], expected["tokens"]) << draft;
+    if (std::string_view(draft) == "run") continue;  // a draft as dear as the model itself is not worth asking
+    EXPECT_GT(drafted["timings"]["accepted_tokens"].get<int>(), 0) << draft;
+    EXPECT_NE(outcome.err.find("drafted tokens"), std::string::npos) << outcome.err;
+  }
+  const Outcome missing = with("lokup");
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.err.find("there is no model at lokup"), std::string::npos) << missing.err;
 }
 
 TEST(MainJob, AKilledRunResumesToTheSameWeights) {

@@ -1,0 +1,129 @@
+// `continuo bench generate`: prefill and decoding by the real generator.
+#include <nlohmann/json.hpp>
+
+#include "cli/bench.h"
+#include "cli/commands.h"
+#include "cli/experiment.h"
+#include "cli/roof.h"
+#include "core/process.h"
+#include "generate/generator.h"
+#include "models/adapter.h"
+
+namespace continuo {
+namespace {
+
+using nlohmann::json;
+
+struct GenerateBenchConfig {
+  BenchModelConfig base;
+  std::string weights = "auto";
+  int64_t new_tokens = 128;
+  std::vector<int64_t> batches = {1, 8};
+  int64_t prefill = 512;
+  int64_t repeats = 3;
+  bool roof = true;
+};
+
+void fields(FieldVisitor& v, GenerateBenchConfig& c) {
+  fields(v, c.base);
+  v.field("weights", c.weights, "auto (as dtype), fp32, bf16, q8 or q4.");
+  v.field("new_tokens", c.new_tokens, "Decoded tokens, after a prompt of 16.", Range::at_least(2));
+  v.field("batches", c.batches, "Sequences decoded together.");
+  v.field("prefill", c.prefill, "Prompt length of the prefill run.", Range::at_least(1));
+  v.field("repeats", c.repeats, "Runs; the best one counts.", Range::at_least(1));
+  v.field("roof", c.roof, "Measure the memory's roof too, after the runs (CPU).");
+}
+
+// The best of several runs of the generator, without an end, with a sampler as people use it.
+GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch, int64_t prompt,
+                                  int64_t new_tokens) {
+  GenerationConfig config;
+  config.max_new_tokens = new_tokens;
+  config.ignore_eos = true;
+  config.max_batch = batch;
+  config.sampler = parse_yaml("[{top_k: 50}, {top_p: 0.9}]", "bench");
+  Vocabulary vocabulary;
+  vocabulary.size = decoder.shape().vocabulary;
+  vocabulary.token_bytes = [](TokenId) { return std::string(); };
+  vocabulary.special_text = vocabulary.token_bytes;
+  vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
+  Generator generator(decoder, vocabulary, config);
+  std::vector<TokenId> ids(prompt);
+  for (int64_t i = 0; i < prompt; ++i) ids[i] = static_cast<TokenId>((i * 7919 + 13) % vocabulary.size);
+  const std::vector<std::vector<TokenId>> prompts(batch, ids);
+  GenerationTimings best;
+  double best_seconds = 0;
+  for (int64_t r = 0; r < c.repeats; ++r) {
+    const double start = seconds_now();
+    const GenerationTimings t = generator.generate(prompts).timings;
+    const double seconds = seconds_now() - start;
+    if (r == 0 || seconds < best_seconds) best = t, best_seconds = seconds;
+  }
+  return best;
+}
+
+// Bytes of weights that a step reads: every matrix of the blocks and the head once, as `format` packs them.
+double weight_bytes(const Model& model, WeightFormat format) {
+  const auto bytes = [&](int64_t out, int64_t in) {
+    return static_cast<double>(out) / kPanel * static_cast<double>(panel_bytes(format, in));
+  };
+  const DecoderShape& shape = model.decoder->shape();
+  double sum = bytes(shape.vocabulary, shape.hidden);
+  for (const NamedLinear& linear : linear_layers(model)) {
+    sum += bytes(linear.layer->weight.size(0), linear.layer->weight.size(1));
+  }
+  return sum;
+}
+
+// Bytes of keys and values that the steps of a run read in the mean, all sequences together: those of
+// `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
+double cache_bytes(const Decoder& decoder, int64_t batch, int64_t prompt, int64_t new_tokens) {
+  const DecoderShape& shape = decoder.shape();
+  const double length = static_cast<double>(prompt) + static_cast<double>(new_tokens) / 2;
+  const auto values = static_cast<double>(2 * shape.layers * shape.kv_heads * shape.head_dim * batch);
+  return length * values * static_cast<double>(c10::elementSize(decoder.compute().dtype));
+}
+
+void bench_generate(const std::string& directory, const GenerateBenchConfig& c) {
+  const BenchModel m = open_bench_model(directory, c.base, false);
+  Decoder& decoder = *m.model.decoder;
+  const std::optional<WeightFormat> format = weight_format(c.weights);
+  decoder.set_compute({.dtype = m.dtype, .weights = format});
+  const GenerationTimings p = best_generation(decoder, c, 1, c.prefill, 1);
+  std::vector<json> lines = {{{"what", "prefill"}, {"prompt_tokens", c.prefill},
+                              {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
+                              {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
+  const double weights =
+      weight_bytes(m.model, format.value_or(m.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32));
+  constexpr int64_t kPrompt = 16;
+  for (const int64_t batch : c.batches) {
+    const GenerationTimings t = best_generation(decoder, c, batch, kPrompt, c.new_tokens);
+    const double steps = static_cast<double>(c.new_tokens - 1);  // the first token comes from the prefill
+    const double decode = t.decode_seconds + t.sampling_seconds, all = t.prefill_seconds + decode;
+    lines.push_back({{"what", "decode"}, {"batch", batch}, {"new_tokens", c.new_tokens},
+                     {"tokens_per_s", static_cast<double>(t.decoded_tokens) / all},
+                     {"decode_tokens_per_s", steps * static_cast<double>(batch) / decode},
+                     {"sampling_share", t.sampling_seconds / all},
+                     {"first_token_s", t.first_token_seconds},
+                     {"read_gb_per_s", steps * (weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens)) /
+                                           t.decode_seconds / 1e9},
+                     {"peak_rss_gb", peak_memory_bytes() / 1e9}});
+  }
+  const double roof = c.roof && m.device.is_cpu() ? read_roof() / 1e9 : 0;
+  for (json& line : lines) {
+    line["weights"] = c.weights;
+    if (roof > 0 && line.contains("read_gb_per_s")) {
+      line["roof_gb_per_s"] = roof;
+      line["roof_share"] = line["read_gb_per_s"].get<double>() / roof;
+    }
+    print_bench_line(std::move(line), m);
+  }
+}
+
+}  // namespace
+
+void add_bench_generate_command(CLI::App& bench) {
+  add_bench_model_command(bench, "generate", "Prefill and decode", bench_generate);
+}
+
+}  // namespace continuo

@@ -1,0 +1,109 @@
+// `continuo bench`: every subcommand runs and says what it promises; figures that can be counted are right.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "e2e/binary.h"
+
+namespace continuo {
+namespace {
+
+const std::vector<std::string> kTinyModel = {"threads=1", "model.layers=2", "model.hidden=32", "model.heads=4",
+                                             "model.kv_heads=2", "model.intermediate=48", "vocabulary=61"};
+
+// The lines of `continuo bench WORDS…`; each must say on what it was measured.
+std::vector<nlohmann::json> bench(const TempDir& directory, std::vector<std::string> words,
+                        const std::vector<std::string>& more = {}) {
+  words.insert(words.begin(), {"-q", "bench"});
+  words.insert(words.end(), more.begin(), more.end());
+  const Outcome outcome = run(directory, words);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  std::vector<nlohmann::json> lines;
+  std::istringstream text(outcome.out);
+  for (std::string line; std::getline(text, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+    for (const char* key : {"system", "what", "torch", "cpu", "isa", "threads", "peak_rss_gb"}) {
+      EXPECT_TRUE(lines.back().contains(key)) << key << " is missing in " << line;
+    }
+  }
+  return lines;
+}
+
+TEST(Bench, TrainingCountsTheWorkOfAStep) {
+  const TempDir directory;
+  const auto lines = bench(directory, {"train", "rows=3", "prompt_tokens=4", "completion_tokens=7", "steps=1",
+                                       "warmup=0", "micro_tokens=20", "roof=false"}, kTinyModel);
+  ASSERT_EQ(lines.size(), 1u);
+  const nlohmann::json& line = lines[0];
+  const double seconds = line["step_seconds"][0];
+  const double layer = 32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48;  // q; k and v; output; MLP
+  const double expected = 30 * 6 * 2 * layer + 21 * 6.0 * 61 * 32 + 3 * 2 * 4 * 6.0 * 10 * 11 * 8;
+  EXPECT_NEAR(line["gflop_per_s"].get<double>() * 1e9 * seconds, expected, 1e-6 * expected);
+  EXPECT_NEAR(line["real_tokens_per_s"].get<double>() * seconds, 33, 1e-6);
+  EXPECT_NEAR(line["trained_tokens_per_s"].get<double>() * seconds, 21, 1e-6);
+  EXPECT_NEAR(line["loss"][0].get<double>(), std::log(61), 0.5);
+}
+
+TEST(Bench, GenerationCountsWhatAStepReads) {
+  const TempDir directory;
+  const auto lines = bench(directory, {"generate", "batches=[1, 2]", "prefill=8", "new_tokens=4", "repeats=1",
+                                       "roof=false"}, kTinyModel);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["what"], "prefill");
+  EXPECT_EQ(lines[2]["batch"], 2);
+  for (const nlohmann::json& line : {lines[1], lines[2]}) {
+    EXPECT_GT(line["decode_tokens_per_s"], 0);
+    EXPECT_GT(line["read_gb_per_s"], 0);
+  }
+}
+
+TEST(Bench, RowsOfAFileTrainAdaptersToo) {
+  const TempDir directory;
+  std::string rows;
+  for (int i = 0; i < 60; ++i) {
+    rows += nlohmann::json({{"q", "What is " + std::to_string(i) + " plus one?"},
+                            {"a", "It is " + std::to_string(i + 1) + ", of course."}}).dump() + "\n";
+  }
+  directory.write("rows.jsonl", rows);
+  directory.write("x.yaml", R"(run_dir: run
+threads: 1
+tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [q, a]}], vocab_size: 290}}
+model: {layers: 1, hidden: 32, heads: 2, context: 128}
+prompt: {prompt: "{q}\n", completion: "{a}"}
+data: {train: [{path: rows.jsonl}], cache: cache}
+train: {steps: 1}
+)");
+  const Outcome run_before = run(directory, {"train", "x.yaml"});
+  ASSERT_EQ(run_before.code, 0) << run_before.err;
+  const std::vector<std::string> data = {"data=rows.jsonl", "prompt=\"{q}\\n\"", "completion=\"{a}\""};
+  const auto trained = bench(directory, {"train", "--model", "run", "threads=1", "rows=4", "steps=2", "warmup=1",
+                                         "lr=1e-2", "lora.rank=2", "cache=cache", "roof=false"}, data);
+  ASSERT_EQ(trained.size(), 1u);
+  EXPECT_EQ(trained[0]["lora_rank"], 2);
+  ASSERT_EQ(trained[0]["loss"].size(), 3u);  // warm-up included
+  const auto prepared = bench(directory, {"data", "run"}, data);
+  ASSERT_EQ(prepared.size(), 1u);
+  EXPECT_EQ(prepared[0]["rows"], 60);
+  EXPECT_GT(prepared[0]["cold_seconds"], 0);
+
+  const Outcome without = run(directory, {"bench", "train", "data=rows.jsonl"});
+  EXPECT_EQ(without.code, 1);
+  EXPECT_NE(without.err.find("--model"), std::string::npos) << without.err;
+}
+
+TEST(Bench, RoofsAreMeasured) {
+  const TempDir directory;
+  const auto lines = bench(directory, {"roof", "threads=1", "rows=16", "hidden=32", "intermediate=48", "seconds=0.01"});
+  ASSERT_EQ(lines.size(), 8u);  // three shapes in two types, reading, multiply-adds
+  for (const nlohmann::json& line : lines) {
+    const char* unit = line["what"] == "read" ? "gb_per_s" : "gflop_per_s";
+    EXPECT_GE(line[unit].get<double>(), line[std::string(unit) + "_median"].get<double>());
+    EXPECT_GT(line[unit], 0);
+  }
+}
+
+}  // namespace
+}  // namespace continuo

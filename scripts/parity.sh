@@ -2,20 +2,16 @@
 # Compares Continuo with transformers and TRL on the same weights and rows and prints one table; exits 1 when a line
 # does not hold. About fifteen minutes on two cores.
 #   scripts/parity.sh MODEL_DIR ROWS.jsonl [PROMPT_FIELD COMPLETION_FIELD]
-# Needs build/continuo and build/tests (./scripts/test.sh makes both). The Python packages go into .venv-parity, unless
-# PARITY_PYTHON names an interpreter that has torch, transformers, trl, datasets and safetensors.
+# Needs build/continuo and build/tests (./scripts/test.sh makes both). The Python packages go into .venv-peers, unless
+# PEERS_PYTHON names an interpreter that has torch, transformers, trl, peft, datasets and safetensors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/peers/python.sh
 [ $# -eq 2 ] || [ $# -eq 4 ] || { sed -n 2,7p "$0" >&2; exit 2; }
 build=${CONTINUO_BUILD:-build}
 [ -x "$build/continuo" ] || { echo "$build/continuo is missing: run ./scripts/test.sh first" >&2; exit 1; }
 
-python=${PARITY_PYTHON:-.venv-parity/bin/python}
-if [ ! -x "$python" ]; then
-  echo "Installing transformers and TRL into .venv-parity" >&2
-  python3 -m venv .venv-parity
-  .venv-parity/bin/pip install --quiet torch==2.13.0 'numpy>=2' transformers==5.23.0 trl==1.16.0 datasets safetensors
-fi
+peers_python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs: Debian packages, and LibTorch in .venv (unless CMAKE_PREFIX_PATH names one).
 # Safe to run again; quick and quiet when nothing is to do.
+#   scripts/setup.sh [--benchmarks]      also what -DCONTINUO_BENCHMARKS=ON needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +9,7 @@ TORCH_VERSION=2.13.0
 PACKAGES=(g++ cmake ninja-build ccache python3 python3-venv libyaml-cpp-dev libsentencepiece-dev
           nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libpcre2-dev
           libutf8proc-dev libgtest-dev)
+[ "${1:-}" != --benchmarks ] || PACKAGES+=(libbenchmark-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -1,6 +1,7 @@
 #include "text/chat_template.h"
 
 #include <random>
+#include <regex>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -73,6 +74,11 @@ ChatSegments prompt_part(ChatSegments segments) {
   return segments;
 }
 
+// Templates that tell the model today's date were rendered on another day.
+std::string undated(const std::string& text) {
+  return std::regex_replace(text, std::regex("Current date: \\d{4}-\\d{2}-\\d{2}"), "Current date: today");
+}
+
 TEST(ChatTemplate, TextIsThatOfTransformers) {
   const nlohmann::json rendered = read_json(kGoldenChats + "rendered.json");
   const auto conversations = golden_conversations();
@@ -95,8 +101,8 @@ TEST(ChatTemplate, TextIsThatOfTransformers) {
           continue;
         }
         try {
-          EXPECT_EQ(chat->render(conversations[i], generation).bytes(),
-                    expected["text"].get<std::string>());
+          EXPECT_EQ(undated(chat->render(conversations[i], generation).bytes()),
+                    undated(expected["text"].get<std::string>()));
           ++texts;
         } catch (const Error& error) {
           ADD_FAILURE() << error.what();

@@ -80,6 +80,14 @@ def table(a, files):
                    [llamacpp(kind, "perplexity", "perplexity", "--tokens", files.tokens)], "≥ 1", unit="perplexity",
                    better=-1)
 
+    # A step with as few weights to read as any, and a chain in which every kind of stage has work to do.
+    def sampling(name, title, *model):
+        chain = ("[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {top_n_sigma: 2}, {top_k: 50}, "
+                 "{typical: 0.95}, {top_p: 0.9}, {min_p: 0.02}, {xtc: 0.5}, {temperature: 0.8}]")
+        return Row(name, f"share of an 11-stage sampling chain in a step of 4-bit decoding, {title}",
+                   ours("bench", "generate", *model, "dtype=bf16", "weights=q4", "batches=[1]", "prefill=16",
+                        "roof=false", f"sampler={chain}"), [], "≤ 0.05", unit="sampling_share")
+
     def tokenized_start():
         trl = [PEERS / "trl_sft.py", "--model", a.model, "--data", files.many_rows, "--steps", 0, *peer_fields]
         return Row("tokenized-start", "100,000 rows ready to train on, new and known",
@@ -109,8 +117,8 @@ def table(a, files):
         parallel(32),
         perplexity("q8", "Q8_0"),
         perplexity("q4", "Q4_0"),
-        Row("sampling", "share of sampling (top-k, top-p) in a step of 4-bit decoding",
-            generate("bf16", "weights=q4", "batches=[1]", "prefill=16"), [], "≤ 0.05", unit="sampling_share"),
+        sampling("sampling", "49,152 logits", "--model", a.model),
+        sampling("sampling-256000", "256,000 logits (random weights)", "vocabulary=256000"),
         tokenized_start(),
     ]
 

@@ -22,6 +22,7 @@ struct GenerateBenchConfig {
   int64_t prefill = 512;
   int64_t repeats = 3;
   bool roof = true;
+  ConfigNode sampler = parse_yaml("[{top_k: 50}, {top_p: 0.9}]", "bench");
 };
 
 void fields(FieldVisitor& v, GenerateBenchConfig& c) {
@@ -32,16 +33,17 @@ void fields(FieldVisitor& v, GenerateBenchConfig& c) {
   v.field("prefill", c.prefill, "Prompt length of the prefill run.", Range::at_least(1));
   v.field("repeats", c.repeats, "Runs; the best one counts.", Range::at_least(1));
   v.field("roof", c.roof, "Measure the memory's roof too, after the runs (CPU).");
+  v.field("sampler", c.sampler, "Stages of the sampling chain.");
 }
 
-// The best of several runs of the generator, without an end, with a sampler as people use it.
+// The best of several runs of the generator, without an end.
 GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch, int64_t prompt,
                                   int64_t new_tokens) {
   GenerationConfig config;
   config.max_new_tokens = new_tokens;
   config.ignore_eos = true;
   config.max_batch = batch;
-  config.sampler = parse_yaml("[{top_k: 50}, {top_p: 0.9}]", "bench");
+  config.sampler = c.sampler;
   Vocabulary vocabulary;
   vocabulary.size = decoder.shape().vocabulary;
   vocabulary.token_bytes = [](TokenId) { return std::string(); };

@@ -51,7 +51,8 @@ struct Operand {
 template <class T>
 constexpr int64_t kDepthBytes = sizeof(T) == sizeof(float) ? 1024 : 6144;
 constexpr int64_t kRightBytes = 4 << 20;      // of B at once: stays in the third
-constexpr int64_t kBlockPanels = 8;           // panels of A that a member packs and multiplies at once
+constexpr int64_t kBlockPanels = 4;           // panels of A that a member packs and multiplies at once
+constexpr int64_t kGroupPanels = 16;          // panels of B in a unit of work: the last ones end together
 
 // C [m, n] (+)= A · B. To is float, or T where k is not cut.
 template <class T, class To>
@@ -63,7 +64,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operan
   const int64_t threads = at::get_num_threads();
   // Blocks of A small enough that all members have some.
   const int64_t left_panels = (m + kernel.rows - 1) / kernel.rows;
-  const int64_t block = kernel.rows * std::clamp<int64_t>(left_panels / (4 * threads), 1, kBlockPanels);
+  const int64_t block = kernel.rows * std::clamp<int64_t>(left_panels / (8 * threads), 1, kBlockPanels);
   const int64_t blocks = (m + block - 1) / block;
   const int64_t fitting = kRightBytes / (depth * static_cast<int64_t>(sizeof(T))) / kernel.columns * kernel.columns;
   const int64_t width = std::min(padded(n, kernel.columns), std::max(fitting, kernel.columns));
@@ -84,11 +85,14 @@ void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operan
           kernel.pack_right(b.along, count, steps, b.at(column + begin, from), b.stride, packed, right + begin * packed);
         });
         member.wait();
-        member.deal(blocks, [&](int64_t first, int64_t last) {
+        const int64_t groups = std::max<int64_t>(1, panels / kGroupPanels);
+        int64_t held = -1;  // the row whose block `left` holds
+        member.deal(blocks * groups, [&](int64_t first, int64_t last) {
           for (int64_t i = first; i < last; ++i) {
-            const int64_t row = i * block, rows = std::min(block, m - row);
-            kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
-            for (int64_t p = 0; p < panels; ++p) {
+            const int64_t row = i / groups * block, rows = std::min(block, m - row), group = i % groups;
+            if (row != held) kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
+            held = row;
+            for (int64_t p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
               const int64_t at = p * kernel.columns, here = std::min(kernel.columns, columns - at);
               To* to = c + row * n + column + at;
               if constexpr (sizeof(To) == sizeof(float)) {

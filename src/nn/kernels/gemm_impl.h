@@ -84,7 +84,10 @@ void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_
 template <class T>
 inline void load_right(Along along, const T* from, int64_t stride, VecU* block) {
   if (along == Along::rows) {
-    for (int64_t i = 0; i < kLanes; ++i) block[i] = load_as<VecU>(from + i * stride);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      block[i] = load_as<VecU>(from + i * stride);
+      __builtin_prefetch(from + (i + kLanes) * stride);
+    }
     transpose(block);
   } else if constexpr (kDepth<T> == 1) {
     for (int64_t u = 0; u < kLanes; ++u) block[u] = load_as<VecU>(from + u * stride);

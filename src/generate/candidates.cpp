@@ -84,7 +84,7 @@ const std::vector<double>& Candidates::probabilities() const {
 }
 
 double Candidates::log_sum() const {
-  if (is_dense_) return dense_.sums().log_sum();
+  if (is_dense_) return dense_.log_sum();
   softmax();
   return log_sum_;
 }

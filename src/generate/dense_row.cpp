@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include <ATen/Parallel.h>
+
 #include "core/error.h"
 #include "core/random.h"
 #include "nn/kernels/kernels.h"
@@ -26,6 +28,56 @@ std::vector<Candidate> merged(std::vector<Candidate> a, const std::vector<Candid
   return a;
 }
 
+// f(from, count) of every chunk of a row of n logits, in order. Long rows are shared between the threads; the chunks, and so
+// the sums over their results, are the same for any number of them.
+template <class F>
+auto of_chunks(int64_t n, const F& f) {
+  constexpr int64_t kChunk = 256 * kRowBlock;
+  constexpr int64_t kGrain = 4;  // chunks that are worth a thread
+  const int64_t chunks = (n + kChunk - 1) / kChunk;
+  std::vector<decltype(f(n, n))> results(static_cast<size_t>(chunks));
+  at::parallel_for(0, chunks, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      results[static_cast<size_t>(c)] = f(c * kChunk, std::min(kChunk, n - c * kChunk));
+    }
+  });
+  return results;
+}
+
+RowSummary summary_of(std::span<const float> row, std::vector<float>& block_max) {
+  RowSummary all{.max = -kFloatInfinity};
+  for (const RowSummary& part : of_chunks(std::ssize(row), [&](int64_t from, int64_t count) {
+         return kernels().row.summary(count, row.data() + from, block_max.data() + from / kRowBlock);
+       })) {
+    all.max = std::max(all.max, part.max);
+    all.live += part.live;
+    all.faulty |= part.faulty;
+  }
+  return all;
+}
+
+ExpSums exp_sums_of(std::span<const float> row, float max, float scale, bool weighted) {
+  ExpSums all;
+  for (const ExpSums& part : of_chunks(std::ssize(row), [&](int64_t from, int64_t count) {
+         return kernels().row.exp_sums(count, row.data() + from, max, scale, weighted);
+       })) {
+    all.sum += part.sum;
+    all.weighted += part.weighted;
+  }
+  return all;
+}
+
+DeviationSums deviations_of(std::span<const float> row, double center) {
+  DeviationSums all;
+  for (const DeviationSums& part : of_chunks(std::ssize(row), [&](int64_t from, int64_t count) {
+         return kernels().row.deviations(count, row.data() + from, center);
+       })) {
+    all.sum += part.sum;
+    all.squares += part.squares;
+  }
+  return all;
+}
+
 }  // namespace
 
 double RowSums::log_sum() const { return max + std::log(sum); }
@@ -37,9 +89,8 @@ void DenseRow::reset(std::span<const float> logits) {
   edited_.clear();
   raw_log_sum_.reset();
   changed();
-  const auto n = static_cast<int64_t>(logits.size());
-  block_max_.resize(static_cast<size_t>(row_blocks(n)));
-  const RowSummary summary = kernels().row.summary(n, logits.data(), block_max_.data());
+  block_max_.resize(static_cast<size_t>(row_blocks(std::ssize(logits))));
+  const RowSummary summary = summary_of(logits, block_max_);
   for (size_t i = 0; summary.faulty && i < logits.size(); ++i) {
     if (std::isnan(logits[i])) fail("the logit of token {} is NaN", i);
     if (logits[i] == kFloatInfinity) fail("the logit of token {} is infinite", i);
@@ -85,8 +136,7 @@ const RowSums& DenseRow::sums() const {
       for (const Candidate& c : edited_) patched[static_cast<size_t>(c.id)] = -kFloatInfinity;
       row = patched;
     }
-    const ExpSums part = kernels().row.exp_sums(static_cast<int64_t>(row.size()), row.data(), high,
-                                                static_cast<float>(1 / divisor_), true);
+    const ExpSums part = exp_sums_of(row, high, static_cast<float>(1 / divisor_), true);
     const double shift = static_cast<double>(high) / divisor_ - sums.max, factor = std::exp(shift);
     sums.sum = factor * part.sum;
     sums.weighted = factor * (part.weighted + shift * part.sum);
@@ -101,20 +151,19 @@ const RowSums& DenseRow::sums() const {
   return sums_.emplace(sums);
 }
 
+// That of an untouched row is kept, and costs half of what all sums do.
+double DenseRow::log_sum() const { return edited_.empty() && divisor_ == 1 ? raw_log_sum() : sums().log_sum(); }
+
 double DenseRow::raw_log_sum() const {
-  if (!raw_log_sum_) {
-    const auto n = static_cast<int64_t>(logits_.size());
-    raw_log_sum_ = raw_max_ + std::log(kernels().row.exp_sums(n, logits_.data(), raw_max_, 1, false).sum);
-  }
+  if (!raw_log_sum_) raw_log_sum_ = raw_max_ + std::log(exp_sums_of(logits_, raw_max_, 1, false).sum);
   return *raw_log_sum_;
 }
 
 double DenseRow::deviation() const {
-  const auto n = static_cast<int64_t>(logits_.size());
   const auto size = static_cast<double>(size_);
   // Around the highest logit: it is near enough to the mean that the difference below loses little in double.
   const double center = raw_max_;
-  DeviationSums sums = kernels().row.deviations(n, logits_.data(), center);
+  DeviationSums sums = deviations_of(logits_, center);
   sums = {sums.sum / divisor_, sums.squares / (divisor_ * divisor_)};
   for (const Candidate& c : edited_) {  // the kernel counted them with the logits that they had
     const double before = scaled(c.id) - center / divisor_, now = c.logit - center / divisor_;
@@ -152,15 +201,8 @@ std::vector<Candidate> DenseRow::between(double low, double high) const {
   float bar = static_cast<float>(low * divisor_);
   for (int i = 0; i < 2; ++i) bar = std::nextafter(bar, -kFloatInfinity);
   hits_.resize(std::max(hits_.size(), logits_.size() + 1));
-  size_t count = 0;
-  for (size_t block = 0; block < block_max_.size(); ++block) {
-    if (!(block_max_[block] >= bar) || block_max_[block] == -kFloatInfinity) continue;
-    const size_t from = block * kRowBlock, to = std::min(logits_.size(), from + kRowBlock);
-    for (size_t i = from; i < to; ++i) {  // without a branch: hits come at random
-      hits_[count] = static_cast<TokenId>(i);
-      count += logits_[i] >= bar;
-    }
-  }
+  const auto n = static_cast<int64_t>(logits_.size());
+  const auto count = static_cast<size_t>(kernels().row.reaching(n, logits_.data(), block_max_.data(), bar, hits_.data()));
   std::vector<Candidate> found;
   found.reserve(count);
   auto edit = edited_.begin();

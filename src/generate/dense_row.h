@@ -37,6 +37,8 @@ class DenseRow {
   // The most probable token; the row is not empty.
   const Candidate& best() const;
   const RowSums& sums() const;
+  // log Σ e^logit.
+  double log_sum() const;
   // log Σ e^logit of the row as `reset` got it.
   double raw_log_sum() const;
   // Standard deviation of the logits.

@@ -13,6 +13,16 @@ void summary(benchmark::State& state, const Kernels& kernels) {
   });
 }
 
+void reaching(benchmark::State& state, const Kernels& kernels) {
+  const auto x = values<float>(kVocabulary);
+  std::vector<float> block_max(row_blocks(kVocabulary));
+  std::vector<int32_t> hits(kVocabulary + 1);
+  const float bar = kernels.row.summary(kVocabulary, x.data(), block_max.data()).max * 0.9f;
+  measure(state, {.bytes = kBytes}, [&] {
+    benchmark::DoNotOptimize(kernels.row.reaching(kVocabulary, x.data(), block_max.data(), bar, hits.data()));
+  });
+}
+
 void exp_sums(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kVocabulary);
   measure(state, {.bytes = kBytes}, [&] {
@@ -37,7 +47,11 @@ void gumbel_hits(benchmark::State& state, const Kernels& kernels) {
 }  // namespace
 
 std::vector<KernelBench> row_benches() {
-  return {{"row_summary", summary}, {"row_exp_sums", exp_sums}, {"row_deviations", deviations}, {"row_gumbel_hits", gumbel_hits}};
+  return {{"row_summary", summary},
+          {"row_reaching", reaching},
+          {"row_exp_sums", exp_sums},
+          {"row_deviations", deviations},
+          {"row_gumbel_hits", gumbel_hits}};
 }
 
 }  // namespace continuo::bench

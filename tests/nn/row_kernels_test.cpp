@@ -61,6 +61,22 @@ TEST_P(RowKernelTest, SummarySeesEveryFault) {
   }
 }
 
+TEST_P(RowKernelTest, ReachingFindsAllTokensAtOrAboveTheBar) {
+  for (const int64_t n : kLengths) {
+    std::vector<float> row = bell(n, 3), blocks(row_blocks(n));
+    for (int64_t i = 1; i < n; i += 5) row[i] = -kInf;
+    k->summary(n, row.data(), blocks.data());
+    for (const float bar : {-kInf, std::numeric_limits<float>::lowest(), -1.0f, row[n / 2], 5.0f, 1e9f}) {
+      std::vector<int32_t> wanted, hits(n + 1);
+      for (int64_t i = 0; i < n; ++i) {
+        if (row[i] >= bar) wanted.push_back(static_cast<int32_t>(i));
+      }
+      hits.resize(k->reaching(n, row.data(), blocks.data(), bar, hits.data()));
+      EXPECT_EQ(hits, wanted) << n << " " << bar;
+    }
+  }
+}
+
 TEST_P(RowKernelTest, ExpSumsKeepTheirBound) {
   for (const int64_t n : kLengths) {
     for (const double spread : {0.0, 0.1, 1.0, 4.0, 30.0}) {

@@ -129,6 +129,25 @@ RowSummary row_summary(int64_t n, const float* x, float* block_max) {
   return summary;
 }
 
+int64_t row_reaching(int64_t n, const float* x, const float* block_max, float bar, int32_t* hits) {
+  int64_t count = 0;
+  for (int64_t from = 0; from < n; from += kRowBlock, ++block_max) {
+    if (!(*block_max >= bar)) continue;
+    int64_t i = from;
+    for_row(n - from < kRowBlock ? n - from : kRowBlock, x + from, [&](RowVec v) {
+      if (highest_lane(v) >= bar) {
+        const int64_t end = i + kRowLanes < n ? i + kRowLanes : n;
+        for (int64_t k = i; k < end; ++k) {  // without a branch: hits come at random
+          hits[count] = static_cast<int32_t>(k);
+          count += x[k] >= bar;
+        }
+      }
+      i += kRowLanes;
+    });
+  }
+  return count;
+}
+
 // e^y for y ≤ 0: 2^n · e^r with |r| ≤ ln2/2, e^r by a minimax polynomial of degree 6 (3e-9) that is exact at 0. Far below
 // it ends at e^−87, which no sum notices.
 inline RowVec exp_of_nonpositive(RowVec y) {
@@ -167,20 +186,22 @@ ExpSums exp_sums(int64_t n, const float* x, float highest, float scale, bool wei
 }
 
 DeviationSums deviations(int64_t n, const float* x, double center) {
-  RowDoubles sum{}, squares{};
+  RowDoubles sum[2] = {}, squares[2] = {};  // apart: additions wait for the ones before them
   for_row(n, x, [&](RowVec v) {
     const auto halves = same_bits<RowHalves>(v);
-    for (const RowHalf half : halves.half) {
-      const RowDoubles wide = __builtin_convertvector(half, RowDoubles);
+    for (int h = 0; h < 2; ++h) {
+      const RowDoubles wide = __builtin_convertvector(halves.half[h], RowDoubles);
       const RowDoubles d = wide > -__builtin_inf() ? wide - center : RowDoubles{};
-      sum += d;
-      squares += d * d;
+      sum[h] += d;
+      squares[h] += d * d;
     }
   });
+  sum[0] += sum[1];
+  squares[0] += squares[1];
   DeviationSums total;
   for (int i = 0; i < kHalfLanes; ++i) {
-    total.sum += sum[i];
-    total.squares += squares[i];
+    total.sum += sum[0][i];
+    total.squares += squares[0][i];
   }
   return total;
 }
@@ -243,7 +264,7 @@ int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, flo
   return count;
 }
 
-constexpr RowKernels kRowKernels = {row_summary, exp_sums, deviations, gumbel_hits};
+constexpr RowKernels kRowKernels = {row_summary, row_reaching, exp_sums, deviations, gumbel_hits};
 
 }  // namespace
 }  // namespace continuo

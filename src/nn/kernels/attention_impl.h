@@ -71,25 +71,29 @@ inline void product_tile(int64_t steps, const T* a, Steps at, const T* b, int64_
   }
 }
 
+// As many accumulators as the registers hold beside a row of B and one broadcast value.
 constexpr int kProductRows = 4;
-
-template <class T>
-using ProductTile = void (*)(int64_t, const T*, Steps, const T*, int64_t, float*, int64_t, bool);
-
-template <class T>
-constexpr ProductTile<T> kProductTiles[kProductRows][4] = {
-    {product_tile<T, 1, 1>, product_tile<T, 1, 2>, product_tile<T, 1, 3>, product_tile<T, 1, 4>},
-    {product_tile<T, 2, 1>, product_tile<T, 2, 2>, product_tile<T, 2, 3>, product_tile<T, 2, 4>},
-    {product_tile<T, 3, 1>, product_tile<T, 3, 2>, product_tile<T, 3, 3>, product_tile<T, 3, 4>},
-    {product_tile<T, 4, 1>, product_tile<T, 4, 2>, product_tile<T, 4, 3>, product_tile<T, 4, 4>}};
+#if defined(__AVX512F__)
+constexpr int kProductVectors = 4;
+#else
+constexpr int kProductVectors = 1;
+#endif
 
 // C [rows][16 · vectors] of `rows` ≤ kProductRows rows; `steps` of kDepth along k.
-template <class T>
+template <class T, int Rows = kProductRows, int Vectors = kProductVectors>
 inline void product_rows(int64_t rows, int64_t vectors, int64_t steps, const T* a, Steps at, const T* b, int64_t b_step,
                          float* c, int64_t c_row, bool add) {
-  for (int64_t v = 0; v < vectors; v += 4) {
-    const int64_t count = vectors - v < 4 ? vectors - v : 4;
-    kProductTiles<T>[rows - 1][count - 1](steps, a, at, b + v * kLanes * kDepth<T>, b_step, c + v * kLanes, c_row, add);
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return product_rows<T, Rows - 1, Vectors>(rows, vectors, steps, a, at, b, b_step, c, c_row, add);
+  }
+  int64_t v = 0;
+  for (; v + Vectors <= vectors; v += Vectors) {
+    product_tile<T, Rows, Vectors>(steps, a, at, b + v * kLanes * kDepth<T>, b_step, c + v * kLanes, c_row, add);
+  }
+  if constexpr (Vectors > 1) {
+    if (v == vectors) return;
+    product_rows<T, Rows, Vectors - 1>(rows, vectors - v, steps, a, at, b + v * kLanes * kDepth<T>, b_step,
+                                       c + v * kLanes, c_row, add);
   }
 }
 
@@ -100,25 +104,16 @@ inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline void transpose(VecU* v) {
   VecU t[16];
   for (int i = 0; i < 8; ++i) {
-    t[2 * i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-    t[2 * i + 1] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    t[2 * i] = lower<1>(v[2 * i], v[2 * i + 1]);
+    t[2 * i + 1] = upper<1>(v[2 * i], v[2 * i + 1]);
   }
   for (int i = 0; i < 16; i += 4) {
-    for (int j = i; j < i + 2; ++j) {
-      v[j] = __builtin_shufflevector(t[j], t[j + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-      v[j + 2] = __builtin_shufflevector(t[j], t[j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    }
+    for (int j = i; j < i + 2; ++j) v[j] = lower<2>(t[j], t[j + 2]), v[j + 2] = upper<2>(t[j], t[j + 2]);
   }
   for (int i = 0; i < 16; i += 8) {
-    for (int j = i; j < i + 4; ++j) {
-      t[j] = __builtin_shufflevector(v[j], v[j + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-      t[j + 4] = __builtin_shufflevector(v[j], v[j + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    }
+    for (int j = i; j < i + 4; ++j) t[j] = lower<4>(v[j], v[j + 4]), t[j + 4] = upper<4>(v[j], v[j + 4]);
   }
-  for (int j = 0; j < 8; ++j) {
-    v[j] = __builtin_shufflevector(t[j], t[j + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-    v[j + 8] = __builtin_shufflevector(t[j], t[j + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  }
+  for (int j = 0; j < 8; ++j) v[j] = lower<8>(t[j], t[j + 8]), v[j + 8] = upper<8>(t[j], t[j + 8]);
 }
 
 // rows ≤ kTile rows x [rows, dim] → columns [dim / kDepth][kTile][kDepth], zeros beyond the rows up to whole vectors.
@@ -137,12 +132,13 @@ void pack_columns(int64_t rows, int64_t dim, int64_t stride, const T* x, T* colu
         if (r + i < rows && width == kLanes) {
           block[i] = load_as<VecU>(row);
         } else {
-          block[i] = VecU{};
-          if (r + i < rows) std::memcpy(&block[i], row, width * sizeof(uint32_t));
+          uint32_t values[kLanes] = {};
+          if (r + i < rows) std::memcpy(values, row, width * sizeof(uint32_t));
+          block[i] = load_as<VecU>(values);
         }
       }
       transpose(block);
-      for (int64_t i = 0; i < width; ++i) std::memcpy(to + (k + i) * kTile + r, &block[i], sizeof(VecU));
+      for (int64_t i = 0; i < width; ++i) store_as(to + (k + i) * kTile + r, block[i]);
     }
   }
 }
@@ -151,10 +147,10 @@ void pack_columns(int64_t rows, int64_t dim, int64_t stride, const T* x, T* colu
 void pack_pairs(int64_t rows, int64_t dim, int64_t stride, const uint16_t* x, uint16_t* pairs) {
   for (int64_t r = 0; r < rows; r += 2, x += 2 * stride, pairs += 2 * dim) {
     for (int64_t i = 0; i < dim; i += kLanes) {
-      const VecU even = __builtin_convertvector(load_as<VecH>(x + i), VecU);
-      const VecU odd = r + 1 < rows ? __builtin_convertvector(load_as<VecH>(x + stride + i), VecU) : VecU{};
+      const VecU even = convert<VecU>(load_as<VecH>(x + i));
+      const VecU odd = r + 1 < rows ? convert<VecU>(load_as<VecH>(x + stride + i)) : VecU{};
       const VecU both = even | (odd << 16);
-      std::memcpy(pairs + 2 * i, &both, sizeof both);
+      store_as(pairs + 2 * i, both);
     }
   }
 }
@@ -178,8 +174,7 @@ RightRows<T> right_rows(int64_t n, int64_t dim, int64_t stride, const T* x, T* p
 }
 
 inline VecU rounded_bits(Vec v) {
-  VecU bits;
-  std::memcpy(&bits, &v, sizeof bits);
+  const VecU bits = bits_as<VecU>(v);
   return bits + 0x7fffu + ((bits >> 16) & 1u);
 }
 
@@ -193,11 +188,11 @@ inline void store_steps(uint16_t* tile, int64_t row, int64_t column, Vec even, V
   const __m512i apart = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
   alignas(64) static constexpr uint16_t kTurns[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  const __m512i both = _mm512_permutexvar_epi16(_mm512_load_si512(kTurns), apart);
+  const auto both = (VecU)_mm512_permutexvar_epi16(_mm512_load_si512(kTurns), apart);
 #else
   const VecU both = (rounded_bits(even) >> 16) | (rounded_bits(odd) & 0xffff0000u);
 #endif
-  std::memcpy(tile + row * kTile + 2 * column, &both, sizeof both);
+  store_as(tile + row * kTile + 2 * column, both);
 }
 
 // Of a tile's queries that begin at position `first`, the lanes of vector v that see key j.
@@ -211,11 +206,11 @@ struct Sight {
     return j + count - 1 <= first && (window == 0 || j > first + kTile - 1 - window);
   }
   Vec hide(Vec scores, int64_t v, int64_t j) const {
-    const VecI lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const VecI distance = lanes + static_cast<int32_t>(first + v * kLanes - j);  // query − key
+    static constexpr int32_t kNumbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const VecI distance = load_as<VecI>(kNumbers) + static_cast<int32_t>(first + v * kLanes - j);  // query − key
     VecI hidden = distance < 0;
     if (window > 0) hidden |= distance >= static_cast<int32_t>(window);
-    return hidden ? splat(kUnseen) : scores;
+    return select(hidden, splat(kUnseen), scores);
   }
   // Keys that some query of the tile sees, from a multiple of kTile on.
   int64_t first_key() const { return window > 0 ? larger(0, first - window + 1) / kTile * kTile : 0; }

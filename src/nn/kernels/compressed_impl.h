@@ -9,47 +9,27 @@ namespace {
 // A panel begins with its table: sixteen upper bytes, four times, so that a code's upper two bits do not matter.
 constexpr int64_t kUnit = 4;         // values of k that are stored together, two in the low and two in the high nibbles
 
-using VecB = uint8_t __attribute__((vector_size(64)));
-using VecS16 = uint16_t __attribute__((vector_size(64)));
-
-template <class V, class T>
-inline V load_as(const T* p) {
-  V v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-template <class To, class From>
-inline To bits_as(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof to);
-  return to;
-}
-
-#if defined(__AVX2__)
-template <class F>
-inline VecB by_halves(VecB a, VecB b, F f) {
-  __m256i x[2], y[2];
-  std::memcpy(x, &a, sizeof a);
-  std::memcpy(y, &b, sizeof b);
-  for (int i = 0; i < 2; ++i) x[i] = f(x[i], y[i]);
-  return load_as<VecB>(x);
-}
-#endif
+using VecB = Lanes<uint8_t, 64>;
+using VecS16 = Lanes<uint16_t, 32>;
 
 // table[code & 15] for 64 codes.
-inline VecB look_up(VecB codes, VecB table) {
+template <class V>
+inline V look_up(V codes, V table) {
+  if constexpr (is_pair<V>) {
+    return {look_up(codes.low, table.low), look_up(codes.high, table.high)};
+  } else {
 #if defined(__AVX512VBMI__)
-  return (VecB)_mm512_maskz_permutexvar_epi8(~0ull, (__m512i)codes, (__m512i)table);
+    return (V)_mm512_maskz_permutexvar_epi8(~0ull, (__m512i)codes, (__m512i)table);
 #elif defined(__AVX512BW__)
-  return (VecB)_mm512_shuffle_epi8((__m512i)table, (__m512i)(codes & 15));
+    return (V)_mm512_shuffle_epi8((__m512i)table, (__m512i)(codes & 15));
 #elif defined(__AVX2__)
-  return by_halves(table, codes & 15, [](__m256i t, __m256i c) { return _mm256_shuffle_epi8(t, c); });
+    return (V)_mm256_shuffle_epi8((__m256i)table, (__m256i)(codes & 15));
 #else
-  VecB out;
-  for (int i = 0; i < 64; ++i) out[i] = table[codes[i] & 15];
-  return out;
+    V out{};
+    for (int i = 0; i < lanes_of<V>; ++i) out[i] = table[codes[i] & 15];
+    return out;
 #endif
+  }
 }
 
 #if defined(__AVX2__)
@@ -59,57 +39,27 @@ constexpr bool kCompresses = false;  // one look-up at a time is slower than rea
 #endif
 
 // The halves of every 16 bytes of a and b, their elements alternating.
-inline VecB alternate_low(VecB a, VecB b) {
-#if defined(__AVX512BW__)
-  return (VecB)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_unpacklo_epi8(x, y); });
-#else
-  VecB out;
-  for (int q = 0; q < 64; q += 16) {
-    for (int i = 0; i < 8; ++i) out[q + 2 * i] = a[q + i], out[q + 2 * i + 1] = b[q + i];
+template <class V>
+inline V alternate_low(V a, V b) {
+  if constexpr (is_pair<V>) {
+    return {alternate_low(a.low, b.low), alternate_low(a.high, b.high)};
+  } else {
+    constexpr int kHalf = 8 / sizeof(Element<V>);
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + I % 2 * lanes_of<V>)...);
+    }(std::make_integer_sequence<int, lanes_of<V>>());
   }
-  return out;
-#endif
 }
-inline VecB alternate_high(VecB a, VecB b) {
-#if defined(__AVX512BW__)
-  return (VecB)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_unpackhi_epi8(x, y); });
-#else
-  VecB out;
-  for (int q = 0; q < 64; q += 16) {
-    for (int i = 0; i < 8; ++i) out[q + 2 * i] = a[q + 8 + i], out[q + 2 * i + 1] = b[q + 8 + i];
+template <class V>
+inline V alternate_high(V a, V b) {
+  if constexpr (is_pair<V>) {
+    return {alternate_high(a.low, b.low), alternate_high(a.high, b.high)};
+  } else {
+    constexpr int kHalf = 8 / sizeof(Element<V>);
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + kHalf + I % 2 * lanes_of<V>)...);
+    }(std::make_integer_sequence<int, lanes_of<V>>());
   }
-  return out;
-#endif
-}
-inline VecB alternate_low(VecS16 a, VecS16 b) {
-#if defined(__AVX512BW__)
-  return (VecB)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return by_halves((VecB)a, (VecB)b, [](__m256i x, __m256i y) { return _mm256_unpacklo_epi16(x, y); });
-#else
-  VecS16 out;
-  for (int q = 0; q < 32; q += 8) {
-    for (int i = 0; i < 4; ++i) out[q + 2 * i] = a[q + i], out[q + 2 * i + 1] = b[q + i];
-  }
-  return bits_as<VecB>(out);
-#endif
-}
-inline VecB alternate_high(VecS16 a, VecS16 b) {
-#if defined(__AVX512BW__)
-  return (VecB)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return by_halves((VecB)a, (VecB)b, [](__m256i x, __m256i y) { return _mm256_unpackhi_epi16(x, y); });
-#else
-  VecS16 out;
-  for (int q = 0; q < 32; q += 8) {
-    for (int i = 0; i < 4; ++i) out[q + 2 * i] = a[q + 4 + i], out[q + 2 * i + 1] = b[q + 4 + i];
-  }
-  return bits_as<VecB>(out);
-#endif
 }
 
 // Where the bytes of a weight lie: `half` and `place` number its output n = 16 · half + 4 · (place / 4) + place % 4.

@@ -7,20 +7,10 @@ namespace {
 // Σ lanes of sixteen vectors at once, lane i of the result from the i-th: folding pairs keeps all lanes busy.
 inline Vec sums_of_sixteen(const Vec* v) {
   Vec a[8];
-  for (int i = 0; i < 8; ++i) {
-    a[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-           __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  }
-  for (int i = 0; i < 4; ++i) {
-    a[i] = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
-           __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-  }
-  for (int i = 0; i < 2; ++i) {
-    a[i] = __builtin_shufflevector(a[i], a[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-           __builtin_shufflevector(a[i], a[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  }
-  return __builtin_shufflevector(a[0], a[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
-         __builtin_shufflevector(a[0], a[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  for (int i = 0; i < 8; ++i) a[i] = lower<8>(v[i], v[i + 8]) + upper<8>(v[i], v[i + 8]);
+  for (int i = 0; i < 4; ++i) a[i] = lower<4>(a[i], a[i + 4]) + upper<4>(a[i], a[i + 4]);
+  for (int i = 0; i < 2; ++i) a[i] = lower<2>(a[i], a[i + 2]) + upper<2>(a[i], a[i + 2]);
+  return lower<1>(a[0], a[1]) + upper<1>(a[0], a[1]);
 }
 
 // Vectors: of a head, 0 where the compiler does not know them.
@@ -47,10 +37,9 @@ void attend_of(int64_t group, int64_t dim, int64_t length, const float* q, const
         }
         dots[j] = dot;
       }
-      Vec s = sums_of_sixteen(dots) * scale;
-      for (int64_t j = count; j < kLanes; ++j) s[j] = -__builtin_inff();
-      store(scores + t, s);
-      highs = max(highs, s);
+      store(scores + t, sums_of_sixteen(dots) * scale);
+      for (int64_t j = count; j < kLanes; ++j) scores[t + j] = -__builtin_inff();
+      highs = max(highs, load(scores + t));
     }
     const float high = max(highs);
     Vec totals{};

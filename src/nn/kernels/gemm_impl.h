@@ -59,9 +59,11 @@ void pack_left_across(int64_t k, const T* from, int64_t stride, T* panel) {
     if constexpr (kDepth<T> == 1) {
       std::memcpy(panel, from, kGemmRows * sizeof(T));
     } else {
-      const VecU both = __builtin_convertvector(load_as<VecH>(from), VecU) |
-                        (__builtin_convertvector(load_as<VecH>(from + stride), VecU) << 16);
-      std::memcpy(panel, &both, kGemmRows * sizeof(uint32_t));
+      const VecU both = convert<VecU>(load_as<VecH>(from)) |
+                        (convert<VecU>(load_as<VecH>(from + stride)) << 16);
+      uint32_t units[kLanes];
+      store_as(units, both);
+      std::memcpy(panel, units, kGemmRows * sizeof(uint32_t));
     }
   }
 }
@@ -93,8 +95,8 @@ inline void load_right(Along along, const T* from, int64_t stride, VecU* block) 
     for (int64_t u = 0; u < kLanes; ++u) block[u] = load_as<VecU>(from + u * stride);
   } else {
     for (int64_t u = 0; u < kLanes; ++u, from += 2 * stride) {
-      block[u] = __builtin_convertvector(load_as<VecH>(from), VecU) |
-                 (__builtin_convertvector(load_as<VecH>(from + stride), VecU) << 16);
+      block[u] = convert<VecU>(load_as<VecH>(from)) |
+                 (convert<VecU>(load_as<VecH>(from + stride)) << 16);
     }
   }
 }
@@ -131,7 +133,7 @@ void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64
           load_right_edge(along, columns, k - b, at, stride, block);
         }
         for (int64_t u = 0; u < kLanes; ++u) {
-          std::memcpy(panels + (b + u * kDepth<T>) * kGemmColumns + c * kDepth<T>, &block[u], sizeof(VecU));
+          store_as(panels + (b + u * kDepth<T>) * kGemmColumns + c * kDepth<T>, block[u]);
         }
       }
     }

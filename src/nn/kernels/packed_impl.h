@@ -15,16 +15,9 @@ inline Vec load_half(const uint16_t* p) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #else
-  const VecU h = __builtin_convertvector(load_as<VecH>(p), VecU);
+  const VecU h = convert<VecU>(load_as<VecH>(p));
   const VecU magnitude = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
-  Vec m;
-  std::memcpy(&m, &magnitude, sizeof m);
-  m = m * 0x1p112f;
-  VecU bits;
-  std::memcpy(&bits, &m, sizeof bits);
-  bits |= sign;
-  std::memcpy(&m, &bits, sizeof m);
-  return m;
+  return bits_as<Vec>(bits_as<VecU>(bits_as<Vec>(magnitude) * 0x1p112f) | sign);
 #endif
 }
 
@@ -40,17 +33,33 @@ inline float from_half(uint16_t bits) {
   return static_cast<float>(h);
 }
 
-// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights, four signed activations for every lane.
-inline VecI dot4(VecI sum, VecB w, int32_t x) {
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for every lane.
+template <int Bits, class I, class B>
+inline I dot4(I sum, B w, int32_t x) {
 #if defined(__AVX512VNNI__)
-  return (VecI)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
+  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
 #else
-  VecI wide;
-  std::memcpy(&wide, &w, sizeof wide);
-  int8_t parts[4];
-  std::memcpy(parts, &x, sizeof parts);
-  for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
-  return sum;
+  if constexpr (is_pair<I>) {
+    return {dot4<Bits>(sum.low, w.low, x), dot4<Bits>(sum.high, w.high, x)};
+  } else {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    // Sums of two products with 8 bits do not fit into 16.
+    if constexpr (Bits == 4) {
+      const __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
+      return sum + (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    }
+    const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16((__m256i)w, 8);
+    const __m256i four = _mm256_set1_epi32(x);
+    const __m256i first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), second = _mm256_srai_epi16(four, 8);
+    return sum + (I)_mm256_madd_epi16(even, first) + (I)_mm256_madd_epi16(odd, second);
+#else
+    const I wide = bits_as<I>(w);
+    int8_t parts[4];
+    std::memcpy(parts, &x, sizeof parts);
+    for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
+    return sum;
+#endif
+  }
 #endif
 }
 
@@ -59,12 +68,9 @@ inline Vec dot2(Vec sum, VecU w, uint32_t x) {
 #if defined(__AVX512BF16__)
   return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(static_cast<int>(x)));
 #else
-  const VecU low = w << 16, high = w & 0xffff0000u;
-  Vec even, odd;
-  std::memcpy(&even, &low, sizeof even);
-  std::memcpy(&odd, &high, sizeof odd);
-  sum += even * to_float(static_cast<uint16_t>(x & 0xffffu));
-  sum += odd * to_float(static_cast<uint16_t>(x >> 16));
+  const VecU both = broadcast<VecU>(x);
+  sum += bits_as<Vec>(w << 16) * bits_as<Vec>(both << 16);
+  sum += bits_as<Vec>(w & 0xffff0000u) * bits_as<Vec>(both & 0xffff0000u);
   return sum;
 #endif
 }
@@ -94,19 +100,11 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
     scales[b] = scale;
     // Adding 1.5 · 2^23 rounds to an integer, which then is the low bits.
     const Vec r0 = x0 * inverse + 12582912.0f, r1 = x1 * inverse + 12582912.0f;
-    VecI i0, i1;
-    std::memcpy(&i0, &r0, sizeof i0);
-    std::memcpy(&i1, &r1, sizeof i1);
-    i0 -= 0x4b400000;
-    i1 -= 0x4b400000;
-    int32_t total = 0;
-    const VecI both = i0 + i1;
-    for (int l = 0; l < kLanes; ++l) total += both[l];
-    offsets[b] = total;
-    using VecS = int8_t __attribute__((vector_size(16)));
-    const VecS s0 = __builtin_convertvector(i0, VecS), s1 = __builtin_convertvector(i1, VecS);
-    std::memcpy(integers, &s0, sizeof s0);
-    std::memcpy(integers + kLanes, &s1, sizeof s1);
+    const VecI i0 = bits_as<VecI>(r0) - 0x4b400000, i1 = bits_as<VecI>(r1) - 0x4b400000;
+    offsets[b] = fold(i0 + i1, [](auto a, auto c) { return a + c; });
+    using VecS = Lanes<int8_t, kLanes>;
+    store_as(integers, convert<VecS>(i0));
+    store_as(integers + kLanes, convert<VecS>(i1));
   }
 }
 

@@ -126,8 +126,8 @@ void panel_quantised(const PanelRun& r) {
       for (int m = 0; m < M; ++m) {
         int32_t four;
         std::memcpy(&four, in + m * r.stride + b * kQuantBlock + 4 * g, sizeof four);
-        part[m][0] = dot4(part[m][0], w0, four);
-        part[m][1] = dot4(part[m][1], w1, four);
+        part[m][0] = dot4<Bits>(part[m][0], w0, four);
+        part[m][1] = dot4<Bits>(part[m][1], w1, four);
       }
     };
     for (int g = 0; g < kGroups * Bits / 8; ++g) {
@@ -145,32 +145,37 @@ void panel_quantised(const PanelRun& r) {
     const Vec s0 = load_half(half), s1 = load_half(half + kLanes);
     for (int m = 0; m < M; ++m) {
       const float s = scales[m * blocks + b];
-      sums.at[m][0] += __builtin_convertvector(part[m][0], Vec) * (s0 * s);
-      sums.at[m][1] += __builtin_convertvector(part[m][1], Vec) * (s1 * s);
+      sums.at[m][0] += convert<Vec>(part[m][0]) * (s0 * s);
+      sums.at[m][1] += convert<Vec>(part[m][1]) * (s1 * s);
     }
   }
   sums.store_to(r);
 }
 
 // For 1, 2, … rows at once: as many as the registers hold.
+#if defined(__AVX512F__)
+constexpr int kMostFloat = 8, kMostQuantised = 6;
+#else
+constexpr int kMostFloat = 3, kMostQuantised = 2;
+#endif
 using PanelFunction = void (*)(const PanelRun&);
 struct PanelFunctions {
   int64_t most;
   PanelFunction of[8];
 };
-constexpr PanelFunctions kF32 = {8, {panel_f32<1>, panel_f32<2>, panel_f32<3>, panel_f32<4>, panel_f32<5>, panel_f32<6>,
+constexpr PanelFunctions kF32 = {kMostFloat, {panel_f32<1>, panel_f32<2>, panel_f32<3>, panel_f32<4>, panel_f32<5>, panel_f32<6>,
                                      panel_f32<7>, panel_f32<8>}};
-constexpr PanelFunctions kBf16 = {8, {panel_bf16<1>, panel_bf16<2>, panel_bf16<3>, panel_bf16<4>, panel_bf16<5>,
+constexpr PanelFunctions kBf16 = {kMostFloat, {panel_bf16<1>, panel_bf16<2>, panel_bf16<3>, panel_bf16<4>, panel_bf16<5>,
                                       panel_bf16<6>, panel_bf16<7>, panel_bf16<8>}};
-constexpr PanelFunctions kBf16In12 = {8, {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>,
+constexpr PanelFunctions kBf16In12 = {kMostFloat, {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>,
                                           panel_bf16_in_12<4>, panel_bf16_in_12<5>, panel_bf16_in_12<6>,
                                           panel_bf16_in_12<7>, panel_bf16_in_12<8>}};
 template <WeightFormat F>
-constexpr PanelFunctions kShorter = {8, {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
+constexpr PanelFunctions kShorter = {kMostFloat, {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
                                          panel_f32_shorter<4, F>, panel_f32_shorter<5, F>, panel_f32_shorter<6, F>,
                                          panel_f32_shorter<7, F>, panel_f32_shorter<8, F>}};
 template <int Bits>
-constexpr PanelFunctions kQuantised = {6, {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
+constexpr PanelFunctions kQuantised = {kMostQuantised, {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
                                            panel_quantised<4, Bits>, panel_quantised<5, Bits>, panel_quantised<6, Bits>}};
 
 const PanelFunctions& panel_functions(WeightFormat format) {

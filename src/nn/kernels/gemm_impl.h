@@ -1,8 +1,9 @@
-// The kernels of gemm.h. Included by kernels_impl.cpp only. As in attention_impl.h, bfloat16 is multiplied in pairs along k:
+// The kernels of gemm.h. Included by kernels_impl.cpp only. As in tile_impl.h, bfloat16 is multiplied in pairs along k:
 // a "unit" is the 32 bits that one lane takes in at once, one float or two bfloat16.
 #pragma once
 
 #include "nn/kernels/gemm.h"
+#include "nn/kernels/tile_impl.h"
 
 namespace continuo {
 namespace {

@@ -59,54 +59,50 @@ inline float max(Vec v) {
   return fold(v, [](auto a, auto b) { return max(a, b); });
 }
 
-// e^x: 2^n · e^r with |r| ≤ ln2/2, e^r by its Taylor polynomial of degree 7 (relative error below 2e-7, tested).
-// Underflows to 0, saturates at the largest finite power; NaN stays NaN.
-inline Vec exp(Vec x) {
-  const Vec clamped = max(min(x, splat(88.0f)), splat(-87.3f));
-  const Vec shifted = clamped * 1.44269504088896341f + 12582912.0f;  // 1.5·2^23 rounds to an integer
-  const VecI bits = bits_as<VecI>(shifted);
+// x = n · ln2 + r with an integer n and |r| ≤ ln2/2. The lowest bits of `shifted` are n's: it is n + 1.5·2^23, of which the
+// addition rounded to an integer.
+struct Reduced {
+  Vec r;
+  VecI shifted;
+};
+inline Reduced reduce(Vec x) {
+  const Vec shifted = x * 1.44269504088896341f + 12582912.0f;
   const Vec n = shifted - 12582912.0f;
-  const Vec r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln2 in two parts
-  Vec p = splat(1.0f / 5040);
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  VecI exponent = bits - 0x4b400000;  // n: the mantissa of `shifted` less that of 1.5·2^23
-  exponent = (exponent + 127) << 23;
-  const Vec result = p * bits_as<Vec>(exponent);
-  return select(x != x, x, select(x < splat(-87.3f), Vec{}, result));
+  return {(x - n * 0.693359375f) + n * 2.12194440e-4f, bits_as<VecI>(shifted)};  // ln2 in two parts
 }
-
-// e^x for x ≤ about 0, without the care for large x: 2^n · e^r with e^r by a polynomial of the given degree (relative error
-// 4e-5 with 4, 2e-7 with 7). Below −87 it is 1e-38; NaN stays NaN.
+// e^r by its Taylor polynomial.
 template <int Degree>
-inline Vec exp_nonpositive(Vec x) {
+inline Vec exp_of_fraction(Vec r) {
   static_assert(Degree == 4 || Degree == 7);
-  const Vec lowest = splat(-87.3f);
-  const Vec clamped = select(x < lowest, lowest, x);
-  const Vec shifted = clamped * 1.44269504088896341f + 12582912.0f;
-  const VecI bits = bits_as<VecI>(shifted);
-  const Vec n = shifted - 12582912.0f;
-  Vec r = clamped - n * 0.693359375f, p;
-  r = r + n * 2.12194440e-4f;
+  Vec p = splat(1.0f / 24);
   if constexpr (Degree == 7) {
     p = splat(1.0f / 5040) * r + 1.0f / 720;
     p = p * r + 1.0f / 120;
     p = p * r + 1.0f / 24;
-  } else {
-    p = splat(1.0f / 24);
   }
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const VecI exponent = bits << 23;  // n, above the bits of 1.5·2^23 that are shifted out
-  // p lies in [0.7, 1.42] and n above −127: the product is a normal number.
-  return select(x != x, x, bits_as<Vec>(bits_as<VecI>(p) + exponent));
+  return p * r + 1.0f;
+}
+
+// e^x (relative error below 2e-7, tested). Underflows to 0, saturates at the largest finite power; NaN stays NaN.
+inline Vec exp(Vec x) {
+  const Reduced reduced = reduce(max(min(x, splat(88.0f)), splat(-87.3f)));
+  const VecI power = (reduced.shifted - 0x4b400000 + 127) << 23;  // n without the bits of 1.5·2^23
+  const Vec result = exp_of_fraction<7>(reduced.r) * bits_as<Vec>(power);
+  return select(x != x, x, select(x < splat(-87.3f), Vec{}, result));
+}
+
+// e^x for x ≤ about 0, without the care for large x (relative error 4e-5 with degree 4, 2e-7 with 7). Below −87 it is 1e-38;
+// NaN stays NaN.
+template <int Degree>
+inline Vec exp_nonpositive(Vec x) {
+  const Vec lowest = splat(-87.3f);
+  const Reduced reduced = reduce(select(x < lowest, lowest, x));
+  // The shift leaves n alone. The fraction's power lies in [0.7, 1.42] and n above −127: the product is a normal number.
+  const VecI bits = bits_as<VecI>(exp_of_fraction<Degree>(reduced.r)) + (reduced.shifted << 23);
+  return select(x != x, x, bits_as<Vec>(bits));
 }
 
 inline float exp(float x) {

@@ -129,18 +129,30 @@ RowSummary row_summary(int64_t n, const float* x, float* block_max) {
   return summary;
 }
 
+// Bit i: lane i is at least `bar`.
+inline uint32_t lanes_reaching(RowVec v, float bar) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(bar), _CMP_GE_OQ);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_set1_ps(bar), _CMP_GE_OQ)));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpge_ps((__m128)v, _mm_set1_ps(bar))));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kRowLanes; ++i) bits |= static_cast<uint32_t>(v[i] >= bar) << i;
+  return bits;
+#endif
+}
+
 int64_t row_reaching(int64_t n, const float* x, const float* block_max, float bar, int32_t* hits) {
   int64_t count = 0;
   for (int64_t from = 0; from < n; from += kRowBlock, ++block_max) {
     if (!(*block_max >= bar)) continue;
     int64_t i = from;
     for_row(n - from < kRowBlock ? n - from : kRowBlock, x + from, [&](RowVec v) {
-      if (highest_lane(v) >= bar) {
-        const int64_t end = i + kRowLanes < n ? i + kRowLanes : n;
-        for (int64_t k = i; k < end; ++k) {  // without a branch: hits come at random
-          hits[count] = static_cast<int32_t>(k);
-          count += x[k] >= bar;
-        }
+      for (uint32_t lanes = lanes_reaching(v, bar); lanes != 0; lanes &= lanes - 1) {
+        const int64_t k = i + __builtin_ctz(lanes);
+        if (k < n) hits[count++] = static_cast<int32_t>(k);  // what fills up the last vector reaches −inf
       }
       i += kRowLanes;
     });

@@ -200,7 +200,7 @@ std::vector<Candidate> DenseRow::between(double low, double high) const {
   // Whatever rounding does to the product, two steps below it are low enough.
   float bar = static_cast<float>(low * divisor_);
   for (int i = 0; i < 2; ++i) bar = std::nextafter(bar, -kFloatInfinity);
-  hits_.resize(std::max(hits_.size(), logits_.size() + 1));
+  hits_.resize(std::max(hits_.size(), logits_.size()));
   const auto n = static_cast<int64_t>(logits_.size());
   const auto count = static_cast<size_t>(kernels().row.reaching(n, logits_.data(), block_max_.data(), bar, hits_.data()));
   std::vector<Candidate> found;

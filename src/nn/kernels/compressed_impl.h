@@ -38,26 +38,15 @@ constexpr bool kCompresses = true;
 constexpr bool kCompresses = false;  // one look-up at a time is slower than reading more
 #endif
 
-// The halves of every 16 bytes of a and b, their elements alternating.
-template <class V>
-inline V alternate_low(V a, V b) {
+// The first or second halves of every 16 bytes of a and b, their elements alternating.
+template <bool Second, class V>
+inline V alternate(V a, V b) {
   if constexpr (is_pair<V>) {
-    return {alternate_low(a.low, b.low), alternate_low(a.high, b.high)};
+    return {alternate<Second>(a.low, b.low), alternate<Second>(a.high, b.high)};
   } else {
-    constexpr int kHalf = 8 / sizeof(Element<V>);
+    constexpr int kHalf = 8 / sizeof(Element<V>), kFrom = Second ? kHalf : 0;
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + I % 2 * lanes_of<V>)...);
-    }(std::make_integer_sequence<int, lanes_of<V>>());
-  }
-}
-template <class V>
-inline V alternate_high(V a, V b) {
-  if constexpr (is_pair<V>) {
-    return {alternate_high(a.low, b.low), alternate_high(a.high, b.high)};
-  } else {
-    constexpr int kHalf = 8 / sizeof(Element<V>);
-    return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + kHalf + I % 2 * lanes_of<V>)...);
+      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + kFrom + I % 2 * lanes_of<V>)...);
     }(std::make_integer_sequence<int, lanes_of<V>>());
   }
 }
@@ -79,7 +68,7 @@ inline void unpack_pairs(const uint8_t* p, VecB table, const F& f) {
   const VecB shifted = bits_as<VecB>(bits_as<VecS16>(codes) >> 4);
   const auto pair = [&](int i, VecB nibbles) {
     const VecB low = load_as<VecB>(p + 64 + 64 * i), high = look_up(nibbles, table);
-    f(i, bits_as<VecU>(alternate_low(low, high)), bits_as<VecU>(alternate_high(low, high)));
+    f(i, bits_as<VecU>(alternate<false>(low, high)), bits_as<VecU>(alternate<true>(low, high)));
   };
   pair(0, codes);
   pair(1, shifted);
@@ -92,21 +81,15 @@ inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
   const VecB shifted = bits_as<VecB>(bits_as<VecS16>(codes) >> 4);
   const auto value = [&](int i, VecB upper) {
     const VecS16 low = Words ? load_as<VecS16>(p + 192 + 64 * i) : VecS16{};
-    f(i, bits_as<Vec>(alternate_low(low, bits_as<VecS16>(upper))), bits_as<Vec>(alternate_high(low, bits_as<VecS16>(upper))));
+    f(i, bits_as<Vec>(alternate<false>(low, bits_as<VecS16>(upper))), bits_as<Vec>(alternate<true>(low, bits_as<VecS16>(upper))));
   };
   const auto pair = [&](int i, VecB nibbles) {
     const VecB low = load_as<VecB>(p + 64 + 64 * i), high = look_up(nibbles, table);
-    value(2 * i, alternate_low(low, high));
-    value(2 * i + 1, alternate_high(low, high));
+    value(2 * i, alternate<false>(low, high));
+    value(2 * i + 1, alternate<true>(low, high));
   };
   pair(0, codes);
   pair(1, shifted);
-}
-
-inline uint32_t float_bits(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
 }
 
 // Packs; weights whose upper byte has no code become zero and are listed. → how many; above `capacity` the panel is unusable.
@@ -115,7 +98,7 @@ int64_t packed_compress(WeightFormat format, int64_t in, const float* const* row
   const int64_t padded = packed_inputs(in);
   const auto value = [&](int64_t n, int64_t k) -> uint32_t {
     if (!rows[n] || k >= in) return 0;
-    if (format != WeightFormat::bf16_in_12) return float_bits(rows[n][k]);
+    if (format != WeightFormat::bf16_in_12) return bits_as<uint32_t>(rows[n][k]);
     uint16_t half;
     put(&half, rows[n][k]);
     return static_cast<uint32_t>(half) << 16;
@@ -146,9 +129,7 @@ int64_t packed_compress(WeightFormat format, int64_t in, const float* const* row
       const uint32_t bits = value(n, k);
       if (!coded[bits >> 24]) {
         if (found == capacity) return capacity + 1;
-        float exact;
-        std::memcpy(&exact, &bits, sizeof exact);
-        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k), exact};
+        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k), bits_as<float>(bits)};
         continue;
       }
       const int64_t i = k % kUnit / 2;
@@ -174,9 +155,7 @@ inline float compressed_value(WeightFormat format, const std::byte* panel, int64
   if (format == WeightFormat::f32_in_28) std::memcpy(&word, unit + 192 + 128 * i + 2 * word_of_float(n, k), sizeof word);
   const uint32_t bits = static_cast<uint32_t>(table[unit[place] >> (4 * i) & 15]) << 24 |
                         static_cast<uint32_t>(unit[64 + 64 * i + place]) << 16 | word;
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
+  return bits_as<float>(bits);
 }
 
 }  // namespace

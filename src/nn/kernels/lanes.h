@@ -73,7 +73,6 @@ CONTINUO_LANES_OPERATOR(*)
 CONTINUO_LANES_OPERATOR(/)
 CONTINUO_LANES_OPERATOR(&)
 CONTINUO_LANES_OPERATOR(|)
-CONTINUO_LANES_OPERATOR(^)
 CONTINUO_LANES_OPERATOR(<<)
 CONTINUO_LANES_OPERATOR(>>)
 CONTINUO_LANES_OPERATOR(<)
@@ -81,7 +80,6 @@ CONTINUO_LANES_OPERATOR(>)
 CONTINUO_LANES_OPERATOR(>=)
 CONTINUO_LANES_OPERATOR(!=)
 CONTINUO_LANES_ASSIGNMENT(+)
-CONTINUO_LANES_ASSIGNMENT(-)
 CONTINUO_LANES_ASSIGNMENT(*)
 CONTINUO_LANES_ASSIGNMENT(|)
 #undef CONTINUO_LANES_OPERATOR
@@ -155,34 +153,27 @@ inline V broadcast(Element<V> x) {
   }
 }
 
-// Groups of D lanes of a and b in turn: the first of every two groups, or the second.
-template <int D, class V>
-inline V lower(V a, V b) {
-  if constexpr (is_pair<V>) {
-    if constexpr (D == lanes_of<V> / 2) {
-      return {a.low, b.low};
-    } else {
-      return {lower<D>(a.low, b.low), lower<D>(a.high, b.high)};
-    }
+// Of a and b in groups of D lanes, the first of every two groups, or the second: one of a, one of b, and so on.
+template <int D, bool Second, class V>
+inline V groups(V a, V b) {
+  if constexpr (is_pair<V> && D == lanes_of<V> / 2) {
+    return Second ? V{a.high, b.high} : V{a.low, b.low};
+  } else if constexpr (is_pair<V>) {
+    return {groups<D, Second>(a.low, b.low), groups<D, Second>(a.high, b.high)};
   } else {
+    constexpr int kFrom = Second ? D : 0;
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / D % 2 == 0 ? I : lanes_of<V> + I - D)...);
+      return __builtin_shufflevector(a, b, (I / D % 2 == 0 ? I + kFrom : lanes_of<V> + I + kFrom - D)...);
     }(std::make_integer_sequence<int, lanes_of<V>>());
   }
 }
 template <int D, class V>
+inline V lower(V a, V b) {
+  return groups<D, false>(a, b);
+}
+template <int D, class V>
 inline V upper(V a, V b) {
-  if constexpr (is_pair<V>) {
-    if constexpr (D == lanes_of<V> / 2) {
-      return {a.high, b.high};
-    } else {
-      return {upper<D>(a.low, b.low), upper<D>(a.high, b.high)};
-    }
-  } else {
-    return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / D % 2 == 0 ? I + D : lanes_of<V> + I)...);
-    }(std::make_integer_sequence<int, lanes_of<V>>());
-  }
+  return groups<D, true>(a, b);
 }
 
 // All lanes combined pairwise in a fixed order, so equal inputs give equal bits whatever the registers are.

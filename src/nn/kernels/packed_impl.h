@@ -21,17 +21,8 @@ inline Vec load_half(const uint16_t* p) {
 #endif
 }
 
-inline uint16_t to_half(float x) {
-  const _Float16 h = static_cast<_Float16>(x);
-  uint16_t bits;
-  std::memcpy(&bits, &h, sizeof bits);
-  return bits;
-}
-inline float from_half(uint16_t bits) {
-  _Float16 h;
-  std::memcpy(&h, &bits, sizeof h);
-  return static_cast<float>(h);
-}
+inline uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<_Float16>(x)); }
+inline float from_half(uint16_t bits) { return static_cast<float>(bits_as<_Float16>(bits)); }
 
 // sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for every lane.
 template <int Bits, class I, class B>

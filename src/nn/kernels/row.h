@@ -36,7 +36,7 @@ struct NoiseKey {
 struct RowKernels {
   // block_max: [row_blocks(n)], the largest of every kRowBlock logits.
   RowSummary (*summary)(int64_t n, const float* x, float* block_max);
-  // The tokens with x ≥ bar, ascending, into `hits` [n + 1] → how many. block_max: blocks whose entry is lower are not looked at.
+  // The tokens with x ≥ bar, ascending, into `hits` [n] → how many. block_max: blocks whose entry is lower are not looked at.
   int64_t (*reaching)(int64_t n, const float* x, const float* block_max, float bar, int32_t* hits);
   // Exponentials in float (relative error below 2e-7 for the rounded y), four of them added in float, then in double: the sum is
   // within 2e-6 of the exact one, relative, for y down to −16; whatever lies below weighs too little to matter.

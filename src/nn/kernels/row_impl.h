@@ -10,17 +10,12 @@
 #endif
 
 #include "nn/kernels/row.h"
+#include "nn/kernels/vec.h"
 
 namespace continuo {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kRowLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kRowLanes = 8;
-#else
-constexpr int kRowLanes = 4;
-#endif
+constexpr int kRowLanes = kLanes / kParts;
 constexpr int kHalfLanes = kRowLanes / 2;
 
 using RowVec = float __attribute__((vector_size(kRowLanes * sizeof(float))));
@@ -29,51 +24,6 @@ using RowUnsigned = uint32_t __attribute__((vector_size(kRowLanes * sizeof(uint3
 using RowHalf = float __attribute__((vector_size(kHalfLanes * sizeof(float))));
 using RowDoubles = double __attribute__((vector_size(kHalfLanes * sizeof(double))));
 using RowWords = uint64_t __attribute__((vector_size(kHalfLanes * sizeof(uint64_t))));
-
-template <class To, class From>
-inline To same_bits(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof to);
-  return to;
-}
-
-inline RowVec row_load(const float* p) {
-  RowVec v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-inline RowVec row_splat(float x) {
-  RowVec v;
-  for (int i = 0; i < kRowLanes; ++i) v[i] = x;
-  return v;
-}
-template <class Vec>
-inline Vec row_max(Vec a, Vec b) {
-  return a > b ? a : b;
-}
-
-// Folds a vector in halves: g++ 12 makes scalar loops of a loop over lanes.
-using FourFloats = float __attribute__((vector_size(4 * sizeof(float))));
-using EightFloats = float __attribute__((vector_size(8 * sizeof(float))));
-inline float highest_lane(FourFloats v) {
-  const FourFloats pair = row_max(v, __builtin_shufflevector(v, v, 2, 3, 2, 3));
-  return row_max(pair, __builtin_shufflevector(pair, pair, 1, 1, 1, 1))[0];
-}
-#if defined(__AVX2__)
-inline float highest_lane(EightFloats v) {
-  FourFloats half[2];
-  std::memcpy(half, &v, sizeof v);
-  return highest_lane(row_max(half[0], half[1]));
-}
-#endif
-#if defined(__AVX512F__)
-inline float highest_lane(RowVec v) {
-  EightFloats half[2];
-  std::memcpy(half, &v, sizeof v);
-  return highest_lane(row_max(half[0], half[1]));
-}
-#endif
 
 struct RowHalves {
   RowHalf half[2];
@@ -84,7 +34,7 @@ struct LaneSums {
   RowDoubles low{}, high{};
 
   void add(RowVec v) {
-    const auto halves = same_bits<RowHalves>(v);
+    const auto halves = bits_as<RowHalves>(v);
     low += __builtin_convertvector(halves.half[0], RowDoubles);
     high += __builtin_convertvector(halves.half[1], RowDoubles);
   }
@@ -100,28 +50,28 @@ struct LaneSums {
 template <class Body>
 inline void for_row(int64_t n, const float* x, Body body) {
   int64_t i = 0;
-  for (; i + kRowLanes <= n; i += kRowLanes) body(row_load(x + i));
+  for (; i + kRowLanes <= n; i += kRowLanes) body(load_as<RowVec>(x + i));
   if (i == n) return;
   float rest[kRowLanes];
   for (int k = 0; k < kRowLanes; ++k) rest[k] = i + k < n ? x[i + k] : -__builtin_inff();
-  body(row_load(rest));
+  body(load_as<RowVec>(rest));
 }
 
 RowSummary row_summary(int64_t n, const float* x, float* block_max) {
-  const RowVec infinity = row_splat(__builtin_inff());
+  const RowVec infinity = broadcast<RowVec>(__builtin_inff());
   RowVec highest = -infinity;
   RowInts faulty{}, live{};  // −1 in a lane is a yes
   for (int64_t from = 0; from < n; from += kRowBlock, ++block_max) {
     RowVec high = -infinity;
     for_row(n - from < kRowBlock ? n - from : kRowBlock, x + from, [&](RowVec v) {
-      high = row_max(v, high);
+      high = max(v, high);
       faulty |= ~(v < infinity);
       live += v > -infinity;
     });
-    *block_max = highest_lane(high);
-    highest = row_max(high, highest);
+    *block_max = max(high);
+    highest = max(high, highest);
   }
-  RowSummary summary{.max = highest_lane(highest)};
+  RowSummary summary{.max = max(highest)};
   for (int i = 0; i < kRowLanes; ++i) {
     summary.live -= live[i];
     summary.faulty |= faulty[i] != 0;
@@ -144,16 +94,21 @@ inline uint32_t lanes_reaching(RowVec v, float bar) {
 #endif
 }
 
+// Appends the numbers of those lanes, the first being `first`; none from n on: what fills up a last vector may reach −inf.
+inline void append_reaching(RowVec v, float bar, int64_t first, int64_t n, int32_t* hits, int64_t& count) {
+  for (uint32_t lanes = lanes_reaching(v, bar); lanes != 0; lanes &= lanes - 1) {
+    const int64_t i = first + __builtin_ctz(lanes);
+    if (i < n) hits[count++] = static_cast<int32_t>(i);
+  }
+}
+
 int64_t row_reaching(int64_t n, const float* x, const float* block_max, float bar, int32_t* hits) {
   int64_t count = 0;
   for (int64_t from = 0; from < n; from += kRowBlock, ++block_max) {
     if (!(*block_max >= bar)) continue;
     int64_t i = from;
     for_row(n - from < kRowBlock ? n - from : kRowBlock, x + from, [&](RowVec v) {
-      for (uint32_t lanes = lanes_reaching(v, bar); lanes != 0; lanes &= lanes - 1) {
-        const int64_t k = i + __builtin_ctz(lanes);
-        if (k < n) hits[count++] = static_cast<int32_t>(k);  // what fills up the last vector reaches −inf
-      }
+      append_reaching(v, bar, i, n, hits, count);
       i += kRowLanes;
     });
   }
@@ -173,7 +128,7 @@ inline RowVec exp_of_nonpositive(RowVec y) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   // The integer in the low bits of `shifted` becomes a power of two.
-  return same_bits<RowVec>(same_bits<RowInts>(p) + (same_bits<RowInts>(shifted) << 23));
+  return bits_as<RowVec>(bits_as<RowInts>(p) + (bits_as<RowInts>(shifted) << 23));
 }
 
 template <bool kWeighted>
@@ -182,7 +137,7 @@ ExpSums exp_sums_of(int64_t n, const float* x, float highest, float scale) {
   for (int64_t from = 0; from < n; from += kRowBlock) {
     RowVec e{}, we{};
     for_row(n - from < kRowBlock ? n - from : kRowBlock, x + from, [&](RowVec v) {
-      const RowVec y = row_max((v - highest) * scale, row_splat(-87.0f));
+      const RowVec y = max((v - highest) * scale, broadcast<RowVec>(-87.0f));
       const RowVec power = exp_of_nonpositive(y);
       e += power;
       if constexpr (kWeighted) we += power * y;
@@ -200,7 +155,7 @@ ExpSums exp_sums(int64_t n, const float* x, float highest, float scale, bool wei
 DeviationSums deviations(int64_t n, const float* x, double center) {
   RowDoubles sum[2] = {}, squares[2] = {};  // apart: additions wait for the ones before them
   for_row(n, x, [&](RowVec v) {
-    const auto halves = same_bits<RowHalves>(v);
+    const auto halves = bits_as<RowHalves>(v);
     for (int h = 0; h < 2; ++h) {
       const RowDoubles wide = __builtin_convertvector(halves.half[h], RowDoubles);
       const RowDoubles d = wide > -__builtin_inf() ? wide - center : RowDoubles{};
@@ -223,9 +178,9 @@ inline RowWords product(RowWords a, uint32_t b) {
 #if defined(__AVX512F__)
   return (a & uint64_t{0xffffffff}) * uint64_t{b};  // has products of 64 bits, no slower
 #elif defined(__AVX2__)
-  return same_bits<RowWords>(_mm256_mul_epu32(same_bits<__m256i>(a), _mm256_set1_epi64x(b)));
+  return bits_as<RowWords>(_mm256_mul_epu32(bits_as<__m256i>(a), _mm256_set1_epi64x(b)));
 #elif defined(__SSE2__)
-  return same_bits<RowWords>(_mm_mul_epu32(same_bits<__m128i>(a), _mm_set1_epi64x(b)));
+  return bits_as<RowWords>(_mm_mul_epu32(bits_as<__m128i>(a), _mm_set1_epi64x(b)));
 #else
   return (a & uint64_t{0xffffffff}) * uint64_t{b};
 #endif
@@ -250,7 +205,7 @@ inline RowInts noise_tops(int64_t first, NoiseKey key) {
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
   }
-  return same_bits<RowInts>((c1 & uint64_t{0xffffffff}) | c3 << 32);
+  return bits_as<RowInts>((c1 & uint64_t{0xffffffff}) | c3 << 32);
 }
 
 int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, float scale, float bar, NoiseKey key,
@@ -262,15 +217,10 @@ int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, flo
   const float slope = scale * kLog2E, offset = 24 + 127 + kSlack - bar * kLog2E;
   int64_t count = 0, i = 0;
   for_row(n, x, [&](RowVec v) {
-    const auto w = same_bits<RowInts>(same_bits<RowUnsigned>(~noise_tops(first + i, key)) >> 8);
-    const RowInts bits = same_bits<RowInts>(__builtin_convertvector(w, RowVec));
+    const auto w = bits_as<RowInts>(bits_as<RowUnsigned>(~noise_tops(first + i, key)) >> 8);
+    const RowInts bits = bits_as<RowInts>(__builtin_convertvector(w, RowVec));
     const RowVec room = (v - highest) * slope + offset - __builtin_convertvector(bits, RowVec) * 0x1p-23f;
-    if (highest_lane(room) >= 0) {
-      for (int k = 0; k < kRowLanes; ++k) {
-        hits[count] = static_cast<int32_t>(i + k);
-        if (room[k] >= 0) ++count;
-      }
-    }
+    append_reaching(room, 0, i, n, hits, count);
     i += kRowLanes;
   });
   return count;

@@ -55,7 +55,8 @@ inline V min(V a, V b) {
 inline float sum(Vec v) {
   return fold(v, [](auto a, auto b) { return a + b; });
 }
-inline float max(Vec v) {
+template <class V>
+inline auto max(V v) {
   return fold(v, [](auto a, auto b) { return max(a, b); });
 }
 

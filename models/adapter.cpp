@@ -17,8 +17,9 @@ std::string last_part(const std::string& name) { return name.substr(name.rfind('
 
 size_t count_linear_layers(const Model& model) {
   const auto modules = model.decoder->modules();
-  return static_cast<size_t>(std::ranges::count_if(
-      modules, [](const auto& module) { return dynamic_cast<LinearImpl*>(module.get()) != nullptr; }));
+  return static_cast<size_t>(std::ranges::count_if(modules, [](const auto& module) {
+    return dynamic_cast<LinearImpl*>(module.get()) != nullptr;
+  }));
 }
 
 bool names_layer(const std::string& target, const std::string& layer) {
@@ -36,8 +37,9 @@ std::vector<NamedLinear> linear_layers(const Model& model) {
     const std::string parameter = item.key() + std::string(kWeight);
     const std::string name = model.family->checkpoint_name(parameter);
     const auto placement = model.family->placement;
-    const Placement place = placement ? placement(parameter, model.decoder->options()) : Placement{};
     // PEFT's adapters belong to stored matrices.
+    const Placement place =
+        placement ? placement(parameter, model.decoder->options()) : Placement{};
     if (place.width != 0 || place.transposed) continue;
     layers.push_back({name.substr(0, name.size() - kWeight.size()), layer});
   }
@@ -49,17 +51,23 @@ AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
                            const Location& where) {
   const std::vector<NamedLinear> all = linear_layers(model);
   if (all.empty()) {
-    throw Error(where, fmt::format("models of the family '{}' keep no plain linear layers, so adapters have no place",
-                                   model.family->name),
-                "Train all weights: leave `lora:` out.");
+    throw Error(
+        where,
+        fmt::format(
+            "models of the family '{}' keep no plain linear layers, so adapters have no place",
+            model.family->name),
+        "Train all weights: leave `lora:` out.");
   }
   std::set<std::string> known;
   for (const NamedLinear& linear : all) known.insert(last_part(linear.name));
   const bool fused = all.size() < count_linear_layers(model);
   if (fused && std::ranges::find(targets, kAllLinear) != targets.end()) {
-    throw Error(where, fmt::format("target {}: the family '{}' stores some layers fused, which adapters cannot split",
-                                   kAllLinear, model.family->name),
-                fmt::format("Name the layers: {}.", fmt::join(known, ", ")));
+    throw Error(
+        where,
+        fmt::format(
+            "target {}: the family '{}' stores some layers fused, which adapters cannot split",
+            kAllLinear, model.family->name),
+        fmt::format("Name the layers: {}.", fmt::join(known, ", ")));
   }
   for (const std::string& target : targets) {
     const auto named = [&](const NamedLinear& linear) { return names_layer(target, linear.name); };

@@ -17,7 +17,8 @@ namespace continuo {
 
 // The value of `key`, or `fallback` when it is absent or null.
 template <class T>
-T optional_key(const nlohmann::json& config, const std::filesystem::path& file, const std::string& key, T fallback) {
+T optional_key(const nlohmann::json& config, const std::filesystem::path& file,
+               const std::string& key, T fallback) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return fallback;
   try {
@@ -28,7 +29,8 @@ T optional_key(const nlohmann::json& config, const std::filesystem::path& file, 
 }
 
 // A size that must be given, from 1 to 2^31.
-inline int64_t required_size(const nlohmann::json& config, const std::filesystem::path& file, const std::string& key) {
+inline int64_t required_size(const nlohmann::json& config, const std::filesystem::path& file,
+                             const std::string& key) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) config_key_error(file, key, "is missing");
   if (!found->is_number_integer() || *found < 1 || *found > (int64_t{1} << 31)) {
@@ -38,11 +40,12 @@ inline int64_t required_size(const nlohmann::json& config, const std::filesystem
 }
 
 // A key whose other values would change the meaning: absent or `expected`, else an Error.
-inline void require_value(const nlohmann::json& config, const std::filesystem::path& file, const std::string& key,
-                          const nlohmann::json& expected) {
+inline void require_value(const nlohmann::json& config, const std::filesystem::path& file,
+                          const std::string& key, const nlohmann::json& expected) {
   const auto found = config.find(key);
   if (found != config.end() && !found->is_null() && *found != expected) {
-    config_key_error(file, key, "is " + found->dump() + "; only " + expected.dump() + " is supported");
+    config_key_error(file, key,
+                     "is " + found->dump() + "; only " + expected.dump() + " is supported");
   }
 }
 

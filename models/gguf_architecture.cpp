@@ -64,8 +64,9 @@ constexpr auto kQueryKey = tensors({{"blk.{}.attn_q", "model.layers.{}.self_attn
 constexpr auto kPreNorms =
     tensors({{"blk.{}.attn_norm", "model.layers.{}.input_layernorm"},
              {"blk.{}.ffn_norm", "model.layers.{}.post_attention_layernorm"}});
-constexpr auto kQueryKeyNorms = tensors({{"blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm"},
-                                         {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm"}});
+constexpr auto kQueryKeyNorms =
+    tensors({{"blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm"},
+             {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm"}});
 
 constexpr auto kLlamaTensors =
     join(kOuter, kOutput, kValueAndMlp, kPreNorms,
@@ -77,42 +78,42 @@ constexpr auto kOlmo2Tensors =
     join(kOuter, kOutput, kValueAndMlp, kQueryKey, kQueryKeyNorms,
          tensors({{"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm"},
                   {"blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm"}}));
-constexpr auto kGemmaTensors =
-    join(kOutput, kValueAndMlp, kQueryKey,
-         tensors({{"token_embd", "model.embed_tokens"},
-                  {"output", "lm_head"},
-                  {"output_norm", "model.norm", kPlusOne},
-                  {"blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm", kPlusOne},
-                  {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm", kPlusOne},
-                  {"blk.{}.attn_norm", "model.layers.{}.input_layernorm", kPlusOne},
-                  {"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm", kPlusOne},
-                  {"blk.{}.ffn_norm", "model.layers.{}.pre_feedforward_layernorm", kPlusOne},
-                  {"blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm", kPlusOne}}));
+constexpr auto kGemmaTensors = join(
+    kOutput, kValueAndMlp, kQueryKey,
+    tensors({{"token_embd", "model.embed_tokens"},
+             {"output", "lm_head"},
+             {"output_norm", "model.norm", kPlusOne},
+             {"blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm", kPlusOne},
+             {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm", kPlusOne},
+             {"blk.{}.attn_norm", "model.layers.{}.input_layernorm", kPlusOne},
+             {"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm", kPlusOne},
+             {"blk.{}.ffn_norm", "model.layers.{}.pre_feedforward_layernorm", kPlusOne},
+             {"blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm", kPlusOne}}));
 constexpr auto kPhi3Tensors =
     join(kOuter, kOutput, kPreNorms,
          tensors({{"blk.{}.attn_qkv", "model.layers.{}.self_attn.qkv_proj"},
                   {"blk.{}.ffn_up", "model.layers.{}.mlp.gate_up_proj"}}));
-constexpr auto kGpt2Tensors = tensors({
-    {"token_embd", "transformer.wte"},
-    {"position_embd", "transformer.wpe"},
-    {"output_norm", "transformer.ln_f"},
-    {"output", "lm_head"},
-    {"blk.{}.attn_norm", "transformer.h.{}.ln_1"},
-    {"blk.{}.attn_qkv", "transformer.h.{}.attn.c_attn", kTransposed},
-    {"blk.{}.attn_output", "transformer.h.{}.attn.c_proj", kTransposed},
-    {"blk.{}.ffn_norm", "transformer.h.{}.ln_2"},
-    {"blk.{}.ffn_up", "transformer.h.{}.mlp.c_fc", kTransposed},
-    {"blk.{}.ffn_down", "transformer.h.{}.mlp.c_proj", kTransposed}});
-constexpr auto kNeoxTensors = tensors({
-    {"token_embd", "gpt_neox.embed_in"},
-    {"output_norm", "gpt_neox.final_layer_norm"},
-    {"output", "embed_out"},
-    {"blk.{}.attn_norm", "gpt_neox.layers.{}.input_layernorm"},
-    {"blk.{}.attn_qkv", "gpt_neox.layers.{}.attention.query_key_value", kQkvMajor},
-    {"blk.{}.attn_output", "gpt_neox.layers.{}.attention.dense"},
-    {"blk.{}.ffn_norm", "gpt_neox.layers.{}.post_attention_layernorm"},
-    {"blk.{}.ffn_up", "gpt_neox.layers.{}.mlp.dense_h_to_4h"},
-    {"blk.{}.ffn_down", "gpt_neox.layers.{}.mlp.dense_4h_to_h"}});
+constexpr auto kGpt2Tensors =
+    tensors({{"token_embd", "transformer.wte"},
+             {"position_embd", "transformer.wpe"},
+             {"output_norm", "transformer.ln_f"},
+             {"output", "lm_head"},
+             {"blk.{}.attn_norm", "transformer.h.{}.ln_1"},
+             {"blk.{}.attn_qkv", "transformer.h.{}.attn.c_attn", kTransposed},
+             {"blk.{}.attn_output", "transformer.h.{}.attn.c_proj", kTransposed},
+             {"blk.{}.ffn_norm", "transformer.h.{}.ln_2"},
+             {"blk.{}.ffn_up", "transformer.h.{}.mlp.c_fc", kTransposed},
+             {"blk.{}.ffn_down", "transformer.h.{}.mlp.c_proj", kTransposed}});
+constexpr auto kNeoxTensors =
+    tensors({{"token_embd", "gpt_neox.embed_in"},
+             {"output_norm", "gpt_neox.final_layer_norm"},
+             {"output", "embed_out"},
+             {"blk.{}.attn_norm", "gpt_neox.layers.{}.input_layernorm"},
+             {"blk.{}.attn_qkv", "gpt_neox.layers.{}.attention.query_key_value", kQkvMajor},
+             {"blk.{}.attn_output", "gpt_neox.layers.{}.attention.dense"},
+             {"blk.{}.ffn_norm", "gpt_neox.layers.{}.post_attention_layernorm"},
+             {"blk.{}.ffn_up", "gpt_neox.layers.{}.mlp.dense_h_to_4h"},
+             {"blk.{}.ffn_down", "gpt_neox.layers.{}.mlp.dense_4h_to_h"}});
 
 // Where a name's layer number starts and ends; both npos-like (0, 0) without one.
 std::pair<size_t, size_t> layer_span(std::string_view name) {

@@ -19,7 +19,8 @@ int64_t head_count(const json& config, bool keys) {
 // when the sizes come swapped.
 at::Tensor swap_rows(const at::Tensor& x, int64_t a, int64_t b, const std::string& name) {
   if (a < 1 || x.size(0) % (a * b) != 0) {
-    throw Error(fmt::format("tensor '{}' has {} rows, which do not divide by {} heads", name, x.size(0), a));
+    throw Error(fmt::format("tensor '{}' has {} rows, which do not divide by {} heads", name,
+                            x.size(0), a));
   }
   std::vector<int64_t> shape = {a, b, x.size(0) / (a * b)};
   if (x.dim() > 1) shape.push_back(x.size(1));
@@ -32,8 +33,8 @@ at::Tensor swap_leading(const at::Tensor& x, int64_t a, int64_t b) {
   return x.reshape(shape).transpose(0, 1).reshape(x.sizes());
 }
 
-at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, const json& config, const std::string& name,
-                          bool to_gguf) {
+at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, const json& config,
+                          const std::string& name, bool to_gguf) {
   switch (layout) {
     case GgufLayout::kSame:
       return x;
@@ -71,13 +72,20 @@ GgmlType type_of(const std::string& name, const at::Tensor& tensor, GgmlType ask
 // llama.cpp's number for what most of the file is (enum llama_ftype).
 uint32_t file_type(GgmlType type) {
   switch (type) {
-    case GgmlType::kF32: return 0;
-    case GgmlType::kF16: return 1;
-    case GgmlType::kQ4_0: return 2;
-    case GgmlType::kQ8_0: return 7;
-    case GgmlType::kQ4_K: return 14;
-    case GgmlType::kBF16: return 32;
-    default: fail("files of type {} cannot be written", ggml_format(type).name);
+    case GgmlType::kF32:
+      return 0;
+    case GgmlType::kF16:
+      return 1;
+    case GgmlType::kQ4_0:
+      return 2;
+    case GgmlType::kQ8_0:
+      return 7;
+    case GgmlType::kQ4_K:
+      return 14;
+    case GgmlType::kBF16:
+      return 32;
+    default:
+      fail("files of type {} cannot be written", ggml_format(type).name);
   }
 }
 
@@ -93,17 +101,21 @@ GgufCheckpoint read_gguf_checkpoint(const GgufFile& file) {
       throw Error(Location{.file = file.path().string()},
                   fmt::format("tensor '{}' is not one of architecture '{}'", name, a.name));
     }
-    const bool plain = info.type == GgmlType::kF32 || info.type == GgmlType::kF16 || info.type == GgmlType::kBF16;
+    const bool plain =
+        info.type == GgmlType::kF32 || info.type == GgmlType::kF16 || info.type == GgmlType::kBF16;
     const at::Tensor stored = plain ? file.tensor(name) : file.dequantise(name);
-    result.tensors[match->name] = convert_layout(stored, match->row->layout, result.config, name, false);
+    result.tensors[match->name] =
+        convert_layout(stored, match->row->layout, result.config, name, false);
   }
   return result;
 }
 
-GgufContent gguf_content(const json& config, const std::map<std::string, at::Tensor>& tensors, GgmlType type) {
+GgufContent gguf_content(const json& config, const std::map<std::string, at::Tensor>& tensors,
+                         GgmlType type) {
   const std::string model_type = config.value("model_type", "");
   const GgufArchitecture* a = gguf_architecture_of(model_type);
-  if (!a) throw Error(fmt::format("models of the family '{}' have no counterpart in GGUF", model_type));
+  if (!a)
+    throw Error(fmt::format("models of the family '{}' have no counterpart in GGUF", model_type));
   GgufContent content{gguf_metadata(config, *a), {}, {}};
   content.metadata.emplace_back("general.file_type", file_type(type));
   const bool blocks = ggml_format(type).block_size > 1;

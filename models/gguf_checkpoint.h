@@ -28,7 +28,7 @@ struct GgufContent {
 };
 // `type`: F32, F16, BF16, Q8_0, Q4_0 or Q4_K, of the matrices. Vectors stay F32. With 4 bits the
 // embedding and the head get 8, as they lose most. Error: a family or setting without counterpart.
-GgufContent gguf_content(const nlohmann::json& config, const std::map<std::string, at::Tensor>& tensors,
-                         GgmlType type);
+GgufContent gguf_content(const nlohmann::json& config,
+                         const std::map<std::string, at::Tensor>& tensors, GgmlType type);
 
 }  // namespace continuo

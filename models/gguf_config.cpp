@@ -55,7 +55,8 @@ at::Tensor llama3_factors(const json& rope, int64_t dim) {
   const double original = rope.at("original_max_position_embeddings");
   at::Tensor factors = at::empty({dim / 2});
   for (int64_t i = 0; i < dim / 2; ++i) {
-    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
+    const double frequency =
+        std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
     const double wavelength = 2 * std::numbers::pi / frequency;
     double divisor = 1;
     if (wavelength > original / low) {
@@ -69,14 +70,17 @@ at::Tensor llama3_factors(const json& rope, int64_t dim) {
   return factors;
 }
 
-// GGUF keeps the factors, config.json the rule behind them. The rule's other numbers are the same in
-// every Llama 3; the factor is the largest divisor.
+// GGUF keeps the factors, config.json the rule behind them. The rule's other numbers are the same
+// in every Llama 3; the factor is the largest divisor.
 json llama3_rope(const GgufFile& file, double theta, int64_t dim) {
   const std::string name = "rope_freqs.weight";
   const at::Tensor given = file.dequantise(name);
-  json rope = {{"rope_type", "llama3"},      {"rope_theta", theta},
-               {"factor", given.max().item<double>()}, {"low_freq_factor", 1.0},
-               {"high_freq_factor", 4.0},    {"original_max_position_embeddings", 8192}};
+  json rope = {{"rope_type", "llama3"},
+               {"rope_theta", theta},
+               {"factor", given.max().item<double>()},
+               {"low_freq_factor", 1.0},
+               {"high_freq_factor", 4.0},
+               {"original_max_position_embeddings", 8192}};
   const bool same = given.dim() == 1 && given.size(0) == dim / 2 &&
                     (given - llama3_factors(rope, dim)).abs().max().item<double>() < 1e-3;
   if (!same) key_error(file, name, "holds frequency factors other than those of Llama 3");
@@ -93,7 +97,8 @@ json read_rope(const GgufFile& file, const std::string& prefix, int64_t dim) {
   json rope = {{"rope_type", "default"}, {"rope_theta", theta}};
   if (type == "none" || type.empty()) return rope;
   if (type != "linear" && type != "yarn") {
-    key_error(file, prefix + "rope.scaling.type", fmt::format("is '{}', which is not supported", type));
+    key_error(file, prefix + "rope.scaling.type",
+              fmt::format("is '{}', which is not supported", type));
   }
   const auto factor = file.number(prefix + "rope.scaling.factor");
   if (!factor) key_error(file, prefix + "rope.scaling.factor", "is missing");
@@ -114,8 +119,10 @@ void write_rope(const json& config, const std::string& prefix, GgufMetadata& out
   }
   if (type == "default" || type == "llama3") return;
   if (type != "linear" && type != "yarn") cannot_write("rope_type is '" + type + "'");
-  for (const char* key : {"attention_factor", "mscale", "mscale_all_dim", "beta_fast", "beta_slow", "truncate"}) {
-    if (rope.contains(key) && !rope[key].is_null()) cannot_write(fmt::format("rope's '{}' is set", key));
+  for (const char* key :
+       {"attention_factor", "mscale", "mscale_all_dim", "beta_fast", "beta_slow", "truncate"}) {
+    if (rope.contains(key) && !rope[key].is_null())
+      cannot_write(fmt::format("rope's '{}' is set", key));
   }
   out.emplace_back(prefix + "rope.scaling.type", type);
   out.emplace_back(prefix + "rope.scaling.factor", rope.at("factor").get<float>());
@@ -151,7 +158,8 @@ json gguf_config(const GgufFile& file, const GgufArchitecture& a) {
     const std::string hf(row.hf);
     if (row.real) {
       // Stored as float32: the shortest decimal that gives the same float is what was meant.
-      if (const auto value = file.number(key)) config[hf] = std::stod(fmt::format("{}", static_cast<float>(*value)));
+      if (const auto value = file.number(key))
+        config[hf] = std::stod(fmt::format("{}", static_cast<float>(*value)));
     } else if (const auto value = file.integer(key)) {
       config[hf] = *value;
     }
@@ -167,7 +175,8 @@ json gguf_config(const GgufFile& file, const GgufArchitecture& a) {
   }
   if (a.model_type == "gpt2") return config;
   if (a.model_type == "gpt_neox") {
-    const double dims = static_cast<double>(file.integer(prefix + "rope.dimension_count").value_or(0));
+    const double dims =
+        static_cast<double>(file.integer(prefix + "rope.dimension_count").value_or(0));
     config["rotary_pct"] = dims / static_cast<double>(head_dimension(config));
     config["use_parallel_residual"] = file.flag(prefix + "use_parallel_residual").value_or(true);
     config["rotary_emb_base"] = file.number(prefix + "rope.freq_base").value_or(10000.0);
@@ -192,7 +201,8 @@ GgufMetadata gguf_metadata(const json& config, const GgufArchitecture& a) {
   for (const auto& [key, value] : implied.items()) {
     const auto found = config.find(key);
     if (found != config.end() && !found->is_null() && *found != value) {
-      cannot_write(fmt::format("'{}' is {}, llama.cpp's '{}' means {}", key, found->dump(), a.name, value.dump()));
+      cannot_write(fmt::format("'{}' is {}, llama.cpp's '{}' means {}", key, found->dump(), a.name,
+                               value.dump()));
     }
   }
   const std::string prefix = std::string(a.name) + ".";
@@ -226,7 +236,8 @@ GgufMetadata gguf_metadata(const json& config, const GgufArchitecture& a) {
   }
   out.emplace_back(prefix + "rope.dimension_count", static_cast<uint32_t>(rotated));
   if (a.model_type.starts_with("gemma") &&
-      config.value("query_pre_attn_scalar", json(head_dimension(config))) != head_dimension(config)) {
+      config.value("query_pre_attn_scalar", json(head_dimension(config))) !=
+          head_dimension(config)) {
     cannot_write("'query_pre_attn_scalar' is not head_dim");
   }
   write_rope(config, prefix, out);

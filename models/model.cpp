@@ -27,7 +27,8 @@ std::string shape_text(at::IntArrayRef shape) {
   return "[" + text + "]";
 }
 
-// Points the parameter at the tensor (dtype and device as asked), keeping its identity in the module.
+// Points the parameter at the tensor (dtype and device as asked), keeping its identity in the
+// module.
 void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& options) {
   const at::ScalarType dtype = tensor.dim() < 2 ? at::kFloat : options.dtype;
   at::Tensor value = tensor.to(at::TensorOptions(dtype).device(options.device));
@@ -40,28 +41,30 @@ Placement placement_of(const Model& model, const std::string& parameter) {
   return family.placement ? family.placement(parameter, model.decoder->options()) : Placement{};
 }
 
-// Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2 on the hub).
+// Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2
+// on the hub).
 void complete_names(const Family& family, std::map<std::string, at::Tensor>& tensors) {
   const std::string embedding = family.checkpoint_name("embedding");
   const std::string base = embedding.substr(0, embedding.find('.') + 1);
   if (tensors.contains(embedding) || !tensors.contains(embedding.substr(base.size()))) return;
   const std::string head = family.checkpoint_name("head");
   std::map<std::string, at::Tensor> complete;
-  for (auto& [name, tensor] : tensors) complete[name == head ? name : base + name] = std::move(tensor);
+  for (auto& [name, tensor] : tensors)
+    complete[name == head ? name : base + name] = std::move(tensor);
   tensors = std::move(complete);
 }
 
 // Buffers that some exporters add and a tied head are no parameters of ours.
 bool harmless_tensor(const Model& model, const std::string& name) {
-  for (const char* buffer : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
-                             ".attention.masked_bias"}) {
+  for (const char* buffer : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias",
+                             ".attention.bias", ".attention.masked_bias"}) {
     if (name.ends_with(buffer)) return true;
   }
   return model.decoder->options().tie_embeddings && name == model.family->checkpoint_name("head");
 }
 
-void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors, const fs::path& directory,
-                  const LoadOptions& options) {
+void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
+                  const fs::path& directory, const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
   complete_names(*model.family, tensors);
   std::set<std::string> used;
@@ -69,7 +72,8 @@ void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
     const std::string name = model.family->checkpoint_name(item.key());
     const Placement place = placement_of(model, item.key());
     const auto found = tensors.find(name);
-    if (found == tensors.end()) throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
+    if (found == tensors.end())
+      throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
     const std::vector<int64_t> expected = place.stored_shape(item.value().sizes());
     if (found->second.sizes() != at::IntArrayRef(expected)) {
       throw Error(Location{.file = directory.string()},
@@ -82,7 +86,8 @@ void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
   }
   for (const auto& [name, tensor] : tensors) {
     if (!used.contains(name) && !harmless_tensor(model, name)) {
-      throw Error(Location{.file = directory.string()}, "tensor '" + name + "' belongs to no parameter of this model",
+      throw Error(Location{.file = directory.string()},
+                  "tensor '" + name + "' belongs to no parameter of this model",
                   "Is config.json the one of these weights?");
     }
   }
@@ -145,11 +150,14 @@ Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
 namespace {
 
 // `file` stands for config.json in errors, `place` for the weights.
-Model build_model(const json& config, const fs::path& file, std::map<std::string, at::Tensor> tensors,
-                  const fs::path& place, const LoadOptions& options) {
+Model build_model(const json& config, const fs::path& file,
+                  std::map<std::string, at::Tensor> tensors, const fs::path& place,
+                  const LoadOptions& options) {
   const std::string type = optional_key<std::string>(config, file, "model_type", "");
   const Family* family = find_family(type);
-  if (!family) throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported", known_families());
+  if (!family)
+    throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported",
+                known_families());
   Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
   load_weights(model, std::move(tensors), place, options);
   return model;
@@ -157,17 +165,21 @@ Model build_model(const json& config, const fs::path& file, std::map<std::string
 
 }  // namespace
 
-bool is_gguf_file(const fs::path& path) { return path.extension() == ".gguf" && fs::is_regular_file(path); }
+bool is_gguf_file(const fs::path& path) {
+  return path.extension() == ".gguf" && fs::is_regular_file(path);
+}
 
 Model load_model(const fs::path& directory, const LoadOptions& options) {
   if (is_gguf_file(directory)) {
     GgufCheckpoint checkpoint = read_gguf_checkpoint(GgufFile(directory));
-    return build_model(checkpoint.config, directory, std::move(checkpoint.tensors), directory, options);
+    return build_model(checkpoint.config, directory, std::move(checkpoint.tensors), directory,
+                       options);
   }
   const fs::path file = directory / "config.json";
   if (!fs::exists(file)) {
-    throw Error(Location{.file = directory.string()}, "is not a model directory: it has no config.json",
-                "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
+    throw Error(
+        Location{.file = directory.string()}, "is not a model directory: it has no config.json",
+        "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
   }
   return build_model(read_json(file), file, read_model_tensors(directory), directory, options);
 }
@@ -195,7 +207,8 @@ std::vector<int64_t> read_eos_ids(const fs::path& directory) {
     const json config = read_json(file);
     const auto found = config.find("eos_token_id");
     if (found == config.end() || found->is_null()) continue;
-    if (found->is_array()) return optional_key<std::vector<int64_t>>(config, file, "eos_token_id", {});
+    if (found->is_array())
+      return optional_key<std::vector<int64_t>>(config, file, "eos_token_id", {});
     return {optional_key<int64_t>(config, file, "eos_token_id", 0)};
   }
   return {};

@@ -24,16 +24,17 @@ struct LoadOptions {
   at::Device device = at::kCPU;
   // Matrices are held in this dtype; norms stay float32. Training wants float32 masters.
   at::ScalarType dtype = at::kFloat;
-  // Weights may stay views of the mapped file (fast start, pages read on demand); false = own memory, for training.
+  // Weights may stay views of the mapped file (fast start, pages read on demand); false = own
+  // memory, for training.
   bool map = true;
 };
 
 // A model in one GGUF file.
 bool is_gguf_file(const std::filesystem::path& path);
 
-// Reads a directory's config.json and weights (safetensors or pytorch_model.bin, whole or in shards), or a GGUF file, whose
-// quantised matrices are decoded. Error naming file and key or tensor: unknown architecture, missing,
-// surplus or misshapen tensors.
+// Reads a directory's config.json and weights (safetensors or pytorch_model.bin, whole or in
+// shards), or a GGUF file, whose quantised matrices are decoded. Error naming file and key or
+// tensor: unknown architecture, missing, surplus or misshapen tensors.
 Model load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
 
 // Ids that config.json and generation_config.json carry for other tools.
@@ -45,7 +46,8 @@ struct SpecialIds {
 // Writes config.json, generation_config.json and model.safetensors into an existing directory.
 void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
 
-// The end-of-sequence ids that a directory's generation_config.json or config.json names; empty when none does.
+// The end-of-sequence ids that a directory's generation_config.json or config.json names; empty
+// when none does.
 std::vector<int64_t> read_eos_ids(const std::filesystem::path& directory);
 
 int64_t count_parameters(const torch::nn::Module& module);

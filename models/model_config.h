@@ -8,7 +8,8 @@
 namespace continuo {
 
 struct ModelConfig {
-  std::string from;  // checkpoint directory (Hugging Face layout); the shape below is then taken from it
+  std::string
+      from;  // checkpoint directory (Hugging Face layout); the shape below is then taken from it
   std::string family = "llama";
   int64_t layers = 6;
   int64_t hidden = 256;
@@ -23,7 +24,9 @@ struct ModelConfig {
   int64_t seed = 0;
 };
 void fields(FieldVisitor& v, ModelConfig& c);
-// Contradictions between fields, with the place of each; `key` is where the section stands in `root`.
-void validate(const ModelConfig& config, const ConfigNode& root, const std::string& key, Problems& problems);
+// Contradictions between fields, with the place of each; `key` is where the section stands in
+// `root`.
+void validate(const ModelConfig& config, const ConfigNode& root, const std::string& key,
+              Problems& problems);
 
 }  // namespace continuo

@@ -4,13 +4,13 @@
 
 namespace continuo {
 
-AdapterSet open_adapters(const LoraConfig& config, const Model& model, const std::filesystem::path& base,
-                         const Location& targets) {
+AdapterSet open_adapters(const LoraConfig& config, const Model& model,
+                         const std::filesystem::path& base, const Location& targets) {
   if (!config.enabled()) return {};
   const auto seed = static_cast<uint64_t>(config.seed);
   if (!config.from.empty()) {
-    return load_adapters(model, resolve_model_directory(base), resolve_model_directory(config.from), config.dropout,
-                         seed);
+    return load_adapters(model, resolve_model_directory(base), resolve_model_directory(config.from),
+                         config.dropout, seed);
   }
   const double alpha = config.alpha > 0 ? config.alpha : 2 * static_cast<double>(config.rank);
   const LoraOptions options = {.rank = config.rank,
@@ -24,7 +24,8 @@ AdapterSet open_adapters(const LoraConfig& config, const Model& model, const std
 NamedTensors trained_parameters(const Model& model, const AdapterSet& adapters) {
   if (!adapters.empty()) return adapter_parameters(adapters);
   NamedTensors parameters;
-  for (const auto& item : model.decoder->named_parameters()) parameters.emplace_back(item.key(), item.value());
+  for (const auto& item : model.decoder->named_parameters())
+    parameters.emplace_back(item.key(), item.value());
   return parameters;
 }
 

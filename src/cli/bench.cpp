@@ -40,13 +40,15 @@ void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& 
   validate(config.model, root, "model", problems);
 }
 
-BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config, bool trained) {
+BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config,
+                            bool trained) {
   const int64_t threads = set_threads(config.threads);
   const c10::Device device = parse_device(config.device);
   const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
   const at::ScalarType held = trained ? at::kFloat : dtype;
   if (!directory.empty()) {
-    Model model = load_model(resolve_model_directory(directory), {.device = device, .dtype = held, .map = !trained});
+    Model model = load_model(resolve_model_directory(directory),
+                             {.device = device, .dtype = held, .map = !trained});
     return {std::move(model), device, dtype, threads};
   }
   Model model = make_model(config.model, config.vocabulary, device);
@@ -60,7 +62,8 @@ BenchModel open_bench_model(const std::string& directory, const BenchModelConfig
 
 double block_weights(const Model& model) {
   double sum = 0;
-  for (const NamedLinear& linear : linear_layers(model)) sum += static_cast<double>(linear.layer->weight.numel());
+  for (const NamedLinear& linear : linear_layers(model))
+    sum += static_cast<double>(linear.layer->weight.numel());
   return sum;
 }
 
@@ -72,7 +75,9 @@ int64_t widest(const Model& model) {
   return side;
 }
 
-std::string_view dtype_name(at::ScalarType dtype) { return dtype == at::kBFloat16 ? "bf16" : "fp32"; }
+std::string_view dtype_name(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bf16" : "fp32";
+}
 
 void print_bench_line(json line, int64_t threads) {
   line.update({{"system", "continuo"},

@@ -1,5 +1,5 @@
-// What the subcommands of `bench` share: the model that is measured, how keys are read, and what every line says of the
-// machine.
+// What the subcommands of `bench` share: the model that is measured, how keys are read, and what
+// every line says of the machine.
 #pragma once
 
 #include <memory>
@@ -38,9 +38,10 @@ struct BenchModel {
   int64_t threads;
 };
 
-// Of a directory, or random weights of config.model's shape. Sets the threads of the process. Weights to train are
-// float32 in memory of their own, others are held in `dtype`.
-BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config, bool trained);
+// Of a directory, or random weights of config.model's shape. Sets the threads of the process.
+// Weights to train are float32 in memory of their own, others are held in `dtype`.
+BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config,
+                            bool trained);
 
 // Parameters in the matrices of the blocks: what every token is multiplied with, the head apart.
 double block_weights(const Model& model);
@@ -50,8 +51,9 @@ int64_t widest(const Model& model);
 // "fp32" or "bf16".
 std::string_view dtype_name(at::ScalarType dtype);
 
-// One line on standard output: `line`, then what is needed to compare it with others: system, version of torch, CPU,
-// instruction set of the kernels, threads and the peak memory so far in GB (unless `line` has it already).
+// One line on standard output: `line`, then what is needed to compare it with others: system,
+// version of torch, CPU, instruction set of the kernels, threads and the peak memory so far in GB
+// (unless `line` has it already).
 void print_bench_line(nlohmann::json line, int64_t threads);
 void print_bench_line(nlohmann::json line, const BenchModel& model);
 
@@ -69,7 +71,8 @@ Config read_bench_config(const std::vector<std::string>& overrides) {
   return config;
 }
 
-// A subcommand that takes [--model DIR] and key=value settings; `Config` has a member `base` of type BenchModelConfig.
+// A subcommand that takes [--model DIR] and key=value settings; `Config` has a member `base` of
+// type BenchModelConfig.
 template <class Config>
 void add_bench_model_command(CLI::App& bench, const std::string& name, const std::string& help,
                              void (*run)(const std::string& directory, const Config& config)) {
@@ -83,7 +86,9 @@ void add_bench_model_command(CLI::App& bench, const std::string& name, const std
                       "Model directory; default: random weights of SmolLM2-135M's shape");
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->footer([] { return "Keys:\n" + config_help(Config{}); });
-  command->callback([arguments, run] { run(arguments->directory, read_bench_config<Config>(arguments->overrides)); });
+  command->callback([arguments, run] {
+    run(arguments->directory, read_bench_config<Config>(arguments->overrides));
+  });
 }
 
 }  // namespace continuo

@@ -1,10 +1,10 @@
-// `continuo bench data`: how long a data set takes to be ready for training, when it is new and when it is known.
-#include <unistd.h>
-
+// `continuo bench data`: how long a data set takes to be ready for training, when it is new and
+// when it is known.
 #include <cstdlib>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "cli/bench.h"
 #include "cli/bench_rows.h"
@@ -22,7 +22,8 @@ class FreshCache {
  public:
   FreshCache() {
     std::string pattern = (fs::temp_directory_path() / "continuo-bench-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw Error("cannot make a directory in " + fs::temp_directory_path().string());
+    if (!mkdtemp(pattern.data()))
+      throw Error("cannot make a directory in " + fs::temp_directory_path().string());
     path_ = pattern;
   }
   ~FreshCache() {
@@ -45,9 +46,8 @@ void bench_data(const std::string& directory, BenchRowsConfig c) {
     const auto result = f();
     return std::pair(result, seconds_now() - start);
   };
-  const auto [tokenizer, tokenizer_seconds] = timed([&] {
-    return load_model_tokenizer(resolve_model_directory(directory));
-  });
+  const auto [tokenizer, tokenizer_seconds] =
+      timed([&] { return load_model_tokenizer(resolve_model_directory(directory)); });
   const auto open = [&, &words = *tokenizer] { return open_bench_rows(c, words); };
   const auto [store, cold] = timed(open);
   const double cached = timed(open).second;
@@ -69,10 +69,12 @@ void add_bench_data_command(CLI::App& bench) {
     std::vector<std::string> overrides;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = bench.add_subcommand("data", "Prepare the rows of a file for training, then open them again");
+  CLI::App* command =
+      bench.add_subcommand("data", "Prepare the rows of a file for training, then open them again");
   command->add_option("MODEL", arguments->directory, "Model whose tokenizer is used")->required();
   command->add_option("overrides", arguments->overrides, "key=value settings");
-  command->footer([] { return "Keys (cache does not count here):\n" + config_help<BenchRowsConfig>(); });
+  command->footer(
+      [] { return "Keys (cache does not count here):\n" + config_help<BenchRowsConfig>(); });
   command->callback([arguments] {
     bench_data(arguments->directory, read_bench_config<BenchRowsConfig>(arguments->overrides));
   });

@@ -1,5 +1,5 @@
-// `continuo bench draft`: decoding with drafts beside plain decoding, on a real prompt of a real model; the two
-// alternate.
+// `continuo bench draft`: decoding with drafts beside plain decoding, on a real prompt of a real
+// model; the two alternate.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -33,9 +33,12 @@ struct DraftBenchConfig {
 void fields(FieldVisitor& v, DraftBenchConfig& c) {
   fields(v, c.base);
   v.field("weights", c.weights, "auto (as dtype), fp32, bf16, q8 or q4.");
-  v.field("text", c.text, "File with the prompt; the model's template is put around it. Empty: a story is asked for.");
+  v.field(
+      "text", c.text,
+      "File with the prompt; the model's template is put around it. Empty: a story is asked for.");
   v.field("repeats", c.repeats, "Runs with and without drafts; medians count.", Range::at_least(1));
-  v.section("generation", c.generation, "As in experiments; generation.draft says how drafts are made.");
+  v.section("generation", c.generation,
+            "As in experiments; generation.draft says how drafts are made.");
 }
 
 struct Run {
@@ -43,19 +46,22 @@ struct Run {
   double rate;  // tokens/s after the first token
 };
 
-Run run_once(Decoder& decoder, const Vocabulary& vocabulary, const GenerationConfig& config, Drafter* drafter,
-             std::span<const std::vector<TokenId>> prompts) {
-  Run run{.result = Generator(decoder, vocabulary, config, {.drafter = drafter}).generate(prompts), .rate = 0};
+Run run_once(Decoder& decoder, const Vocabulary& vocabulary, const GenerationConfig& config,
+             Drafter* drafter, std::span<const std::vector<TokenId>> prompts) {
+  Run run{.result = Generator(decoder, vocabulary, config, {.drafter = drafter}).generate(prompts),
+          .rate = 0};
   const GenerationTimings& t = run.result.timings;
-  const auto decoded = static_cast<double>(t.decoded_tokens - static_cast<int64_t>(run.result.completions.size()));
+  const auto decoded =
+      static_cast<double>(t.decoded_tokens - static_cast<int64_t>(run.result.completions.size()));
   run.rate = decoded / (t.decode_seconds + t.draft_seconds + t.sampling_seconds);
   return run;
 }
 
 bool same_tokens(const GenerationResult& a, const GenerationResult& b) {
-  return std::ranges::equal(a.completions, b.completions, [](const Completion& x, const Completion& y) {
-    return std::ranges::equal(x.tokens, y.tokens, {}, &GeneratedToken::id, &GeneratedToken::id);
-  });
+  return std::ranges::equal(
+      a.completions, b.completions, [](const Completion& x, const Completion& y) {
+        return std::ranges::equal(x.tokens, y.tokens, {}, &GeneratedToken::id, &GeneratedToken::id);
+      });
 }
 
 double median(std::vector<double> values) {
@@ -64,7 +70,8 @@ double median(std::vector<double> values) {
 }
 
 void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
-  if (directory.empty()) throw Error::usage("drafts are measured on a trained model", "give --model DIR");
+  if (directory.empty())
+    throw Error::usage("drafts are measured on a trained model", "give --model DIR");
   const int64_t threads = set_threads(c.base.threads);
   const c10::Device device = parse_device(c.base.device);
   const at::ScalarType dtype = usable_dtype(scalar_type(c.base.dtype), device);
@@ -72,7 +79,8 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   Decoder& decoder = *model.model.decoder;
   decoder.set_compute({.dtype = dtype, .weights = weight_format(c.weights)});
   const Vocabulary vocabulary = vocabulary_of(model.tokenizer, model.eos, model.tokenizer->size());
-  const std::string text = c.text.empty() ? "Write a story about a lighthouse keeper." : read_file(c.text);
+  const std::string text =
+      c.text.empty() ? "Write a story about a lighthouse keeper." : read_file(c.text);
   const std::vector<std::vector<TokenId>> prompts{
       encode_input(PromptInput{text, {}}, *model.tokenizer, model.prompt, false)};
 
@@ -112,7 +120,8 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
 }  // namespace
 
 void add_bench_draft_command(CLI::App& bench) {
-  add_bench_model_command(bench, "draft", "Decoding with drafts beside plain decoding", bench_draft);
+  add_bench_model_command(bench, "draft", "Decoding with drafts beside plain decoding",
+                          bench_draft);
 }
 
 }  // namespace continuo

@@ -37,8 +37,8 @@ void fields(FieldVisitor& v, GenerateBenchConfig& c) {
 }
 
 // The best of several runs of the generator, without an end.
-GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch, int64_t prompt,
-                                  int64_t new_tokens) {
+GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch,
+                                  int64_t prompt, int64_t new_tokens) {
   GenerationConfig config;
   config.max_new_tokens = new_tokens;
   config.ignore_eos = true;
@@ -51,7 +51,8 @@ GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c
   vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
   Generator generator(decoder, vocabulary, config);
   std::vector<TokenId> ids(prompt);
-  for (int64_t i = 0; i < prompt; ++i) ids[i] = static_cast<TokenId>((i * 7919 + 13) % vocabulary.size);
+  for (int64_t i = 0; i < prompt; ++i)
+    ids[i] = static_cast<TokenId>((i * 7919 + 13) % vocabulary.size);
   const std::vector<std::vector<TokenId>> prompts(batch, ids);
   GenerationTimings best;
   double best_seconds = 0;
@@ -64,7 +65,8 @@ GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c
   return best;
 }
 
-// Bytes of weights that a step reads: every matrix of the blocks and the head once, as `format` packs them.
+// Bytes of weights that a step reads: every matrix of the blocks and the head once, as `format`
+// packs them.
 double weight_bytes(const Model& model, WeightFormat format) {
   const auto bytes = [&](int64_t out, int64_t in) {
     return static_cast<double>(out) / kPanel * static_cast<double>(panel_bytes(format, in));
@@ -77,12 +79,13 @@ double weight_bytes(const Model& model, WeightFormat format) {
   return sum;
 }
 
-// Bytes of keys and values that the steps of a run read in the mean, all sequences together: those of
-// `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
+// Bytes of keys and values that the steps of a run read in the mean, all sequences together: those
+// of `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
 double cache_bytes(const Decoder& decoder, int64_t batch, int64_t prompt, int64_t new_tokens) {
   const DecoderShape& shape = decoder.shape();
   const double length = static_cast<double>(prompt) + static_cast<double>(new_tokens) / 2;
-  const auto values = static_cast<double>(2 * shape.layers * shape.kv_heads * shape.head_dim * batch);
+  const auto values =
+      static_cast<double>(2 * shape.layers * shape.kv_heads * shape.head_dim * batch);
   return length * values * static_cast<double>(c10::elementSize(decoder.compute().dtype));
 }
 
@@ -92,24 +95,29 @@ void bench_generate(const std::string& directory, const GenerateBenchConfig& c) 
   const std::optional<WeightFormat> format = weight_format(c.weights);
   decoder.set_compute({.dtype = m.dtype, .weights = format});
   const GenerationTimings p = best_generation(decoder, c, 1, c.prefill, 1);
-  std::vector<json> lines = {{{"what", "prefill"}, {"prompt_tokens", c.prefill},
+  std::vector<json> lines = {{{"what", "prefill"},
+                              {"prompt_tokens", c.prefill},
                               {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
                               {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
-  const double weights =
-      weight_bytes(m.model, format.value_or(m.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32));
+  const double weights = weight_bytes(
+      m.model, format.value_or(m.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32));
   constexpr int64_t kPrompt = 16;
   for (const int64_t batch : c.batches) {
     const GenerationTimings t = best_generation(decoder, c, batch, kPrompt, c.new_tokens);
-    const double steps = static_cast<double>(c.new_tokens - 1);  // the first token comes from the prefill
+    // The first token comes from the prefill.
+    const double steps = static_cast<double>(c.new_tokens - 1);
     const double decode = t.decode_seconds + t.sampling_seconds, all = t.prefill_seconds + decode;
-    lines.push_back({{"what", "decode"}, {"batch", batch}, {"new_tokens", c.new_tokens},
-                     {"tokens_per_s", static_cast<double>(t.decoded_tokens) / all},
-                     {"decode_tokens_per_s", steps * static_cast<double>(batch) / decode},
-                     {"sampling_share", t.sampling_seconds / all},
-                     {"first_token_s", t.first_token_seconds},
-                     {"read_gb_per_s", steps * (weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens)) /
-                                           t.decode_seconds / 1e9},
-                     {"peak_rss_gb", peak_memory_bytes() / 1e9}});
+    lines.push_back(
+        {{"what", "decode"},
+         {"batch", batch},
+         {"new_tokens", c.new_tokens},
+         {"tokens_per_s", static_cast<double>(t.decoded_tokens) / all},
+         {"decode_tokens_per_s", steps * static_cast<double>(batch) / decode},
+         {"sampling_share", t.sampling_seconds / all},
+         {"first_token_s", t.first_token_seconds},
+         {"read_gb_per_s", steps * (weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens)) /
+                               t.decode_seconds / 1e9},
+         {"peak_rss_gb", peak_memory_bytes() / 1e9}});
   }
   const double roof = c.roof && m.device.is_cpu() ? read_roof() / 1e9 : 0;
   for (json& line : lines) {

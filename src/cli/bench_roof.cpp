@@ -35,17 +35,23 @@ void bench_roof(const RoofConfig& c) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const auto& [in, out] :
          {std::pair{c.hidden, c.intermediate}, {c.intermediate, c.hidden}, {c.hidden, c.hidden}}) {
-      print({{"what", "product"}, {"dtype", dtype_name(dtype)}, {"rows", c.rows}, {"in", in}, {"out", out}},
+      print({{"what", "product"},
+             {"dtype", dtype_name(dtype)},
+             {"rows", c.rows},
+             {"in", in},
+             {"out", out}},
             "gflop_per_s", measure_product({c.rows, in, out}, dtype, c.seconds), threads);
     }
   }
-  const std::vector<int64_t> counts = threads > 1 ? std::vector<int64_t>{1, threads} : std::vector<int64_t>{1};
+  const std::vector<int64_t> counts =
+      threads > 1 ? std::vector<int64_t>{1, threads} : std::vector<int64_t>{1};
   for (const int64_t used : counts) {
-    print({{"what", "read"}, {"bytes", uncached_bytes()}}, "gb_per_s", measure_read(uncached_bytes(), used, c.seconds),
-          used);
+    print({{"what", "read"}, {"bytes", uncached_bytes()}}, "gb_per_s",
+          measure_read(uncached_bytes(), used, c.seconds), used);
   }
   for (const int64_t used : counts) {
-    print({{"what", "multiply_add"}, {"dtype", "fp32"}}, "gflop_per_s", measure_multiply_add(used, c.seconds), used);
+    print({{"what", "multiply_add"}, {"dtype", "fp32"}}, "gflop_per_s",
+          measure_multiply_add(used, c.seconds), used);
   }
 }
 
@@ -53,7 +59,8 @@ void bench_roof(const RoofConfig& c) {
 
 void add_bench_roof_command(CLI::App& bench) {
   auto overrides = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = bench.add_subcommand("roof", "The most that this machine multiplies and reads");
+  CLI::App* command =
+      bench.add_subcommand("roof", "The most that this machine multiplies and reads");
   command->add_option("overrides", *overrides, "key=value settings");
   command->footer([] { return "Keys:\n" + config_help<RoofConfig>(); });
   command->callback([overrides] { bench_roof(read_bench_config<RoofConfig>(*overrides)); });

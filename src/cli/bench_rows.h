@@ -19,6 +19,7 @@ struct BenchRowsConfig {
 void fields(FieldVisitor& v, BenchRowsConfig& c);
 
 // Error: as open_example_store, or no row at all.
-std::shared_ptr<const ExampleStore> open_bench_rows(const BenchRowsConfig& config, const Tokenizer& tokenizer);
+std::shared_ptr<const ExampleStore> open_bench_rows(const BenchRowsConfig& config,
+                                                    const Tokenizer& tokenizer);
 
 }  // namespace continuo

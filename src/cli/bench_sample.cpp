@@ -1,4 +1,5 @@
-// `continuo bench sample`: what drawing one token costs, whole and stage by stage, on made-up logits; JSON lines.
+// `continuo bench sample`: what drawing one token costs, whole and stage by stage, on made-up
+// logits; JSON lines.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -30,11 +31,13 @@ struct SampleChain {
 };
 constexpr SampleChain kSampleChains[] = {
     {"full",
-     "[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {top_n_sigma: 2}, {top_k: 50}, {typical: 0.95}, "
+     "[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {top_n_sigma: 2}, {top_k: 50}, "
+     "{typical: 0.95}, "
      "{top_p: 0.9}, {min_p: 0.02}, {xtc: 0.5}, {temperature: 0.8}]"},
     {"default", "[{min_p: 0.05}, {temperature: 0.7}]"},
     {"top_k+top_p", "[{top_k: 50}, {top_p: 0.9}]"},
-    {"penalised", "[{repetition: {penalty: 1.1, form: raw}}, {top_k: 50}, {top_p: 0.9}, {temperature: 0.8}]"},
+    {"penalised",
+     "[{repetition: {penalty: 1.1, form: raw}}, {top_k: 50}, {top_p: 0.9}, {temperature: 0.8}]"},
     {"top_p", "[{top_p: 0.9}]"},
     {"typical", "[{typical: 0.9}]"},
     {"temperature", "[{temperature: 0.8}]"},
@@ -58,24 +61,31 @@ void fields(FieldVisitor& v, SampleBenchConfig& c) {
   v.field("history", c.history, "Tokens before the one that is drawn.", Range::between(1, 1 << 20));
   v.field("batch", c.batch, "Sequences that draw together.", Range::between(1, 4096));
   v.field("threads", c.threads, "Threads that share them, 0 = all cores.", Range::between(0, 1024));
-  v.field("tokens", c.tokens, "Measured draws of every sequence; the median counts.", Range::between(1, 1000000));
+  v.field("tokens", c.tokens, "Measured draws of every sequence; the median counts.",
+          Range::between(1, 1000000));
   v.field("spread", c.spread, "Standard deviation of the logits.", Range::between(0, 100));
-  v.field("head", c.head, "Probability that eight tokens share; the others share the rest.", Range::between(0, 0.999));
-  v.field("step_us", c.step_us, "Microseconds of a decode step, to compare with; 0 leaves the share out.",
+  v.field("head", c.head, "Probability that eight tokens share; the others share the rest.",
+          Range::between(0, 0.999));
+  v.field("step_us", c.step_us,
+          "Microseconds of a decode step, to compare with; 0 leaves the share out.",
           Range::at_least(0));
   v.field("chain", c.chain, "Stages of the chain; default: several chains, one line each.");
 }
 
-// Gaussian, with a head of eight tokens that share most of the mass, as after training; each has half of what the one
-// before it has.
+// Gaussian, with a head of eight tokens that share most of the mass, as after training; each has
+// half of what the one before it has.
 std::vector<float> made_up_logits(const SampleBenchConfig& c, uint64_t row) {
   const Random random(11, "bench sample");
   std::vector<float> logits(static_cast<size_t>(c.vocabulary));
-  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(c.spread * random.normal(row, i));
-  const double body = std::log(static_cast<double>(c.vocabulary)) + c.spread * c.spread / 2;  // log Σ e^logit
+  for (size_t i = 0; i < logits.size(); ++i)
+    logits[i] = static_cast<float>(c.spread * random.normal(row, i));
+  const double body =
+      std::log(static_cast<double>(c.vocabulary)) + c.spread * c.spread / 2;  // log Σ e^logit
   for (uint64_t k = 0; k < 8 && c.head > 0; ++k) {
-    const uint64_t id = random.below(static_cast<uint64_t>(c.vocabulary), row, uint64_t{1} << 32 | k);
-    logits[id] = static_cast<float>(body + std::log(c.head / (1 - c.head)) - static_cast<double>(k + 1) * std::log(2.0));
+    const uint64_t id =
+        random.below(static_cast<uint64_t>(c.vocabulary), row, uint64_t{1} << 32 | k);
+    logits[id] = static_cast<float>(body + std::log(c.head / (1 - c.head)) -
+                                    static_cast<double>(k + 1) * std::log(2.0));
   }
   return logits;
 }
@@ -86,7 +96,8 @@ std::vector<TokenId> made_up_history(const SampleBenchConfig& c, uint64_t sequen
   std::vector<TokenId> ids(static_cast<size_t>(c.history));
   for (size_t i = 0; i < ids.size(); ++i) {
     const double u = random.uniform(sequence, i);
-    ids[i] = static_cast<TokenId>(std::min(static_cast<double>(c.vocabulary - 1), std::floor(c.vocabulary * u * u * u)));
+    ids[i] = static_cast<TokenId>(
+        std::min(static_cast<double>(c.vocabulary - 1), std::floor(c.vocabulary * u * u * u)));
   }
   return ids;
 }
@@ -94,7 +105,9 @@ std::vector<TokenId> made_up_history(const SampleBenchConfig& c, uint64_t sequen
 Vocabulary plain_vocabulary(int64_t size) {
   Vocabulary vocabulary;
   vocabulary.size = size;
-  vocabulary.token_bytes = [](TokenId id) { return id % 50 == 0 ? std::string("\n") : std::string("word"); };
+  vocabulary.token_bytes = [](TokenId id) {
+    return id % 50 == 0 ? std::string("\n") : std::string("word");
+  };
   vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
   return vocabulary;
 }
@@ -143,7 +156,8 @@ double draw_seconds(const SampleBenchConfig& c, const SampleData& data, const Sa
 }
 
 // Microseconds of reading the row, of every stage, and of the draw, on one thread.
-json stage_microseconds(const SampleBenchConfig& c, const SampleData& data, const std::vector<WrittenStage>& stages) {
+json stage_microseconds(const SampleBenchConfig& c, const SampleData& data,
+                        const std::vector<WrittenStage>& stages) {
   const Vocabulary vocabulary = plain_vocabulary(c.vocabulary);
   std::vector<SamplerChain> chains;
   for (const WrittenStage& stage : stages) chains.emplace_back(std::vector{stage}, vocabulary);
@@ -175,22 +189,28 @@ json stage_microseconds(const SampleBenchConfig& c, const SampleData& data, cons
   }
   json parts = json::object();
   parts["read"] = middle(seconds.front()) * 1e6;
-  for (size_t i = 0; i < stages.size(); ++i) parts[std::string(stages[i].spec->name)] = middle(seconds[i + 1]) * 1e6;
+  for (size_t i = 0; i < stages.size(); ++i)
+    parts[std::string(stages[i].spec->name)] = middle(seconds[i + 1]) * 1e6;
   parts["draw"] = middle(seconds[stages.size() + 1]) * 1e6;
   parts["logprob"] = middle(seconds.back()) * 1e6;
   return parts;
 }
 
-void bench_chain(const SampleBenchConfig& c, const SampleData& data, int64_t threads, const std::string& name,
-                 const ConfigNode& yaml) {
+void bench_chain(const SampleBenchConfig& c, const SampleData& data, int64_t threads,
+                 const std::string& name, const ConfigNode& yaml) {
   Problems problems;
   const std::vector<WrittenStage> stages = read_chain(yaml, problems);
   problems.raise();
   const SamplerChain chain(stages, plain_vocabulary(c.vocabulary));
   const double microseconds = draw_seconds(c, data, chain) * 1e6;
-  json line = {{"system", "continuo"},   {"what", "sample"},     {"chain", name},
-               {"vocabulary", c.vocabulary}, {"history", c.history}, {"batch", c.batch},
-               {"threads", threads},     {"us_per_step", microseconds},
+  json line = {{"system", "continuo"},
+               {"what", "sample"},
+               {"chain", name},
+               {"vocabulary", c.vocabulary},
+               {"history", c.history},
+               {"batch", c.batch},
+               {"threads", threads},
+               {"us_per_step", microseconds},
                {"us_per_token", microseconds / static_cast<double>(c.batch)},
                {"stages_us", stage_microseconds(c, data, stages)}};
   if (c.step_us > 0) line["share_of_step"] = microseconds / c.step_us;
@@ -200,7 +220,8 @@ void bench_chain(const SampleBenchConfig& c, const SampleData& data, int64_t thr
 void bench_sample(const SampleBenchConfig& c) {
   const int64_t threads = set_threads(c.threads);
   const SampleData data = made_up_data(c);
-  if (c.chain.kind != ConfigNode::Kind::kNull) return bench_chain(c, data, threads, "given", c.chain);
+  if (c.chain.kind != ConfigNode::Kind::kNull)
+    return bench_chain(c, data, threads, "given", c.chain);
   for (const SampleChain& chain : kSampleChains) {
     bench_chain(c, data, threads, chain.name, parse_yaml(chain.yaml, chain.name));
   }

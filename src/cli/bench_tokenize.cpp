@@ -29,7 +29,8 @@ struct TokenizeBenchConfig {
 };
 
 void fields(FieldVisitor& v, TokenizeBenchConfig& c) {
-  v.field("threads", c.threads, "Threads that share the texts, 0 = all cores.", Range::between(0, 1024));
+  v.field("threads", c.threads, "Threads that share the texts, 0 = all cores.",
+          Range::between(0, 1024));
   v.field("repeats", c.repeats, "Measured passes, after one that warms up; the median counts.",
           Range::between(1, 1000));
   v.field("fields", c.fields, "Fields of JSONL rows to encode; empty: every text in a row.");
@@ -43,7 +44,8 @@ void collect_texts(const json& value, std::vector<std::string>& texts) {
 }
 
 // The texts of a .jsonl file, the lines of any other.
-std::vector<std::string> read_texts(const std::string& path, const std::vector<std::string>& wanted) {
+std::vector<std::string> read_texts(const std::string& path,
+                                    const std::vector<std::string>& wanted) {
   LineReader lines(path, path);
   std::vector<std::string> texts;
   while (const auto line = lines.next()) {
@@ -56,7 +58,8 @@ std::vector<std::string> read_texts(const std::string& path, const std::vector<s
     const json row = parse_json(*line, where);
     if (wanted.empty()) collect_texts(row, texts);
     for (const std::string& name : wanted) {
-      if (!row.is_object() || !row.contains(name)) throw Error(where, fmt::format("the row has no field '{}'", name));
+      if (!row.is_object() || !row.contains(name))
+        throw Error(where, fmt::format("the row has no field '{}'", name));
       collect_texts(row[name], texts);
     }
   }
@@ -70,7 +73,8 @@ struct Passes {
 };
 
 // The same threads make every pass, so that what they remember of words is warm when it counts.
-Passes measure(const Tokenizer& tokenizer, std::span<const std::string> texts, const TokenizeBenchConfig& c) {
+Passes measure(const Tokenizer& tokenizer, std::span<const std::string> texts,
+               const TokenizeBenchConfig& c) {
   const auto count = static_cast<size_t>(c.threads);
   std::barrier meet(static_cast<std::ptrdiff_t>(count + 1));
   std::vector<int64_t> tokens(count);
@@ -141,12 +145,15 @@ void add_bench_tokenize_command(CLI::App& bench) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = bench.add_subcommand("tokenize", "Encode the lines of a file");
-  command->add_option("TOKENIZER", arguments->tokenizer, "Directory with a tokenizer, or its file")->required();
-  command->add_option("DATA", arguments->data, "JSONL, or text of which every line counts")->required();
+  command->add_option("TOKENIZER", arguments->tokenizer, "Directory with a tokenizer, or its file")
+      ->required();
+  command->add_option("DATA", arguments->data, "JSONL, or text of which every line counts")
+      ->required();
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->footer([] { return "Keys:\n" + config_help<TokenizeBenchConfig>(); });
   command->callback([arguments] {
-    bench_tokenize(arguments->tokenizer, arguments->data, read_bench_config<TokenizeBenchConfig>(arguments->overrides));
+    bench_tokenize(arguments->tokenizer, arguments->data,
+                   read_bench_config<TokenizeBenchConfig>(arguments->overrides));
   });
 }
 

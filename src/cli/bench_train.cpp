@@ -1,4 +1,5 @@
-// `continuo bench train`: optimizer steps as `continuo train` makes them, on rows of a file or on random ids.
+// `continuo bench train`: optimizer steps as `continuo train` makes them, on rows of a file or on
+// random ids.
 #include <fstream>
 #include <numeric>
 
@@ -19,7 +20,8 @@
 namespace continuo {
 namespace {
 
-// The optimizer's other settings are those of transformers, so that losses can be compared step by step.
+// The optimizer's other settings are those of transformers, so that losses can be compared step by
+// step.
 struct TrainBenchConfig {
   BenchModelConfig base;
   BenchRowsConfig data;
@@ -42,10 +44,14 @@ void fields(FieldVisitor& v, TrainBenchConfig& c) {
   v.section("lora", c.lora, "Adapters, trained instead of the weights; dropout does not act.");
   v.field("recompute", c.recompute, "Recompute activations.");
   v.field("rows", c.rows, "Rows of a step.", Range::at_least(1));
-  v.field("prompt_tokens", c.prompt_tokens, "Without data: prompt length of random rows.", Range::at_least(1));
-  v.field("completion_tokens", c.completion_tokens, "Without data: their trained tokens.", Range::at_least(1));
-  v.field("lengths", c.lengths, "File of '<prompt> <completion>' lengths, one row a line, instead of the two above.");
-  v.field("micro_tokens", c.micro_tokens, "Token budget of one forward/backward; steps above it accumulate gradients.",
+  v.field("prompt_tokens", c.prompt_tokens, "Without data: prompt length of random rows.",
+          Range::at_least(1));
+  v.field("completion_tokens", c.completion_tokens, "Without data: their trained tokens.",
+          Range::at_least(1));
+  v.field("lengths", c.lengths,
+          "File of '<prompt> <completion>' lengths, one row a line, instead of the two above.");
+  v.field("micro_tokens", c.micro_tokens,
+          "Token budget of one forward/backward; steps above it accumulate gradients.",
           Range::at_least(1));
   v.field("steps", c.steps, "Measured steps.", Range::at_least(1));
   v.field("warmup", c.warmup, "Steps before them.", Range::at_least(0));
@@ -64,7 +70,8 @@ std::vector<Length> row_lengths(const TrainBenchConfig& c) {
   std::ifstream file(c.lengths);
   for (Length l{}; file >> l.prompt >> l.completion;) lengths.push_back(l);
   if (lengths.size() < wanted) {
-    throw Error(fmt::format("{}: {} rows are needed, {} are there", c.lengths, wanted, lengths.size()));
+    throw Error(
+        fmt::format("{}: {} rows are needed, {} are there", c.lengths, wanted, lengths.size()));
   }
   return lengths;
 }
@@ -102,29 +109,38 @@ TrainingStep random_step(std::span<const Length> rows, int64_t vocabulary, int64
   return step;
 }
 
-std::function<TrainingStep()> step_source(const std::string& directory, const TrainBenchConfig& c, int64_t vocabulary) {
+std::function<TrainingStep()> step_source(const std::string& directory, const TrainBenchConfig& c,
+                                          int64_t vocabulary) {
   if (c.data.data.empty()) {
     return [&c, vocabulary, lengths = row_lengths(c), at = int64_t{0}]() mutable {
-      return random_step(std::span(lengths).subspan(c.rows * at++, c.rows), vocabulary, c.micro_tokens);
+      return random_step(std::span(lengths).subspan(c.rows * at++, c.rows), vocabulary,
+                         c.micro_tokens);
     };
   }
-  if (directory.empty()) throw Error("rows of a file need the tokenizer of a model", "Give it as --model.");
-  const auto store = open_bench_rows(c.data, *load_model_tokenizer(resolve_model_directory(directory)));
+  if (directory.empty())
+    throw Error("rows of a file need the tokenizer of a model", "Give it as --model.");
+  const auto store =
+      open_bench_rows(c.data, *load_model_tokenizer(resolve_model_directory(directory)));
   const BatchConfig batch = {.rows = c.rows, .micro_tokens = c.micro_tokens, .shuffle = false};
-  return [loader = std::make_shared<StepLoader>(ExampleStream(store, {}, batch))] { return loader->next(); };
+  return [loader = std::make_shared<StepLoader>(ExampleStream(store, {}, batch))] {
+    return loader->next();
+  };
 }
 
-// FLOP that a step needs: what is computed twice (scores of attention, recompute) counts once, passes over elements do
-// not. With P, A and H the parameters of the blocks' matrices, of adapters and of the head:
+// FLOP that a step needs: what is computed twice (scores of attention, recompute) counts once,
+// passes over elements do not. With P, A and H the parameters of the blocks' matrices, of adapters
+// and of the head:
 //   tokens · 6·P                                      products of the blocks: 2 forward, 4 backward
 //   + trained · 6·H                                   the head, at supervised tokens only
-//   + Σ documents layers · heads · 6·n·(n+1) · dim    causal attention over n tokens: two products of n·(n+1)/2 scores,
+//   + Σ documents layers · heads · 6·n·(n+1) · dim    causal attention over n tokens: two products
+//   of n·(n+1)/2 scores,
 //                                                     4·dim FLOP a score forward, 8·dim backward
 // Below adapters frozen matrices have no gradient of their own: 4·P + 6·A, and 4·H.
 double step_flops(const TrainingStep& step, const Model& model, const AdapterSet& adapters) {
   const DecoderShape& shape = model.decoder->shape();
   double adapter = 0, pairs = 0;
-  for (const auto& [name, tensor] : adapter_parameters(adapters)) adapter += static_cast<double>(tensor.numel());
+  for (const auto& [name, tensor] : adapter_parameters(adapters))
+    adapter += static_cast<double>(tensor.numel());
   for (const Batch& batch : step.micro_batches) {
     for (size_t d = 1; d < batch.boundaries.size(); ++d) {
       const auto n = static_cast<double>(batch.boundaries[d] - batch.boundaries[d - 1]);
@@ -144,7 +160,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   const AdapterSet adapters = open_adapters(c.lora, m.model, directory, {});
   decoder.set_compute({.dtype = m.dtype, .recompute = c.recompute});
   AdamW optimizer(trained_parameters(m.model, adapters), {.beta2 = 0.999, .weight_decay = 0});
-  const std::function<TrainingStep()> next_step = step_source(directory, c, decoder.shape().vocabulary);
+  const std::function<TrainingStep()> next_step =
+      step_source(directory, c, decoder.shape().vocabulary);
   std::vector<double> seconds, losses, norms;
   double tokens = 0, trained = 0, flops = 0;
   for (int64_t s = 0; s < c.warmup + c.steps; ++s) {
@@ -152,7 +169,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
     const double start = seconds_now();
     double sum = 0;
     for (const Batch& batch : step.micro_batches) {
-      const LossResult loss = batch_loss(decoder, batch, 1.0 / static_cast<double>(step.trained_count), {});
+      const LossResult loss =
+          batch_loss(decoder, batch, 1.0 / static_cast<double>(step.trained_count), {});
       loss.sum.backward();
       sum += loss.sum.item<double>();
     }
@@ -160,7 +178,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
     losses.push_back(sum);
     if (s < c.warmup) continue;
     seconds.push_back(seconds_now() - start);
-    tokens += static_cast<double>(step.tokens + step.rows);  // of the rows; a row's last token is never fed
+    tokens += static_cast<double>(step.tokens +
+                                  step.rows);  // of the rows; a row's last token is never fed
     trained += static_cast<double>(step.trained_count);
     flops += step_flops(step, m.model, adapters);
   }
@@ -181,7 +200,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
                          {"peak_rss_gb", peak_memory_bytes() / 1e9}};
   if (c.roof && m.device.is_cpu()) {
     const auto rows = static_cast<int64_t>(tokens / static_cast<double>(c.steps));
-    const double roof = product_roof(std::min(rows, c.micro_tokens), decoder.shape().hidden, widest(m.model), m.dtype);
+    const double roof = product_roof(std::min(rows, c.micro_tokens), decoder.shape().hidden,
+                                     widest(m.model), m.dtype);
     line.update({{"roof_gflop_per_s", roof / 1e9}, {"roof_share", flops / total / roof}});
   }
   print_bench_line(std::move(line), m);

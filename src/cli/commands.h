@@ -1,5 +1,5 @@
-// The subcommands. Each adds itself to the application with a callback that does the work; results go to standard
-// output, everything else to standard error.
+// The subcommands. Each adds itself to the application with a callback that does the work; results
+// go to standard output, everything else to standard error.
 #pragma once
 
 namespace CLI {

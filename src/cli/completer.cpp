@@ -18,7 +18,8 @@ uint64_t noise_key(const std::vector<TokenId>& ids) {
 Completer::Completer(ModelDirectory model)
     : model_(std::move(model)),
       vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())),
-      resident_(std::make_unique<CachedDecoder>(*model_.model.decoder, CachedDecoder::Keeps::kLastSequence)) {}
+      resident_(std::make_unique<CachedDecoder>(*model_.model.decoder,
+                                                CachedDecoder::Keeps::kLastSequence)) {}
 
 GenerationAids Completer::aids(const GenerationConfig& config) {
   return {.resident = resident_.get(), .drafter = draft_.drafter(model_, vocabulary_, config)};
@@ -53,8 +54,7 @@ GenerationResult Completer::complete(std::span<const std::vector<TokenId>> promp
   std::vector<uint64_t> keys;
   for (const std::vector<TokenId>& ids : prompts) keys.push_back(noise_key(ids));
   Generator generator(*model_.model.decoder, vocabulary_, config, aids(config));
-  return generator.generate(
-      prompts, on_token, [] { return interrupted(); }, keys);
+  return generator.generate(prompts, on_token, [] { return interrupted(); }, keys);
 }
 
 }  // namespace continuo

@@ -25,9 +25,9 @@ class Completer {
 
   // Error: settings that this vocabulary does not allow; a draft model that cannot be opened.
   void check(const GenerationConfig& config);
-  // Ends early at an interrupt. What prompts have in common with the last sequence of the call before is not prefilled
-  // again. The noise of a prompt depends on its ids alone, so it gets the same
-  // completion in any company.
+  // Ends early at an interrupt. What prompts have in common with the last sequence of the call
+  // before is not prefilled again. The noise of a prompt depends on its ids alone, so it gets the
+  // same completion in any company.
   GenerationResult complete(std::span<const std::vector<TokenId>> prompts,
                             const GenerationConfig& config,
                             const Generator::OnToken& on_token = {});

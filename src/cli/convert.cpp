@@ -26,15 +26,17 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   const fs::path directory = resolve_model_directory(a.source);
   if (is_gguf_file(directory) || is_adapter_directory(directory)) {
     throw Error(directory.string() + " is no whole Hugging Face directory",
-                "Convert a .gguf file with --to hf, merge an adapter with `continuo merge`, then convert the result.");
+                "Convert a .gguf file with --to hf, merge an adapter with `continuo merge`, then "
+                "convert the result.");
   }
   // Opening checks the whole: keys, shapes, tokenizer, template.
   const ModelDirectory model = open_model_directory(directory, {});
   const nlohmann::json config = read_json(directory / "config.json");
   GgufContent content = gguf_content(config, read_model_tensors(directory), format.type);
   const auto chat_template = read_chat_template(directory);
-  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary, chat_template ? chat_template->source : "",
-                     model.prompt.config().bos, content.metadata);
+  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary,
+                     chat_template ? chat_template->source : "", model.prompt.config().bos,
+                     content.metadata);
   if (!content.other_types.empty()) {
     log_info("{} matrices have rows that are no whole blocks of {} values; they keep more bits",
              content.other_types.size(), format.block_size);
@@ -69,16 +71,21 @@ void convert(const ConvertArguments& a) {
 
 void add_convert_command(CLI::App& app) {
   auto args = std::make_shared<ConvertArguments>();
-  CLI::App* command = app.add_subcommand("convert", "Convert a model between Hugging Face's layout and GGUF");
-  command->add_option("model", args->source, "Model directory, run directory or .gguf file")->required();
+  CLI::App* command =
+      app.add_subcommand("convert", "Convert a model between Hugging Face's layout and GGUF");
+  command->add_option("model", args->source, "Model directory, run directory or .gguf file")
+      ->required();
   command->add_option("--to", args->to, "gguf, or hf: a Hugging Face directory in float32")
       ->required()
       ->check(CLI::IsMember({"gguf", "hf"}));
-  command->add_option("--type", args->type, "Of the matrices in the GGUF file: f32, f16, bf16, q8_0, q4_0 or q4_k")
+  command
+      ->add_option("--type", args->type,
+                   "Of the matrices in the GGUF file: f32, f16, bf16, q8_0, q4_0 or q4_k")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k"}))
       ->capture_default_str();
-  command->add_option("-o,--out", args->out, "Where to write; default: model-TYPE.gguf in the model's directory, or a "
-                                             "directory named as the .gguf file");
+  command->add_option("-o,--out", args->out,
+                      "Where to write; default: model-TYPE.gguf in the model's directory, or a "
+                      "directory named as the .gguf file");
   command->callback([args] { convert(*args); });
 }
 

@@ -8,7 +8,8 @@
 namespace continuo {
 namespace {
 
-std::shared_ptr<Transformer> open_draft(const ModelDirectory& target, const GenerationConfig& config) {
+std::shared_ptr<Transformer> open_draft(const ModelDirectory& target,
+                                        const GenerationConfig& config) {
   const ComputeOptions& compute = target.model.decoder->compute();
   if (config.draft == kDraftSelf) {
     std::shared_ptr<Transformer> twin = target.model.decoder->twin();
@@ -16,18 +17,21 @@ std::shared_ptr<Transformer> open_draft(const ModelDirectory& target, const Gene
     try {
       twin->set_compute({.dtype = compute.dtype, .weights = weight_format(weights)});
     } catch (const Error& error) {
-      throw Error(fmt::format("draft=self with {} weights: {}", weights, error.what()), "Draft with draft=lookup.");
+      throw Error(fmt::format("draft=self with {} weights: {}", weights, error.what()),
+                  "Draft with draft=lookup.");
     }
     return twin;
   }
   const at::Device device = target.model.decoder->parameters().front().device();
-  ModelDirectory opened = open_model_directory(config.draft, {.device = device, .dtype = compute.dtype});
+  ModelDirectory opened =
+      open_model_directory(config.draft, {.device = device, .dtype = compute.dtype});
   if (opened.tokenizer->hash() != target.tokenizer->hash()) {
-    throw Error(fmt::format("the draft model {} has another tokenizer than {}", opened.path.string(),
-                            target.path.string()),
+    throw Error(fmt::format("the draft model {} has another tokenizer than {}",
+                            opened.path.string(), target.path.string()),
                 "Draft with a smaller model of the same family, with draft=self or draft=lookup.");
   }
-  const auto weights = config.draft_weights == "auto" ? compute.weights : weight_format(config.draft_weights);
+  const auto weights =
+      config.draft_weights == "auto" ? compute.weights : weight_format(config.draft_weights);
   opened.model.decoder->set_compute({.dtype = compute.dtype, .weights = weights});
   return opened.model.decoder;
 }

@@ -1,4 +1,5 @@
-// The draft model that generation settings name, opened when it is first asked for and kept until they name another.
+// The draft model that generation settings name, opened when it is first asked for and kept until
+// they name another.
 #pragma once
 
 #include <memory>
@@ -12,9 +13,10 @@ namespace continuo {
 
 class DraftChoice {
  public:
-  // nullptr where the settings name no model. Error: no model there; one whose tokenizer is not `target`'s; weights
-  // that it cannot have.
-  Drafter* drafter(const ModelDirectory& target, const Vocabulary& vocabulary, const GenerationConfig& config);
+  // nullptr where the settings name no model. Error: no model there; one whose tokenizer is not
+  // `target`'s; weights that it cannot have.
+  Drafter* drafter(const ModelDirectory& target, const Vocabulary& vocabulary,
+                   const GenerationConfig& config);
 
  private:
   std::string opened_;  // what `drafter_` was made for

@@ -32,11 +32,13 @@ void fields(FieldVisitor& v, EvalConfig& c) {
   v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
   v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
   v.field("dtype", c.dtype, "Products in fp32 or bf16.");
-  v.field("weights", c.weights, "q8 or q4: the model as `generate` runs it with 8- or 4-bit weights; auto: as dtype.");
-  v.field("micro_tokens", c.micro_tokens, "Tokens of one forward pass; the result does not depend on it.",
-          Range::at_least(1));
+  v.field("weights", c.weights,
+          "q8 or q4: the model as `generate` runs it with 8- or 4-bit weights; auto: as dtype.");
+  v.field("micro_tokens", c.micro_tokens,
+          "Tokens of one forward pass; the result does not depend on it.", Range::at_least(1));
   v.field("context", c.context, "Longest document; default: the model's.", Range::at_least(2));
-  v.section("prompt", c.prompt, "Template of a model that brings none; a checkpoint's own prompt.yaml is the default.");
+  v.section("prompt", c.prompt,
+            "Template of a model that brings none; a checkpoint's own prompt.yaml is the default.");
   v.section("data", c.data, "How rows are read.");
 }
 
@@ -47,7 +49,8 @@ struct EvalArguments {
 };
 
 int eval(const EvalArguments& a) {
-  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, as_json] = a;
+  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, as_json] =
+      a;
   ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
   for (const std::string& assignment : overrides) apply_override(root, assignment);
   EvalConfig config;
@@ -63,19 +66,23 @@ int eval(const EvalArguments& a) {
   install_interrupt_handlers();
   ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
   m.model.decoder->set_compute({.dtype = dtype, .weights = weight_format(config.weights)});
-  const PromptTemplate prompt = root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
+  const PromptTemplate prompt =
+      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
                                         config.context.value_or(m.model.decoder->shape().context));
   std::optional<TokenReport> report;
-  if (!tokens_file.empty() || !logits_file.empty()) report.emplace(*m.model.decoder, *store, tokens_file, logits_file);
+  if (!tokens_file.empty() || !logits_file.empty())
+    report.emplace(*m.model.decoder, *store, tokens_file, logits_file);
   Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});
-  const Evaluation e = evaluate(*m.model.decoder, *store, config.micro_tokens,
-                                [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
-                                  if (report) report->add(batch, nll);
-                                  progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));
-                                });
+  const Evaluation e =
+      evaluate(*m.model.decoder, *store, config.micro_tokens,
+               [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
+                 if (report) report->add(batch, nll);
+                 progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));
+               });
   progress.finish();
-  if (interrupted()) throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
+  if (interrupted())
+    throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
   if (report) report->commit();
   if (as_json) {
     fmt::print("{}\n", nlohmann::json({{"model", m.path.string()},
@@ -87,8 +94,10 @@ int eval(const EvalArguments& a) {
                                        {"rows", e.rows}})
                            .dump());
   } else {
-    fmt::print("loss {:.6f}  perplexity {:.4f}  accuracy {:.2f}%  entropy {:.4f}  {} trained tokens of {} rows\n",
-               e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.mean_entropy(), e.tokens, e.rows);
+    fmt::print(
+        "loss {:.6f}  perplexity {:.4f}  accuracy {:.2f}%  entropy {:.4f}  {} trained tokens of {} "
+        "rows\n",
+        e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.mean_entropy(), e.tokens, e.rows);
   }
   return 0;
 }
@@ -97,19 +106,26 @@ int eval(const EvalArguments& a) {
 
 void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
-  CLI::App* command = app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
-  command->add_option("model", arguments->directory, "Checkpoint, adapter or run directory")->required();
-  command->add_option("--base", arguments->base, "Base model of an adapter, in place of the one that it names");
-  command->add_option("--data", arguments->files, "Data files (JSONL or text)")->required()->expected(1, -1)->allow_extra_args(false);
-  command->add_option("--config", arguments->config, "YAML with the keys below")->check(CLI::ExistingFile);
+  CLI::App* command =
+      app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
+  command->add_option("model", arguments->directory, "Checkpoint, adapter or run directory")
+      ->required();
+  command->add_option("--base", arguments->base,
+                      "Base model of an adapter, in place of the one that it names");
+  command->add_option("--data", arguments->files, "Data files (JSONL or text)")
+      ->required()
+      ->expected(1, -1)
+      ->allow_extra_args(false);
+  command->add_option("--config", arguments->config, "YAML with the keys below")
+      ->check(CLI::ExistingFile);
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->add_flag("--json", arguments->json, "One JSON object on standard output");
-  command->add_option("--tokens", arguments->tokens, "File to write: one JSON line per row with the nll of each trained token");
-  command->add_option("--logits", arguments->logits, "File to write: safetensors with ids and logits of eight rows");
+  command->add_option("--tokens", arguments->tokens,
+                      "File to write: one JSON line per row with the nll of each trained token");
+  command->add_option("--logits", arguments->logits,
+                      "File to write: safetensors with ids and logits of eight rows");
   command->footer("Keys:\n" + config_help(EvalConfig{}));
-  command->callback([arguments] {
-    eval(*arguments);
-  });
+  command->callback([arguments] { eval(*arguments); });
 }
 
 }  // namespace continuo

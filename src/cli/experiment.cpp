@@ -14,7 +14,8 @@ namespace continuo {
 namespace fs = std::filesystem;
 
 void fields(FieldVisitor& v, TokenizerConfig& c) {
-  v.field("path", c.path, "A trained tokenizer (file or directory); empty = that of model.from, or `train` below.");
+  v.field("path", c.path,
+          "A trained tokenizer (file or directory); empty = that of model.from, or `train` below.");
   v.section("train", c.train, "How to train a tokenizer for a model from scratch.");
 }
 
@@ -53,7 +54,8 @@ void validate(ExperimentConfig& c, const ConfigNode& origins, Problems& problems
     problems.add(locate(origins, "prompt"), error.what());
   }
   if (c.data.train.empty()) {
-    problems.add(locate(origins, "data"), "data.train names no file", "data: {train: [{path: rows.jsonl}]}");
+    problems.add(locate(origins, "data"), "data.train names no file",
+                 "data: {train: [{path: rows.jsonl}]}");
   }
   const bool trains_tokenizer = c.tokenizer.path.empty() && c.model.from.empty();
   if (trains_tokenizer && c.tokenizer.train.inputs.empty()) {
@@ -64,10 +66,11 @@ void validate(ExperimentConfig& c, const ConfigNode& origins, Problems& problems
 }
 
 // Input paths of the nested tokenizer section, made absolute where it stands.
-TokenizerTrainConfig resolve_tokenizer_inputs(TokenizerTrainConfig config, const ConfigNode& origins) {
+TokenizerTrainConfig resolve_tokenizer_inputs(TokenizerTrainConfig config,
+                                              const ConfigNode& origins) {
   for (size_t i = 0; i < config.inputs.size(); ++i) {
-    config.inputs[i].path =
-        resolve_path(origins, fmt::format("tokenizer.train.inputs.{}.path", i), config.inputs[i].path);
+    config.inputs[i].path = resolve_path(origins, fmt::format("tokenizer.train.inputs.{}.path", i),
+                                         config.inputs[i].path);
   }
   return config;
 }
@@ -84,7 +87,8 @@ Experiment load_experiment(const fs::path& file, const std::vector<std::string>&
   ExperimentConfig& c = e.config;
   if (!c.model.from.empty()) c.model.from = resolve_path(e.origins, "model.from", c.model.from);
   if (!c.lora.from.empty()) c.lora.from = resolve_path(e.origins, "lora.from", c.lora.from);
-  if (!c.tokenizer.path.empty()) c.tokenizer.path = resolve_path(e.origins, "tokenizer.path", c.tokenizer.path);
+  if (!c.tokenizer.path.empty())
+    c.tokenizer.path = resolve_path(e.origins, "tokenizer.path", c.tokenizer.path);
   c.tokenizer.train = resolve_tokenizer_inputs(c.tokenizer.train, e.origins);
   validate(c, e.origins, problems);
   problems.raise();
@@ -93,7 +97,9 @@ Experiment load_experiment(const fs::path& file, const std::vector<std::string>&
   return e;
 }
 
-std::string resolved_yaml(const Experiment& experiment) { return dump_config(experiment.config, &experiment.origins); }
+std::string resolved_yaml(const Experiment& experiment) {
+  return dump_config(experiment.config, &experiment.origins);
+}
 
 std::string resume_hash(const ExperimentConfig& config) {
   ExperimentConfig c = config;
@@ -125,7 +131,8 @@ c10::Device parse_device(const std::string& name) {
                   "Use device=cpu, or install the CUDA build of torch.");
     }
     const std::string index = name == "cuda" ? "0" : name.substr(5);
-    if (!index.empty() && index.size() < 4 && index.find_first_not_of("0123456789") == std::string::npos) {
+    if (!index.empty() && index.size() < 4 &&
+        index.find_first_not_of("0123456789") == std::string::npos) {
       return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
     }
   }
@@ -150,7 +157,8 @@ std::optional<WeightFormat> weight_format(const std::string& name) {
 
 at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
   if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
-  log_warning("this CPU has no AVX-512: bf16 products would be many times slower, computing in fp32");
+  log_warning(
+      "this CPU has no AVX-512: bf16 products would be many times slower, computing in fp32");
   return at::kFloat;
 }
 

@@ -1,4 +1,5 @@
-// One YAML file = one experiment: every section of it, its validation, and what else a run derives from it.
+// One YAML file = one experiment: every section of it, its validation, and what else a run derives
+// from it.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +24,8 @@
 namespace continuo {
 
 struct TokenizerConfig {
-  std::string path;            // tokenizer.model or a directory with one; empty = model.from's, or the one trained below
+  std::string path;  // tokenizer.model or a directory with one; empty = model.from's, or the one
+                     // trained below
   TokenizerTrainConfig train;  // used when `path` and model.from are empty
 };
 void fields(FieldVisitor& v, TokenizerConfig& c);
@@ -53,12 +55,15 @@ struct Experiment {
   std::filesystem::path run_dir;
 };
 
-// Reads the file (with `extends`), applies `key=value` overrides and validates everything. Error: all faults at once.
-Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+// Reads the file (with `extends`), applies `key=value` overrides and validates everything. Error:
+// all faults at once.
+Experiment load_experiment(const std::filesystem::path& file,
+                           const std::vector<std::string>& overrides);
 
 // The resolved configuration as YAML, each value with its origin.
 std::string resolved_yaml(const Experiment& experiment);
-// Hash of what must not change between a run and its continuation; length, cadence and sampling may.
+// Hash of what must not change between a run and its continuation; length, cadence and sampling
+// may.
 std::string resume_hash(const ExperimentConfig& config);
 
 // "auto", "cpu", "cuda" or "cuda:1". Error: unknown, or a device that is not there.

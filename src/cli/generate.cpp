@@ -25,7 +25,8 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, base, beside, file, config, draft, device = "auto", dtype = "fp32", weights = "auto";
+  std::string directory, base, beside, file, config, draft, device = "auto", dtype = "fp32",
+                                                            weights = "auto";
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   int64_t threads = 0;
   bool raw = false, json = false, explain = false;
@@ -106,7 +107,8 @@ void print_blocks(const GenerationResult& result, const std::vector<PromptInput>
   }
 }
 
-Completer open_completer(const Arguments& a, const std::string& directory, const std::string& base) {
+Completer open_completer(const Arguments& a, const std::string& directory,
+                         const std::string& base) {
   const c10::Device device = parse_device(a.device);
   const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
   ModelDirectory opened = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
@@ -114,7 +116,8 @@ Completer open_completer(const Arguments& a, const std::string& directory, const
   return Completer(std::move(opened));
 }
 
-std::vector<std::vector<TokenId>> encode_all(const Arguments& a, const std::vector<PromptInput>& inputs,
+std::vector<std::vector<TokenId>> encode_all(const Arguments& a,
+                                             const std::vector<PromptInput>& inputs,
                                              const Completer& completer) {
   std::vector<std::vector<TokenId>> ids;
   for (const PromptInput& input : inputs) {
@@ -123,7 +126,8 @@ std::vector<std::vector<TokenId>> encode_all(const Arguments& a, const std::vect
   return ids;
 }
 
-// Every prompt with the completions of both models under the same settings, the other model's first.
+// Every prompt with the completions of both models under the same settings, the other model's
+// first.
 void compare(const Arguments& a, const std::vector<PromptInput>& inputs) {
   GenerationConfig config;
   std::vector<GenerationResult> results;
@@ -154,7 +158,8 @@ void generate(Arguments a) {
     throw Error::usage("--json and --raw need a prompt", "give --prompt, --file or -");
   }
   if (!a.beside.empty() && (inputs.empty() || a.json)) {
-    throw Error::usage("--beside prints completions of given prompts as text", "give --prompt, --file or -, without --json");
+    throw Error::usage("--beside prints completions of given prompts as text",
+                       "give --prompt, --file or -, without --json");
   }
   // Before the model, which may take long: faults of the settings show at once.
   settings_of(a, {});
@@ -205,8 +210,10 @@ void add_generate_command(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("generate", "Complete prompts with a model");
   command->add_option("model", a->directory, "Checkpoint, adapter or run directory")->required();
-  command->add_option("--base", a->base, "Base model of an adapter, in place of the one that it names");
-  command->add_option("--beside", a->beside, "Another model: print its completions beside each of this one's");
+  command->add_option("--base", a->base,
+                      "Base model of an adapter, in place of the one that it names");
+  command->add_option("--beside", a->beside,
+                      "Another model: print its completions beside each of this one's");
   command->add_option("settings", a->settings, "key=value settings; - reads one prompt from stdin");
   command->add_option("--prompt", a->prompts, "A prompt; may be repeated")
       ->expected(1, -1)
@@ -220,7 +227,9 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--config", a->config, "YAML with the keys below, or a preset (creative)");
   command->add_option("--device", a->device, "auto, cpu, cuda or cuda:<index>")
       ->capture_default_str();
-  command->add_option("--weights", a->weights, "Weights of decoding on the CPU: auto (as --dtype), fp32, bf16, q8, q4")
+  command
+      ->add_option("--weights", a->weights,
+                   "Weights of decoding on the CPU: auto (as --dtype), fp32, bf16, q8, q4")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "q8", "q4"}));
   command->add_option("--dtype", a->dtype, "Weights and products: fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
@@ -228,7 +237,8 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--threads", a->threads, "CPU threads, 0 = all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--draft", a->draft, "Speculative decoding, same completions: lookup, self or a smaller model");
+  command->add_option("--draft", a->draft,
+                      "Speculative decoding, same completions: lookup, self or a smaller model");
   command->add_flag("--json", a->json, "One JSON object per completion on standard output");
   command->add_flag("--explain", a->explain, "Say which settings and sampler stages are in force");
   command->footer(kExamples + config_help(GenerationConfig{}));

@@ -58,8 +58,9 @@ std::string summarize(const GenerationResult& result, const Tokenizer& tokenizer
                                     : format_duration(t.first_token_seconds));
   }
   if (t.drafted_tokens > 0) {
-    line += fmt::format(", accepted {} of {} drafted tokens, {:.2g} tokens a pass", t.accepted_tokens,
-                        t.drafted_tokens, static_cast<double>(decoded) / static_cast<double>(t.passes));
+    line +=
+        fmt::format(", accepted {} of {} drafted tokens, {:.2g} tokens a pass", t.accepted_tokens,
+                    t.drafted_tokens, static_cast<double>(decoded) / static_cast<double>(t.passes));
   }
   if (t.reused_tokens > 0) {
     line += fmt::format(", {} of {} prompt tokens were in the cache", t.reused_tokens,

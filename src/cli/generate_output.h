@@ -14,8 +14,8 @@ namespace continuo {
 // "eos (</s>)", "stop (\"\\n\")", "length", …
 std::string describe_finish(const Completion& completion, const Tokenizer& tokenizer);
 
-// "42 tokens, 310 tokens/s, first after 0.01s, accepted 30 of 35 drafted tokens, 3.5 tokens a pass, eos (</s>)"; of
-// several completions the reasons are counted.
+// "42 tokens, 310 tokens/s, first after 0.01s, accepted 30 of 35 drafted tokens, 3.5 tokens a pass,
+// eos (</s>)"; of several completions the reasons are counted.
 std::string summarize(const GenerationResult& result, const Tokenizer& tokenizer);
 
 // Everything about one completion. `ids` are the prompt's.

@@ -12,8 +12,9 @@ std::optional<TokenId> token_id(const GgufFile& file, const std::string& key, si
   const auto id = file.integer(kPrefix + key);
   if (!id || *id < 0 || *id >= static_cast<int64_t>(count)) {
     if (id && *id != 0xFFFFFFFF) {
-      throw Error(Location{.file = file.path().string()},
-                  fmt::format("{}{} is {}, the vocabulary has {} tokens", kPrefix, key, *id, count));
+      throw Error(
+          Location{.file = file.path().string()},
+          fmt::format("{}{} is {}, the vocabulary has {} tokens", kPrefix, key, *id, count));
     }
     return std::nullopt;
   }
@@ -31,7 +32,8 @@ std::vector<T> list(const GgufFile& file, const std::string& key) {
 std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file) {
   GgufVocabulary v;
   const auto model = file.text(std::string(kPrefix) + "model");
-  if (!model) throw Error(Location{.file = file.path().string()}, "tokenizer.ggml.model is missing");
+  if (!model)
+    throw Error(Location{.file = file.path().string()}, "tokenizer.ggml.model is missing");
   v.model = *model;
   v.pre = file.text(std::string(kPrefix) + "pre").value_or("");
   v.tokens = list<std::string>(file, "tokens");

@@ -1,8 +1,8 @@
-// `continuo inspect`: what an experiment will do, or what a model directory holds, before any time is spent on it.
-#include <unistd.h>
-
+// `continuo inspect`: what an experiment will do, or what a model directory holds, before any time
+// is spent on it.
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/experiment.h"
@@ -30,22 +30,31 @@ std::string parameter_table(const Model& model) {
   for (const auto& item : model.decoder->named_parameters()) {
     std::string name = model.family->checkpoint_name(item.key());
     const size_t at = name.find("layers.");
-    if (at != std::string::npos) name = name.substr(0, at + 7) + "*" + name.substr(name.find('.', at + 7));
-    auto line = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.name == name; });
-    if (line == lines.end()) line = lines.insert(lines.end(), Line{name, fmt::format("[{}]", fmt::join(item.value().sizes(), ", ")), 0, 0});
+    if (at != std::string::npos)
+      name = name.substr(0, at + 7) + "*" + name.substr(name.find('.', at + 7));
+    auto line =
+        std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.name == name; });
+    if (line == lines.end())
+      line = lines.insert(
+          lines.end(),
+          Line{name, fmt::format("[{}]", fmt::join(item.value().sizes(), ", ")), 0, 0});
     ++line->count;
     line->numbers += item.value().numel();
   }
-  std::string table = fmt::format("{:<48} {:>16} {:>6} {:>14}\n", "parameter", "shape", "times", "numbers");
+  std::string table =
+      fmt::format("{:<48} {:>16} {:>6} {:>14}\n", "parameter", "shape", "times", "numbers");
   for (const Line& line : lines) {
-    table += fmt::format("{:<48} {:>16} {:>6} {:>14}\n", line.name, line.shape, line.count, line.numbers);
+    table += fmt::format("{:<48} {:>16} {:>6} {:>14}\n", line.name, line.shape, line.count,
+                         line.numbers);
   }
-  return table + fmt::format("{:<48} {:>16} {:>6} {:>14}\n", "total", "", "", count_parameters(*model.decoder));
+  return table + fmt::format("{:<48} {:>16} {:>6} {:>14}\n", "total", "", "",
+                             count_parameters(*model.decoder));
 }
 
 void print_heading(const std::string& title) { fmt::print("\n── {} ──\n", title); }
 
-void inspect_experiment(const std::string& file, const std::vector<std::string>& overrides, int64_t examples, bool colour) {
+void inspect_experiment(const std::string& file, const std::vector<std::string>& overrides,
+                        int64_t examples, bool colour) {
   const Experiment e = load_experiment(file, overrides);
   const ExperimentConfig& c = e.config;
   print_heading("configuration");
@@ -65,10 +74,13 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
                                            : load_model(resolve_model_directory(c.model.from));
   fmt::print("{}", parameter_table(model));
   if (!tokenizer) {
-    fmt::print("\nThe tokenizer is trained at the first start of the run; token statistics are shown from then on.\n");
+    fmt::print(
+        "\nThe tokenizer is trained at the first start of the run; token statistics are shown from "
+        "then on.\n");
     return;
   }
-  const DataSets data = open_data_sets(c.data, *tokenizer, experiment_prompt(e, *tokenizer), model.decoder->shape().context);
+  const DataSets data = open_data_sets(c.data, *tokenizer, experiment_prompt(e, *tokenizer),
+                                       model.decoder->shape().context);
   print_heading("training data");
   print_data_report(*data.train, *tokenizer, examples, colour);
   if (data.eval) {
@@ -81,25 +93,30 @@ void inspect_model(const std::string& path) {
   const ModelDirectory m = open_model_directory(path, {});
   const DecoderShape& s = m.model.decoder->shape();
   print_heading("model");
-  fmt::print("{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n\n{}", m.path.string(),
-             m.model.family->architecture, s.layers, s.hidden, s.heads, s.kv_heads, s.head_dim, s.context,
-             parameter_table(m.model));
+  fmt::print(
+      "{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n\n{}",
+      m.path.string(), m.model.family->architecture, s.layers, s.hidden, s.heads, s.kv_heads,
+      s.head_dim, s.context, parameter_table(m.model));
   if (m.adapter) {
     const LoraOptions& o = m.adapter->options;
     print_heading("adapter, merged into the above");
-    fmt::print("{} of rank {}, scaled by {:.4g}, on {}\n", o.dora ? "DoRA" : "LoRA", o.rank, o.scaling(), m.base.string());
+    fmt::print("{} of rank {}, scaled by {:.4g}, on {}\n", o.dora ? "DoRA" : "LoRA", o.rank,
+               o.scaling(), m.base.string());
   }
   print_heading("tokenizer");
-  fmt::print("{} ids, end of sequence {}, hash {}\n", m.tokenizer->size(), fmt::join(m.eos, " "), m.tokenizer->hash());
+  fmt::print("{} ids, end of sequence {}, hash {}\n", m.tokenizer->size(), fmt::join(m.eos, " "),
+             m.tokenizer->hash());
   print_heading("prompt");
   fmt::print("{}", dump_config(m.prompt.config()));
   const fs::path state_file = m.path / kStateFile;
   if (!fs::exists(state_file)) return;
   const TrainState state = open_checkpoint(m.path).state;
   print_heading("training");
-  fmt::print("step {}, epoch {}, {} tokens ({} trained), {} trained in {}\n", state.step, state.epoch + 1,
-             format_count(static_cast<double>(state.tokens)), format_count(static_cast<double>(state.trained_tokens)),
-             state.best_eval_loss ? fmt::format("best eval loss {:.4f} at step {},", *state.best_eval_loss, state.best_eval_step)
+  fmt::print("step {}, epoch {}, {} tokens ({} trained), {} trained in {}\n", state.step,
+             state.epoch + 1, format_count(static_cast<double>(state.tokens)),
+             format_count(static_cast<double>(state.trained_tokens)),
+             state.best_eval_loss ? fmt::format("best eval loss {:.4f} at step {},",
+                                                *state.best_eval_loss, state.best_eval_step)
                                   : "",
              format_duration(state.seconds));
 }
@@ -113,10 +130,14 @@ void add_inspect_command(CLI::App& app) {
     int64_t examples = 3;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("inspect", "Show what an experiment will train on, or what a model directory holds");
-  command->add_option("path", arguments->path, "CONFIG.yaml, a checkpoint or a run directory")->required()->check(CLI::ExistingPath);
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show what an experiment will train on, or what a model directory holds");
+  command->add_option("path", arguments->path, "CONFIG.yaml, a checkpoint or a run directory")
+      ->required()
+      ->check(CLI::ExistingPath);
   command->add_option("overrides", arguments->overrides, "key=value settings");
-  command->add_option("--examples", arguments->examples, "Examples shown with their mask")->check(CLI::NonNegativeNumber);
+  command->add_option("--examples", arguments->examples, "Examples shown with their mask")
+      ->check(CLI::NonNegativeNumber);
   command->callback([arguments] {
     install_interrupt_handlers();
     const bool colour = isatty(STDOUT_FILENO) != 0 && !std::getenv("NO_COLOR");

@@ -1,5 +1,5 @@
-// continuo: parses the command line, runs one subcommand, turns an Error into one message and an exit code:
-// 0 done, 1 failed, 2 wrong usage.
+// continuo: parses the command line, runs one subcommand, turns an Error into one message and an
+// exit code: 0 done, 1 failed, 2 wrong usage.
 #include <exception>
 
 #include <ATen/Parallel.h>
@@ -15,7 +15,9 @@
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app("Continuo teaches a decoder-only language model to continue prompts, then generates with it.");
+  CLI::App app(
+      "Continuo teaches a decoder-only language model to continue prompts, then generates with "
+      "it.");
   app.set_version_flag("--version", "continuo 0.1.0");
   app.require_subcommand(1);
   app.footer("Start with ./scripts/quickstart.sh, or: continuo train configs/quickstart.yaml");

@@ -15,13 +15,15 @@ namespace continuo {
 namespace fs = std::filesystem;
 
 fs::path resolve_model_directory(const fs::path& path) {
-  if (is_gguf_file(path) || fs::exists(path / "config.json") || is_adapter_directory(path)) return path;
+  if (is_gguf_file(path) || fs::exists(path / "config.json") || is_adapter_directory(path))
+    return path;
   if (const auto best = best_checkpoint(path)) return *best;
   const std::vector<int64_t> steps = checkpoint_steps(path);
   if (!steps.empty()) return checkpoint_path(path, steps.back());
   if (!fs::exists(path)) throw Error("there is no model at " + path.string());
   throw Error(path.string() + " holds neither a model nor checkpoints",
-              "Give a directory with config.json and model.safetensors, a .gguf file, an adapter or a run directory.");
+              "Give a directory with config.json and model.safetensors, a .gguf file, an adapter "
+              "or a run directory.");
 }
 
 std::shared_ptr<const Tokenizer> load_model_tokenizer(const fs::path& path) {
@@ -36,12 +38,14 @@ void check_hashes(const ModelDirectory& m) {
   if (!fs::exists(file)) return;
   const TrainState state = parse_train_state(read_file(file), file.string());
   if (state.tokenizer_hash != m.tokenizer->hash()) {
-    throw Error(m.path.string() + ": the tokenizer is not the one that this checkpoint was trained with",
-                "Put the original tokenizer files back; other ids would give nonsense.");
+    throw Error(
+        m.path.string() + ": the tokenizer is not the one that this checkpoint was trained with",
+        "Put the original tokenizer files back; other ids would give nonsense.");
   }
   if (state.template_hash != m.prompt.hash()) {
-    throw Error(m.path.string() + ": prompt.yaml is not the template that this checkpoint was trained with",
-                "Put the original prompt.yaml back, or train with the new template.");
+    throw Error(
+        m.path.string() + ": prompt.yaml is not the template that this checkpoint was trained with",
+        "Put the original prompt.yaml back, or train with the new template.");
   }
 }
 
@@ -61,7 +65,8 @@ Model load_adapted(const ModelDirectory& m, const LoadOptions& options) {
 
 }  // namespace
 
-ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options, const fs::path& base) {
+ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options,
+                                    const fs::path& base) {
   ModelDirectory m;
   m.path = resolve_model_directory(path);
   if (is_adapter_directory(m.path)) {
@@ -83,8 +88,8 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   m.model = m.adapter ? load_adapted(m, options) : load_model(m.path, options);
   const int64_t rows = m.model.decoder->shape().vocabulary;
   if (m.tokenizer->size() > rows) {
-    throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}", m.path.string(),
-                            m.tokenizer->size(), rows));
+    throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}",
+                            m.path.string(), m.tokenizer->size(), rows));
   }
   const fs::path& whole = m.adapter ? m.base : m.path;
   m.eos = is_gguf_file(whole) ? read_gguf_eos_ids(GgufFile(whole)) : read_eos_ids(whole);
@@ -96,23 +101,28 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   return m;
 }
 
-Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<int64_t>& eos, int64_t size) {
+Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
+                         const std::vector<int64_t>& eos, int64_t size) {
   Vocabulary v;
   v.size = size;
   for (const int64_t id : eos) v.eos.push_back(static_cast<TokenId>(id));
   for (TokenId id = 0; id < tokenizer->size(); ++id) {
     if (tokenizer->is_special(id)) v.specials.push_back(id);
   }
-  v.token_bytes = [tokenizer](TokenId id) { return id < tokenizer->size() ? tokenizer->token_bytes(id) : std::string(); };
+  v.token_bytes = [tokenizer](TokenId id) {
+    return id < tokenizer->size() ? tokenizer->token_bytes(id) : std::string();
+  };
   v.special_text = [tokenizer](TokenId id) {
-    return id < tokenizer->size() && tokenizer->is_special(id) ? tokenizer->piece(id) : std::string();
+    return id < tokenizer->size() && tokenizer->is_special(id) ? tokenizer->piece(id)
+                                                               : std::string();
   };
   v.encode = [tokenizer](std::string_view text) { return tokenizer->encode_continuation(text); };
   return v;
 }
 
-void write_model_directory(const Model& model, const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                           const fs::path& directory, const std::vector<int64_t>& eos) {
+void write_model_directory(const Model& model, const Tokenizer& tokenizer,
+                           const PromptTemplate& prompt, const fs::path& directory,
+                           const std::vector<int64_t>& eos) {
   SpecialIds ids;
   ids.bos = tokenizer.bos();
   ids.pad = tokenizer.pad();
@@ -120,11 +130,13 @@ void write_model_directory(const Model& model, const Tokenizer& tokenizer, const
   save_model(model, directory, ids);
   tokenizer.save(directory);
   prompt.save(directory / kPromptFile);
-  if (prompt.is_chat()) atomic_write(directory / kChatTemplateFile, prompt.exported_chat_template());
+  if (prompt.is_chat())
+    atomic_write(directory / kChatTemplateFile, prompt.exported_chat_template());
 }
 
-void write_adapter_directory(const AdapterSet& adapters, const fs::path& base, const Tokenizer& tokenizer,
-                             const PromptTemplate& prompt, const fs::path& directory) {
+void write_adapter_directory(const AdapterSet& adapters, const fs::path& base,
+                             const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             const fs::path& directory) {
   save_adapters(adapters, base, directory);
   tokenizer.save(directory);
   prompt.save(directory / kPromptFile);

@@ -1,5 +1,5 @@
-// A model directory opened for use: weights, tokenizer, prompt template and the ids that end a sequence, checked to
-// belong together.
+// A model directory opened for use: weights, tokenizer, prompt template and the ids that end a
+// sequence, checked to belong together.
 #pragma once
 
 #include <filesystem>
@@ -25,29 +25,33 @@ struct ModelDirectory {
   std::vector<int64_t> eos;
 };
 
-// A checkpoint or adapter itself, or a run directory, which stands for its best checkpoint, else its newest.
+// A checkpoint or adapter itself, or a run directory, which stands for its best checkpoint, else
+// its newest.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
 
 // Of a model directory, a tokenizer file or a GGUF file.
 std::shared_ptr<const Tokenizer> load_model_tokenizer(const std::filesystem::path& path);
 
-// Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was trained with; a
-// vocabulary that does not fit the weights. A directory without prompt.yaml gets the chat template that its tokenizer
-// brings, else the plain template. An adapter is merged into a private copy of its base, in float32 before the weights
-// take options.dtype; `base` replaces the place that the adapter names. Tokenizer and template that it lacks come from
-// the base.
+// Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was
+// trained with; a vocabulary that does not fit the weights. A directory without prompt.yaml gets
+// the chat template that its tokenizer brings, else the plain template. An adapter is merged into a
+// private copy of its base, in float32 before the weights take options.dtype; `base` replaces the
+// place that the adapter names. Tokenizer and template that it lacks come from the base.
 ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options,
                                     const std::filesystem::path& base = {});
 
-Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<int64_t>& eos, int64_t size);
+Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
+                         const std::vector<int64_t>& eos, int64_t size);
 
-// Writes the model's and its companions' files into a checkpoint directory that is being filled. `eos`: the ids that end
-// a sequence, by default the tokenizer's.
-void write_model_directory(const Model& model, const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                           const std::filesystem::path& directory, const std::vector<int64_t>& eos = {});
+// Writes the model's and its companions' files into a checkpoint directory that is being filled.
+// `eos`: the ids that end a sequence, by default the tokenizer's.
+void write_model_directory(const Model& model, const Tokenizer& tokenizer,
+                           const PromptTemplate& prompt, const std::filesystem::path& directory,
+                           const std::vector<int64_t>& eos = {});
 // The same for a model that stays in `base` and the adapters that were trained on it.
-void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::path& base, const Tokenizer& tokenizer,
-                             const PromptTemplate& prompt, const std::filesystem::path& directory);
+void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::path& base,
+                             const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             const std::filesystem::path& directory);
 
 inline constexpr const char* kPromptFile = "prompt.yaml";
 inline constexpr const char* kExperimentFile = "experiment.yaml";

@@ -24,7 +24,8 @@ std::optional<ChatTemplateFile> gguf_chat_template(const fs::path& file) {
 // A chat template that the directory brings, with the other keys of `config`.
 std::optional<PromptTemplate> brought_template(const fs::path& directory,
                                                const Tokenizer& tokenizer, PromptConfig config) {
-  auto found = is_gguf_file(directory) ? gguf_chat_template(directory) : read_chat_template(directory);
+  auto found =
+      is_gguf_file(directory) ? gguf_chat_template(directory) : read_chat_template(directory);
   if (!found) return std::nullopt;
   config.chat.clear();
   config.chat_template = std::move(found->source);

@@ -17,12 +17,12 @@ struct ProductShape {
   int64_t rows, in, out;
 };
 
-// FLOP/s of at::linear without bias, 2 · rows · in · out FLOP a product, with the threads that LibTorch is set to; runs
-// for about `seconds`, at least five times.
+// FLOP/s of at::linear without bias, 2 · rows · in · out FLOP a product, with the threads that
+// LibTorch is set to; runs for about `seconds`, at least five times.
 Rate measure_product(const ProductShape& shape, c10::ScalarType dtype, double seconds);
 
-// Bytes/s of a plain sum over a buffer of `bytes`, in 2 MiB pages where the system gives them, by `threads` of LibTorch's
-// threads.
+// Bytes/s of a plain sum over a buffer of `bytes`, in 2 MiB pages where the system gives them, by
+// `threads` of LibTorch's threads.
 Rate measure_read(int64_t bytes, int64_t threads, double seconds);
 // A buffer that no cache holds: twice the third level as the system reports it, 256 MiB to 1 GiB.
 int64_t uncached_bytes();
@@ -30,8 +30,8 @@ int64_t uncached_bytes();
 // Float FLOP/s of multiply-adds in registers with `threads` of LibTorch's.
 Rate measure_multiply_add(int64_t threads, double seconds);
 
-// FLOP/s of the fastest of a model's projections, hidden ↔ intermediate and hidden ↔ hidden, at `rows` rows; the best run.
-// Takes about a second.
+// FLOP/s of the fastest of a model's projections, hidden ↔ intermediate and hidden ↔ hidden, at
+// `rows` rows; the best run. Takes about a second.
 double product_roof(int64_t rows, int64_t hidden, int64_t intermediate, c10::ScalarType dtype);
 // Bytes/s of the best run with all threads. Takes about a second.
 double read_roof();

@@ -193,8 +193,7 @@ void encode(const CodeArguments& arguments) {
 
 // Accepts what encode prints and JSON lists: numbers between spaces, commas and brackets.
 std::vector<TokenId> parse_ids(std::string text) {
-  std::ranges::replace_if(
-      text, [](char c) { return c == ',' || c == '[' || c == ']'; }, ' ');
+  std::ranges::replace_if(text, [](char c) { return c == ',' || c == '[' || c == ']'; }, ' ');
   std::istringstream words(text);
   std::vector<TokenId> ids;
   for (std::string word; words >> word;) {

@@ -22,14 +22,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The tokenizer of the experiment: given, that of the base model, or trained once into the run directory.
+// The tokenizer of the experiment: given, that of the base model, or trained once into the run
+// directory.
 std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   const ExperimentConfig& c = e.config;
   if (!c.tokenizer.path.empty()) return load_tokenizer(c.tokenizer.path);
   if (!c.model.from.empty()) return load_model_tokenizer(resolve_model_directory(c.model.from));
   const fs::path directory = e.run_dir / "tokenizer";
   const fs::path stamp = directory / "trained_from";
-  // Same settings and same data: the model of the last start is the one that would be trained again.
+  // Same settings and same data: the model of the last start is the one that would be trained
+  // again.
   std::string key = dump_config(c.tokenizer.train);
   for (const TokenizerInput& input : c.tokenizer.train.inputs) key += hash_file(input.path);
   key = hash_bytes(key);
@@ -44,12 +46,14 @@ std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   return load_tokenizer(directory);
 }
 
-Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device, at::ScalarType dtype) {
+Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device,
+                    at::ScalarType dtype) {
   if (c.model.from.empty()) return make_model(c.model, vocabulary, device);
   const fs::path directory = resolve_model_directory(c.model.from);
   if (is_adapter_directory(directory)) {
     throw Error("model.from: " + directory.string() + " is an adapter",
-                "Merge it first (continuo merge), or go on with it: lora.from, with its base as model.from.");
+                "Merge it first (continuo merge), or go on with it: lora.from, with its base as "
+                "model.from.");
   }
   // Frozen weights need no float32 masters: they are held as the products want them.
   const at::ScalarType held = c.lora.enabled() ? dtype : at::kFloat;
@@ -65,10 +69,12 @@ std::string parameter_summary(const Model& model, const AdapterSet& adapters) {
   const auto all = static_cast<double>(count_parameters(*model.decoder));
   if (adapters.empty()) return format_count(all) + " parameters";
   double trained = 0;
-  for (const auto& [name, tensor] : adapter_parameters(adapters)) trained += static_cast<double>(tensor.numel());
+  for (const auto& [name, tensor] : adapter_parameters(adapters))
+    trained += static_cast<double>(tensor.numel());
   const LoraOptions& o = adapters.options;
-  return fmt::format("{} of {} parameters are trained ({:.2f}%): {} of rank {} on {} layers", format_count(trained),
-                     format_count(all + trained), 100 * trained / (all + trained), o.dora ? "DoRA" : "LoRA", o.rank,
+  return fmt::format("{} of {} parameters are trained ({:.2f}%): {} of rank {} on {} layers",
+                     format_count(trained), format_count(all + trained),
+                     100 * trained / (all + trained), o.dora ? "DoRA" : "LoRA", o.rank,
                      adapters.layers.size());
 }
 
@@ -80,7 +86,8 @@ void restore_weights(const Model& model, const fs::path& checkpoint) {
   for (const auto& item : model.decoder->named_parameters()) item.value().copy_(from[item.key()]);
 }
 
-std::string sample_text(const ExperimentConfig& c, Model& model, const std::shared_ptr<const Tokenizer>& tokenizer,
+std::string sample_text(const ExperimentConfig& c, Model& model,
+                        const std::shared_ptr<const Tokenizer>& tokenizer,
                         const PromptTemplate& prompt) {
   std::vector<std::vector<TokenId>> prompts;
   for (const std::string& text : c.samples) {
@@ -90,7 +97,8 @@ std::string sample_text(const ExperimentConfig& c, Model& model, const std::shar
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
-  Generator generator(*model.decoder, vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
+  Generator generator(*model.decoder,
+                      vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
   const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
   std::string out;
   for (const Completion& completion : result.completions) {
@@ -105,14 +113,17 @@ int64_t total_steps(const ExperimentConfig& c, const ExampleStream& stream) {
   const double rest = c.train.epochs - static_cast<double>(whole);
   if (c.batch.tokens == 0) {
     const int64_t per_epoch = (stream.epoch_size() + c.batch.rows - 1) / c.batch.rows;
-    return std::max<int64_t>(1, whole * per_epoch + static_cast<int64_t>(rest * static_cast<double>(per_epoch)));
+    return std::max<int64_t>(
+        1, whole * per_epoch + static_cast<int64_t>(rest * static_cast<double>(per_epoch)));
   }
-  // Under a token budget the steps of an epoch depend on its order: they are counted on the lengths alone.
+  // Under a token budget the steps of an epoch depend on its order: they are counted on the lengths
+  // alone.
   ExampleStream walker = stream;
   walker.seek({});
   const auto last_rows = static_cast<int64_t>(rest * static_cast<double>(stream.epoch_size()));
   int64_t steps = 0;
-  while (walker.cursor().epoch < whole || (walker.cursor().epoch == whole && walker.cursor().index < last_rows)) {
+  while (walker.cursor().epoch < whole ||
+         (walker.cursor().epoch == whole && walker.cursor().index < last_rows)) {
     walker.next();
     ++steps;
   }
@@ -121,16 +132,20 @@ int64_t total_steps(const ExperimentConfig& c, const ExampleStream& stream) {
 
 void check_same_run(const TrainState& saved, const TrainState& now, const fs::path& checkpoint) {
   const auto differs = [&](const char* what) {
-    throw Error(fmt::format("{} cannot go on: {} changed since it was saved", checkpoint.string(), what),
-                "Restore it as it was (experiment.yaml in the checkpoint shows how), or start a new run_dir.");
+    throw Error(
+        fmt::format("{} cannot go on: {} changed since it was saved", checkpoint.string(), what),
+        "Restore it as it was (experiment.yaml in the checkpoint shows how), or start a new "
+        "run_dir.");
   };
   if (saved.tokenizer_hash != now.tokenizer_hash) differs("the tokenizer has");
   if (saved.template_hash != now.template_hash) differs("the prompt template has");
   if (saved.data_hash != now.data_hash) differs("the training data has");
-  if (saved.config_hash != now.config_hash) differs("a setting of model, lora, batch, train, optimizer or schedule has");
+  if (saved.config_hash != now.config_hash)
+    differs("a setting of model, lora, batch, train, optimizer or schedule has");
   if (saved.threads != now.threads) {
-    log_warning("the run was made with {} threads and goes on with {}: results may differ in the last bits",
-                saved.threads, now.threads);
+    log_warning(
+        "the run was made with {} threads and goes on with {}: results may differ in the last bits",
+        saved.threads, now.threads);
   }
 }
 
@@ -153,8 +168,10 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
   const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
   Model model = prepare_model(c, tokenizer->size(), device, dtype);
-  const AdapterSet adapters = open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
-  const fs::path base = adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
+  const AdapterSet adapters =
+      open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
+  const fs::path base =
+      adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
   const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
 
   TrainState state;
@@ -227,12 +244,15 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
                   c.train, state);
   const TrainOutcome outcome = trainer.run();
   const TrainState& end = trainer.state();
-  log_info("{} tokens in {} ({} tokens/s), best eval loss {}", format_count(static_cast<double>(end.tokens)),
-           format_duration(end.seconds),
+  log_info("{} tokens in {} ({} tokens/s), best eval loss {}",
+           format_count(static_cast<double>(end.tokens)), format_duration(end.seconds),
            format_count(end.seconds > 0 ? static_cast<double>(end.tokens) / end.seconds : 0),
-           end.best_eval_loss ? fmt::format("{:.4f} at step {}", *end.best_eval_loss, end.best_eval_step) : "not measured");
+           end.best_eval_loss
+               ? fmt::format("{:.4f} at step {}", *end.best_eval_loss, end.best_eval_step)
+               : "not measured");
   if (outcome == TrainOutcome::kInterrupted) {
-    log_warning("interrupted at step {}, saved; go on with: continuo train {} --resume", end.step, file);
+    log_warning("interrupted at step {}, saved; go on with: continuo train {} --resume", end.step,
+                file);
     return 1;
   }
   fmt::print("{}\n", resolve_model_directory(e.run_dir).string());
@@ -249,12 +269,16 @@ void add_train_command(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("train", "Train or fine-tune as a YAML file says");
-  command->add_option("config", arguments->file, "The experiment (see configs/)")->required()->check(CLI::ExistingFile);
-  command->add_option("overrides", arguments->overrides, "key=value: settings that replace the file's (train.lr=1e-3)");
+  command->add_option("config", arguments->file, "The experiment (see configs/)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("overrides", arguments->overrides,
+                      "key=value: settings that replace the file's (train.lr=1e-3)");
   command->add_flag("--resume", arguments->resume, "Go on from the newest checkpoint, bit for bit");
   command->footer("Keys:\n" + config_help(ExperimentConfig{}));
   command->callback([arguments] {
-    if (const int code = train(arguments->file, arguments->overrides, arguments->resume)) throw CLI::RuntimeError(code);
+    if (const int code = train(arguments->file, arguments->overrides, arguments->resume))
+      throw CLI::RuntimeError(code);
   });
 }
 

@@ -122,7 +122,7 @@ class FieldVisitor {
   virtual void field(std::string_view name, ConfigNode& value, std::string_view help) = 0;
 
   template <class E>
-  requires std::is_enum_v<E>
+    requires std::is_enum_v<E>
   void field(std::string_view name, E& value, std::string_view help) {
     int number = static_cast<int>(value);
     enumeration(name, number, enum_names(E{}), help);

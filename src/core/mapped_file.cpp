@@ -15,7 +15,7 @@ namespace continuo {
 MappedFile::MappedFile(const std::filesystem::path& path, Mode mode) {
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) throw system_error("read", path, errno);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0) throw system_error("read", path, errno);
   if (!S_ISREG(status.st_mode)) fail("cannot map {}: it is not a regular file", path.string());
   size_ = static_cast<size_t>(status.st_size);

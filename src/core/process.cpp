@@ -1,9 +1,9 @@
 #include "core/process.h"
 
-#include <sys/resource.h>
-
 #include <chrono>
 #include <fstream>
+
+#include <sys/resource.h>
 
 namespace continuo {
 

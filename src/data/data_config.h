@@ -38,8 +38,8 @@ struct DataSource {
 struct DataConfig {
   std::vector<DataSource> train;
   std::vector<DataSource> eval;
-  double eval_share =
-      0;  // without `eval`: this share of the training rows is held out (by content hash)
+  // Without `eval`: this share of the training rows is held out (by content hash).
+  double eval_share = 0;
   FaultyRows faulty_rows = FaultyRows::kFail;
   // Rows of records and messages that are longer than the context. Plain text is cut into pieces
   // instead.

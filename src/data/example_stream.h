@@ -15,8 +15,8 @@ namespace continuo {
 struct BatchConfig {
   int64_t rows = 8;    // rows of an optimizer step; 0 = as many as `tokens` allows
   int64_t tokens = 0;  // token budget of an optimizer step; 0 = as many as `rows` says
-  int64_t micro_tokens =
-      8192;  // token budget of one forward/backward; steps above it accumulate gradients
+  // Token budget of one forward/backward; steps above it accumulate gradients.
+  int64_t micro_tokens = 8192;
   bool shuffle = true;
   int64_t seed = 0;
 };

@@ -15,8 +15,8 @@ struct TrainingStep {
   std::vector<Batch> micro_batches;
   int64_t rows = 0;
   int64_t tokens = 0;  // positions fed, prompts included
-  int64_t trained_count =
-      0;               // N: trained targets of the whole step, known before the first forward
+  // N: trained targets of the whole step, known before the first forward.
+  int64_t trained_count = 0;
   StreamCursor after;  // where the stream stands when this step is done: what a checkpoint saves
 };
 

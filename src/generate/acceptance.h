@@ -1,18 +1,21 @@
-// How often drafted tokens are accepted, learnt while generating, and how many are worth looking at.
+// How often drafted tokens are accepted, learnt while generating, and how many are worth looking
+// at.
 #pragma once
 
 #include <cstdint>
 
 namespace continuo {
 
-// The share of drafted tokens that are accepted where those before them were. Old observations fade.
+// The share of drafted tokens that are accepted where those before them were. Old observations
+// fade.
 class AcceptanceRate {
  public:
   // Begins with `prior`, worth as much as a few observations.
   explicit AcceptanceRate(double prior) : prior_(prior) {}
 
   void observe(int64_t accepted, bool rejected);
-  // A draft was not made because of this rate: it slowly returns to the prior, so that it is tried again.
+  // A draft was not made because of this rate: it slowly returns to the prior, so that it is tried
+  // again.
   void rest();
   double value() const;
 
@@ -20,7 +23,8 @@ class AcceptanceRate {
   double prior_, hits_ = 0, misses_ = 0;
 };
 
-// Time of a pass over n rows as a share of one over a single row: the weights are read once, arithmetic grows with n.
+// Time of a pass over n rows as a share of one over a single row: the weights are read once,
+// arithmetic grows with n.
 struct PassTime {
   double extra = 0;       // of a further row while reading the weights takes longest
   double arithmetic = 0;  // of a row where arithmetic does
@@ -28,7 +32,8 @@ struct PassTime {
   double operator()(int64_t rows) const;
 };
 
-// What drafts cost: a pass over `live` sequences with k drafted tokens each, as a share of a pass without any.
+// What drafts cost: a pass over `live` sequences with k drafted tokens each, as a share of a pass
+// without any.
 struct DraftCost {
   PassTime time;
   int64_t live = 1;
@@ -36,8 +41,9 @@ struct DraftCost {
   double operator()(int64_t k) const { return time(live * (1 + k)) / time(live); }
 };
 
-// The number of drafted tokens in [0, limit] with the most tokens for their cost: with k of them a pass gives
-// (1 − rate^(k+1)) / (1 − rate) tokens on average (Leviathan et al., arXiv:2211.17192, equation 1).
+// The number of drafted tokens in [0, limit] with the most tokens for their cost: with k of them a
+// pass gives (1 − rate^(k+1)) / (1 − rate) tokens on average (Leviathan et al., arXiv:2211.17192,
+// equation 1).
 int64_t best_draft_length(double rate, const DraftCost& cost, int64_t limit);
 
 }  // namespace continuo

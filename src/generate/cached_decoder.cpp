@@ -57,8 +57,10 @@ CachedDecoder::CachedDecoder(Decoder& decoder, Keeps keeps)
 
 int64_t CachedDecoder::begin(std::span<const TokenId> tokens) {
   if (kept_ < 0) return cache_.add();
-  const auto differ = std::mismatch(tokens.begin(), tokens.end(), kept_tokens_.begin(), kept_tokens_.end());
-  const int64_t shared = std::min<int64_t>(differ.first - tokens.begin(), static_cast<int64_t>(tokens.size()) - 1);
+  const auto differ =
+      std::mismatch(tokens.begin(), tokens.end(), kept_tokens_.begin(), kept_tokens_.end());
+  const int64_t shared =
+      std::min<int64_t>(differ.first - tokens.begin(), static_cast<int64_t>(tokens.size()) - 1);
   const int64_t sequence = std::exchange(kept_, -1);
   if (shared <= 0) {
     cache_.remove(sequence);
@@ -96,7 +98,8 @@ at::Tensor CachedDecoder::forward(std::span<const Piece> pieces) {
                           &cache_);
 }
 
-at::Tensor CachedDecoder::prefill(int64_t sequence, std::span<const TokenId> tokens, int64_t chunk) {
+at::Tensor CachedDecoder::prefill(int64_t sequence, std::span<const TokenId> tokens,
+                                  int64_t chunk) {
   at::Tensor hidden;
   while (!tokens.empty()) {
     const size_t count = std::min(tokens.size(), static_cast<size_t>(chunk));
@@ -117,7 +120,8 @@ PassTime CachedDecoder::pass_time() const {
 
 double CachedDecoder::pass_cost() const {
   double weights = 0;
-  for (const at::Tensor& parameter : decoder_.parameters()) weights += static_cast<double>(parameter.numel());
+  for (const at::Tensor& parameter : decoder_.parameters())
+    weights += static_cast<double>(parameter.numel());
   return weights * cost_of(format_of(decoder_)).weight;
 }
 

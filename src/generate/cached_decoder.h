@@ -1,6 +1,6 @@
-// A decoder together with the keys and values of the sequences that it continues: token ids in, hidden states and
-// logits out. What a generator and a draft model have in common. May keep the sequence that ended last, so that the next one
-// need not compute a beginning that both share.
+// A decoder together with the keys and values of the sequences that it continues: token ids in,
+// hidden states and logits out. What a generator and a draft model have in common. May keep the
+// sequence that ended last, so that the next one need not compute a beginning that both share.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,9 @@ class CachedDecoder {
   // `decoder` outlives this.
   explicit CachedDecoder(Decoder& decoder, Keeps keeps = Keeps::kNothing);
 
-  // A sequence that is to hold `tokens` → its id. `length` may be above 0: what of the kept sequence is a beginning of
-  // `tokens`, the last token left out, whose hidden state is yet to be asked for.
+  // A sequence that is to hold `tokens` → its id. `length` may be above 0: what of the kept
+  // sequence is a beginning of `tokens`, the last token left out, whose hidden state is yet to be
+  // asked for.
   int64_t begin(std::span<const TokenId> tokens);
   int64_t fork(int64_t sequence) { return cache_.fork(sequence); }
   int64_t length(int64_t sequence) const { return cache_.length(sequence); }

@@ -132,7 +132,8 @@ void Candidates::keep_top(size_t k) {
   top.reserve(capacity);
   double bar = -kInfinity;
   auto shrink = [&] {
-    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(), ranks_before);
+    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(),
+                     ranks_before);
     top.resize(k);
     bar = top.back().logit;
   };

@@ -28,8 +28,8 @@ std::vector<Candidate> merged(std::vector<Candidate> a, const std::vector<Candid
   return a;
 }
 
-// f(from, count) of every chunk of a row of n logits, in order. Long rows are shared between the threads; the chunks, and so
-// the sums over their results, are the same for any number of them.
+// f(from, count) of every chunk of a row of n logits, in order. Long rows are shared between the
+// threads; the chunks, and so the sums over their results, are the same for any number of them.
 template <class F>
 auto of_chunks(int64_t n, const F& f) {
   constexpr int64_t kChunk = 256 * kRowBlock;
@@ -47,7 +47,8 @@ auto of_chunks(int64_t n, const F& f) {
 RowSummary summary_of(std::span<const float> row, std::vector<float>& block_max) {
   RowSummary all{.max = -kFloatInfinity};
   for (const RowSummary& part : of_chunks(std::ssize(row), [&](int64_t from, int64_t count) {
-         return kernels().row.summary(count, row.data() + from, block_max.data() + from / kRowBlock);
+         return kernels().row.summary(count, row.data() + from,
+                                      block_max.data() + from / kRowBlock);
        })) {
     all.max = std::max(all.max, part.max);
     all.live += part.live;
@@ -152,16 +153,20 @@ const RowSums& DenseRow::sums() const {
 }
 
 // That of an untouched row is kept, and costs half of what all sums do.
-double DenseRow::log_sum() const { return edited_.empty() && divisor_ == 1 ? raw_log_sum() : sums().log_sum(); }
+double DenseRow::log_sum() const {
+  return edited_.empty() && divisor_ == 1 ? raw_log_sum() : sums().log_sum();
+}
 
 double DenseRow::raw_log_sum() const {
-  if (!raw_log_sum_) raw_log_sum_ = raw_max_ + std::log(exp_sums_of(logits_, raw_max_, 1, false).sum);
+  if (!raw_log_sum_)
+    raw_log_sum_ = raw_max_ + std::log(exp_sums_of(logits_, raw_max_, 1, false).sum);
   return *raw_log_sum_;
 }
 
 double DenseRow::deviation() const {
   const auto size = static_cast<double>(size_);
-  // Around the highest logit: it is near enough to the mean that the difference below loses little in double.
+  // Around the highest logit: it is near enough to the mean that the difference below loses little
+  // in double.
   const double center = raw_max_;
   DeviationSums sums = deviations_of(logits_, center);
   sums = {sums.sum / divisor_, sums.squares / (divisor_ * divisor_)};
@@ -183,7 +188,8 @@ double DenseRow::reached_by(size_t k) const {
   float bar = -kFloatInfinity;
   const auto shrink = [&] {
     if (top.size() < k) return;
-    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(), std::greater<>());
+    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(),
+                     std::greater<>());
     top.resize(k);
     bar = top.back();
   };
@@ -202,7 +208,8 @@ std::vector<Candidate> DenseRow::between(double low, double high) const {
   for (int i = 0; i < 2; ++i) bar = std::nextafter(bar, -kFloatInfinity);
   hits_.resize(std::max(hits_.size(), logits_.size()));
   const auto n = static_cast<int64_t>(logits_.size());
-  const auto count = static_cast<size_t>(kernels().row.reaching(n, logits_.data(), block_max_.data(), bar, hits_.data()));
+  const auto count = static_cast<size_t>(
+      kernels().row.reaching(n, logits_.data(), block_max_.data(), bar, hits_.data()));
   std::vector<Candidate> found;
   found.reserve(count);
   auto edit = edited_.begin();
@@ -220,7 +227,8 @@ std::vector<Candidate> DenseRow::between(double low, double high) const {
   return merged(std::move(found), touched);
 }
 
-std::vector<Candidate> DenseRow::contenders(TokenId from, double bar, const Noise& noise, uint64_t position) const {
+std::vector<Candidate> DenseRow::contenders(TokenId from, double bar, const Noise& noise,
+                                            uint64_t position) const {
   const TokenId to = std::min(end_id(), from + kDrawSpan);
   std::vector<Candidate> found;
   const float high = untouched_max();
@@ -229,15 +237,16 @@ std::vector<Candidate> DenseRow::contenders(TokenId from, double bar, const Nois
     std::array<int32_t, kDrawSpan + 1> hits;
     const int64_t count = kernels().row.gumbel_hits(
         from, to - from, logits_.data() + from, high, static_cast<float>(1 / divisor_),
-        static_cast<float>(bar - static_cast<double>(high) / divisor_), {{key[0], key[1]}, position}, hits.data());
+        static_cast<float>(bar - static_cast<double>(high) / divisor_),
+        {{key[0], key[1]}, position}, hits.data());
     for (int64_t h = 0; h < count; ++h) {
       const TokenId id = from + hits[static_cast<size_t>(h)];
       if (!is_edited(id)) found.push_back({id, scaled(id)});
     }
   }
   std::vector<Candidate> touched;
-  for (auto it = std::lower_bound(edited_.begin(), edited_.end(), from, id_before); it != edited_.end() && it->id < to;
-       ++it) {
+  for (auto it = std::lower_bound(edited_.begin(), edited_.end(), from, id_before);
+       it != edited_.end() && it->id < to; ++it) {
     if (it->logit > -kDoubleInfinity) touched.push_back(*it);
   }
   return merged(std::move(found), touched);
@@ -273,7 +282,8 @@ void DenseRow::edit(std::span<const TokenId> ids, const std::function<double(siz
 
 void DenseRow::refresh_block(size_t block) {
   const size_t from = block * kRowBlock, to = std::min(logits_.size(), from + kRowBlock);
-  auto edit = std::lower_bound(edited_.begin(), edited_.end(), static_cast<TokenId>(from), id_before);
+  auto edit =
+      std::lower_bound(edited_.begin(), edited_.end(), static_cast<TokenId>(from), id_before);
   float max = -kFloatInfinity;
   for (size_t i = from; i < to; ++i) {
     if (edit != edited_.end() && edit->id == static_cast<TokenId>(i)) {

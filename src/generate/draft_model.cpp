@@ -14,7 +14,9 @@
 namespace continuo {
 namespace {
 
-constexpr size_t kTogether = 8;     // late tokens that go with the others' pass; more are caught up on beforehand
+// Late tokens that go with the others' pass; more are caught up on beforehand.
+
+constexpr size_t kTogether = 8;
 constexpr size_t kConfidences = 8;  // tenths of probability up to 0.7, and above
 
 size_t confidence_of(double probability) {
@@ -28,7 +30,8 @@ std::vector<AcceptanceRate> confidence_rates() {
 }
 
 size_t shared_length(std::span<const TokenId> a, std::span<const TokenId> b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
 }
 
 }  // namespace
@@ -46,8 +49,8 @@ class DraftModel::Attempt {
     state.rates.clear();
   }
 
-  // `ahead`: the rate at which a token of unknown confidence is accepted. Goes on while one more token gives more for its
-  // cost than those so far.
+  // `ahead`: the rate at which a token of unknown confidence is accepted. Goes on while one more
+  // token gives more for its cost than those so far.
   bool goes_on(double ahead) const {
     const auto drafted = static_cast<int64_t>(tokens.size());
     if (failed_ || drafted >= limit_) return false;
@@ -79,10 +82,14 @@ class DraftModel::Attempt {
     expected_ += reached_;
   }
 
-  double cost(int64_t count) const { return query_.cost(count) + token_cost_ * static_cast<double>(count); }
+  double cost(int64_t count) const {
+    return query_.cost(count) + token_cost_ * static_cast<double>(count);
+  }
 
   // Tokens that the cache lacks.
-  std::span<const TokenId> missing() const { return std::span(history_).subspan(state.cached.size()); }
+  std::span<const TokenId> missing() const {
+    return std::span(history_).subspan(state.cached.size());
+  }
 
   State& state;
   std::vector<TokenId> tokens;
@@ -106,7 +113,8 @@ DraftModel::DraftModel(Decoder& decoder, Vocabulary vocabulary, int64_t prefill_
       rates_(confidence_rates()),
       overall_(0.7) {
   if (decoder.shape().vocabulary < vocabulary_.size) {
-    fail("the draft model has {} tokens, the vocabulary {}", decoder.shape().vocabulary, vocabulary_.size);
+    fail("the draft model has {} tokens, the vocabulary {}", decoder.shape().vocabulary,
+         vocabulary_.size);
   }
   decoder.eval();
 }
@@ -154,7 +162,8 @@ std::vector<std::vector<TokenId>> DraftModel::draft(std::span<const DraftQuery> 
     const int64_t room = context - static_cast<int64_t>(query.history.size()) + 1;
     const int64_t limit = std::min(query.limit, room);
     const int64_t live = query.cost.live;
-    const double token_cost = pass_cost * pass_time(live) / (query.pass_cost * query.cost.time(live));
+    const double token_cost =
+        pass_cost * pass_time(live) / (query.pass_cost * query.cost.time(live));
     if (limit <= 0) continue;
     if (overall_.value() <= query.cost(1) - 1 + token_cost) {
       overall_.rest();
@@ -200,7 +209,8 @@ void DraftModel::advance(std::vector<Attempt>& attempts, const std::vector<size_
   at::parallel_for(0, static_cast<int64_t>(going.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; ++r) {
       const auto n = static_cast<size_t>(r);
-      attempts[going[n]].sample({data + r * width, static_cast<size_t>(width)}, vocabulary_, scratch_[n]);
+      attempts[going[n]].sample({data + r * width, static_cast<size_t>(width)}, vocabulary_,
+                                scratch_[n]);
     }
   });
   for (const size_t i : going) attempts[i].judge(rates_);
@@ -209,7 +219,8 @@ void DraftModel::advance(std::vector<Attempt>& attempts, const std::vector<size_
 void DraftModel::learn(int64_t sequence, int64_t accepted, bool rejected) {
   const State& state = states_.at(sequence);
   overall_.observe(accepted, rejected);
-  for (int64_t i = 0; i < accepted; ++i) rates_[state.rates[static_cast<size_t>(i)]].observe(1, false);
+  for (int64_t i = 0; i < accepted; ++i)
+    rates_[state.rates[static_cast<size_t>(i)]].observe(1, false);
   if (rejected) rates_[state.rates[static_cast<size_t>(accepted)]].observe(0, true);
 }
 

@@ -1,6 +1,7 @@
-// Drafts by a second, faster model of the same vocabulary: it draws with the chain and the noise of the sequence, so it
-// draws the same token whenever the two models nearly agree. It drafts for all sequences together, and for each of them
-// as long as one more token is likely to pay, judged by its own confidence and by what was accepted at such confidence.
+// Drafts by a second, faster model of the same vocabulary: it draws with the chain and the noise of
+// the sequence, so it draws the same token whenever the two models nearly agree. It drafts for all
+// sequences together, and for each of them as long as one more token is likely to pay, judged by
+// its own confidence and by what was accepted at such confidence.
 #pragma once
 
 #include <map>
@@ -15,8 +16,9 @@ namespace continuo {
 
 class DraftModel final : public Drafter {
  public:
-  // `decoder` outlives this, numbers tokens as `vocabulary` does, and is put in evaluation mode. `prefill_chunk`:
-  // tokens of a history in one pass. Error: the decoder has fewer tokens than the vocabulary.
+  // `decoder` outlives this, numbers tokens as `vocabulary` does, and is put in evaluation mode.
+  // `prefill_chunk`: tokens of a history in one pass. Error: the decoder has fewer tokens than the
+  // vocabulary.
   DraftModel(Decoder& decoder, Vocabulary vocabulary, int64_t prefill_chunk = 512);
 
   std::vector<std::vector<TokenId>> draft(std::span<const DraftQuery> queries) override;
@@ -29,7 +31,8 @@ class DraftModel final : public Drafter {
   struct State {
     int64_t cache_id = -1;
     std::vector<TokenId> cached;  // what the cache holds: history and perhaps drafted tokens
-    std::vector<size_t> rates;    // of the tokens of the last draft: indices of their confidence's rate
+    std::vector<size_t>
+        rates;  // of the tokens of the last draft: indices of their confidence's rate
   };
   class Attempt;  // a draft in the making
 

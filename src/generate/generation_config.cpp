@@ -47,14 +47,15 @@ void fields(FieldVisitor& v, GenerationConfig& c) {
           Range::at_least(1));
   v.field("prefill_chunk", c.prefill_chunk, "Prompt tokens in one forward call; bounds memory.",
           Range::at_least(1));
-  v.field("draft", c.draft,
-          "Speculative decoding, which changes speed and nothing else: none, lookup (what followed the "
-          "same tokens before), self (the model with 4-bit weights) or a model directory with the same "
-          "vocabulary.");
+  v.field(
+      "draft", c.draft,
+      "Speculative decoding, which changes speed and nothing else: none, lookup (what followed the "
+      "same tokens before), self (the model with 4-bit weights) or a model directory with the same "
+      "vocabulary.");
   v.field("draft_weights", c.draft_weights,
           "Weights of a draft model: fp32, bf16, q8, q4; auto: q4 for self, else as the model's.");
-  v.field("draft_tokens", c.draft_tokens, "Drafted tokens in one pass at most; how many pay is learnt.",
-          Range::between(1, 63));
+  v.field("draft_tokens", c.draft_tokens,
+          "Drafted tokens in one pass at most; how many pay is learnt.", Range::between(1, 63));
   v.field("draft_ngram", c.draft_ngram, "lookup: shortest run of tokens that counts as the same.",
           Range::between(1, 32));
   v.field("sampler", c.sampler, "Stages in the order in which they are applied.");
@@ -74,7 +75,8 @@ void validate(const GenerationConfig& config, Problems& problems) {
   for (const std::string& stop : config.stop) {
     if (stop.empty()) problems.add({}, "stop: a stop text is empty", "remove it");
   }
-  if (config.draft.empty()) problems.add({}, "draft is empty", "none, lookup, self or a model directory");
+  if (config.draft.empty())
+    problems.add({}, "draft is empty", "none, lookup, self or a model directory");
 }
 
 std::vector<WrittenStage> resolve_chain(const GenerationConfig& config) {

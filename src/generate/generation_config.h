@@ -36,7 +36,8 @@ struct GenerationConfig {
 void fields(FieldVisitor& v, GenerationConfig& c);
 
 inline constexpr std::string_view kDraftNone = "none", kDraftLookup = "lookup", kDraftSelf = "self";
-// Whether drafts come from a model: the generator's own in fewer bits ("self"), or one in a directory.
+// Whether drafts come from a model: the generator's own in fewer bits ("self"), or one in a
+// directory.
 bool drafts_by_model(const GenerationConfig& config);
 
 // The chain as written, or the default chain.

@@ -12,7 +12,8 @@
 namespace continuo {
 
 GenerationRun::GenerationRun(Generator& generator, std::span<const std::vector<TokenId>> prompts,
-                             const Generator::OnToken& on_token, const std::function<bool()>& interrupted,
+                             const Generator::OnToken& on_token,
+                             const std::function<bool()>& interrupted,
                              std::span<const uint64_t> keys)
     : generator_(generator),
       config_(generator.config_),
@@ -20,9 +21,12 @@ GenerationRun::GenerationRun(Generator& generator, std::span<const std::vector<T
       on_token_(on_token),
       interrupted_(interrupted),
       keys_(keys),
-      own_decoder_(generator.aids_.resident ? nullptr : std::make_unique<CachedDecoder>(generator.decoder_)),
+      own_decoder_(generator.aids_.resident ? nullptr
+                                            : std::make_unique<CachedDecoder>(generator.decoder_)),
       decoder_(own_decoder_ ? *own_decoder_ : *generator.aids_.resident),
-      own_drafter_(config_.draft == kDraftLookup ? std::make_unique<PromptLookup>(config_.draft_ngram) : nullptr),
+      own_drafter_(config_.draft == kDraftLookup
+                       ? std::make_unique<PromptLookup>(config_.draft_ngram)
+                       : nullptr),
       drafter_(own_drafter_ ? own_drafter_.get() : generator.aids_.drafter),
       rules_{generator.vocabulary_, config_.max_new_tokens, generator.context_, config_.ignore_eos},
       start_(seconds_now()) {
@@ -57,7 +61,8 @@ GenerationResult GenerationRun::run() {
 
 std::optional<FinishReason> GenerationRun::halted() const {
   if (interrupted_ && interrupted_()) return FinishReason::kInterrupted;
-  if (config_.time_limit && seconds_now() - start_ >= *config_.time_limit) return FinishReason::kTime;
+  if (config_.time_limit && seconds_now() - start_ >= *config_.time_limit)
+    return FinishReason::kTime;
   return std::nullopt;
 }
 
@@ -70,14 +75,16 @@ Sequence GenerationRun::make_sequence(size_t index) const {
   const size_t prompt = prompt_of(index);
   const size_t sample = index % static_cast<size_t>(config_.samples);
   const uint64_t key = keys_.empty() ? prompt : keys_[prompt];
-  Sequence sequence(&rules_, prompts_[prompt], Noise(static_cast<uint64_t>(config_.seed), key, sample),
+  Sequence sequence(&rules_, prompts_[prompt],
+                    Noise(static_cast<uint64_t>(config_.seed), key, sample),
                     generator_.chain_.clone(), generator_.stops_);
   sequence.completion().prompt = static_cast<int64_t>(prompt);
   sequence.completion().sample = static_cast<int64_t>(sample);
   return sequence;
 }
 
-// Starts the next completion of the queue and draws its first token; false when there is no room or none left.
+// Starts the next completion of the queue and draws its first token; false when there is no room or
+// none left.
 bool GenerationRun::admit_one() {
   if (next_ == total() || live_.size() >= static_cast<size_t>(config_.max_batch)) return false;
   const size_t index = next_++;
@@ -102,7 +109,8 @@ GenerationRun::Prefix GenerationRun::prefill(const std::vector<TokenId>& prompt)
   Prefix prefix{.cache_id = decoder_.begin(prompt), .logits = {}};
   const int64_t held = decoder_.length(prefix.cache_id);
   const std::span<const TokenId> missing = std::span(prompt).subspan(static_cast<size_t>(held));
-  prefix.logits = decoder_.logits(decoder_.prefill(prefix.cache_id, missing, config_.prefill_chunk));
+  prefix.logits =
+      decoder_.logits(decoder_.prefill(prefix.cache_id, missing, config_.prefill_chunk));
   result_.timings.prefill_seconds += seconds_now() - begin;
   result_.timings.prompt_tokens += static_cast<int64_t>(missing.size());
   result_.timings.reused_tokens += held;
@@ -117,7 +125,8 @@ void GenerationRun::step() {
   std::vector<CachedDecoder::Piece> pieces;
   for (size_t i = 0; i < live_.size(); ++i) {
     tokens.push_back({live_[i].last_token()});
-    if (!drafts.empty()) tokens.back().insert(tokens.back().end(), drafts[i].begin(), drafts[i].end());
+    if (!drafts.empty())
+      tokens.back().insert(tokens.back().end(), drafts[i].begin(), drafts[i].end());
   }
   for (size_t i = 0; i < live_.size(); ++i) pieces.push_back({live_[i].cache_id, tokens[i]});
   const at::Tensor logits = decoder_.logits(decoder_.forward(pieces));
@@ -126,7 +135,8 @@ void GenerationRun::step() {
   draw(logits, 0, drafts);
 }
 
-// Up to kRowKernelRows rows in all: so few have the bits that each of them would have alone (nn/linear.h).
+// Up to kRowKernelRows rows in all: so few have the bits that each of them would have alone
+// (nn/linear.h).
 GenerationRun::Drafts GenerationRun::draft() {
   const auto live = static_cast<int64_t>(live_.size());
   const int64_t spare = kRowKernelRows / live - 1;
@@ -145,14 +155,15 @@ GenerationRun::Drafts GenerationRun::draft() {
                        .noise = &sequence.noise()});
   }
   Drafts drafts = drafter_->draft(queries);
-  for (const auto& draft : drafts) result_.timings.drafted_tokens += static_cast<int64_t>(draft.size());
+  for (const auto& draft : drafts)
+    result_.timings.drafted_tokens += static_cast<int64_t>(draft.size());
   result_.timings.draft_seconds += seconds_now() - begin;
   return drafts;
 }
 
-// Draws for the live sequences from `first` on, whose rows of `logits` follow each other: one for the last token and one
-// for each token of the draft. A sequence draws from row to row as it would from pass to pass, as long as what it
-// draws is what was drafted. Retires what is finished.
+// Draws for the live sequences from `first` on, whose rows of `logits` follow each other: one for
+// the last token and one for each token of the draft. A sequence draws from row to row as it would
+// from pass to pass, as long as what it draws is what was drafted. Retires what is finished.
 void GenerationRun::draw(const at::Tensor& logits, size_t first, const Drafts& drafts) {
   struct Walk {
     size_t sequence;
@@ -169,7 +180,8 @@ void GenerationRun::draw(const at::Tensor& logits, size_t first, const Drafts& d
   std::vector<Walk> walks;
   const float* row = logits.const_data_ptr<float>();
   for (size_t i = first; i < live_.size(); ++i) {
-    const std::span<const TokenId> draft = drafts.empty() ? std::span<const TokenId>() : std::span(drafts[i]);
+    const std::span<const TokenId> draft =
+        drafts.empty() ? std::span<const TokenId>() : std::span(drafts[i]);
     walks.push_back({.sequence = i, .row = row, .draft = draft});
     row += (static_cast<int64_t>(draft.size()) + 1) * width;
   }
@@ -182,7 +194,8 @@ void GenerationRun::draw(const at::Tensor& logits, size_t first, const Drafts& d
         live_[going[i]->sequence].sample({going[i]->row, static_cast<size_t>(width)}, scratch_[i]);
       }
     });
-    if (result_.timings.decoded_tokens == 0) result_.timings.first_token_seconds = seconds_now() - start_;
+    if (result_.timings.decoded_tokens == 0)
+      result_.timings.first_token_seconds = seconds_now() - start_;
     result_.timings.decoded_tokens += static_cast<int64_t>(going.size());
     std::erase_if(going, [&](Walk* walk) {
       Sequence& sequence = live_[walk->sequence];
@@ -201,7 +214,8 @@ void GenerationRun::draw(const at::Tensor& logits, size_t first, const Drafts& d
     Sequence& sequence = live_[walk.sequence];
     decoder_.truncate(sequence.cache_id, sequence.length() - 1);
     result_.timings.accepted_tokens += walk.accepted;
-    if (walk.accepted > 0 || walk.rejected) drafter_->learn(name_of(sequence), walk.accepted, walk.rejected);
+    if (walk.accepted > 0 || walk.rejected)
+      drafter_->learn(name_of(sequence), walk.accepted, walk.rejected);
   }
   std::erase_if(live_, [&](Sequence& sequence) {
     if (!sequence.finished()) return false;

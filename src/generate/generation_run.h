@@ -1,5 +1,5 @@
-// One call of Generator::generate: a queue of prompts, a prefix whose samples are being admitted, and the live
-// sequences that a pass advances by one token or, where a draft was right, by several.
+// One call of Generator::generate: a queue of prompts, a prefix whose samples are being admitted,
+// and the live sequences that a pass advances by one token or, where a draft was right, by several.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,9 @@ namespace continuo {
 
 class GenerationRun {
  public:
-  GenerationRun(Generator& generator, std::span<const std::vector<TokenId>> prompts, const Generator::OnToken& on_token,
-                const std::function<bool()>& interrupted, std::span<const uint64_t> keys);
+  GenerationRun(Generator& generator, std::span<const std::vector<TokenId>> prompts,
+                const Generator::OnToken& on_token, const std::function<bool()>& interrupted,
+                std::span<const uint64_t> keys);
   ~GenerationRun();
   GenerationRun(const GenerationRun&) = delete;
   GenerationRun& operator=(const GenerationRun&) = delete;

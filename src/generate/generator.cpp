@@ -40,7 +40,8 @@ Generator::Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationCo
   Problems problems;
   validate(config_, problems);
   problems.raise();
-  if (drafts_by_model(config_) && !aids_.drafter) fail("draft: the model {} was not opened", config_.draft);
+  if (drafts_by_model(config_) && !aids_.drafter)
+    fail("draft: the model {} was not opened", config_.draft);
   if (!config_.eos.empty()) {
     // What ended sequences until now stays special: penalties go on sparing it.
     vocabulary_.specials.insert(vocabulary_.specials.end(), vocabulary_.eos.begin(),

@@ -4,9 +4,9 @@
 //
 // What a sequence draws depends on its prompt, key, sample and seed alone: every prompt is
 // prefilled by itself, and noise and stage state belong to the sequence. Drafts (drafter.h) change
-// how many passes it takes and nothing else: on the CPU each of up to 64 rows of a pass has the bits
-// that it has alone. On other devices, and with soft-capped attention (Gemma 2), the rounding of a
-// row depends on its company and may tip a draw that is nearly a tie.
+// how many passes it takes and nothing else: on the CPU each of up to 64 rows of a pass has the
+// bits that it has alone. On other devices, and with soft-capped attention (Gemma 2), the rounding
+// of a row depends on its company and may tip a draw that is nearly a tie.
 #pragma once
 
 #include <cstdint>
@@ -62,9 +62,9 @@ class Drafter;
 
 // What a generator may be given; all of it outlives the generator.
 struct GenerationAids {
-  // Of the same decoder: prompts begin with what is left in it from the call before, and the last sequence stays there.
-  // Exact where every pass goes through the decode engine (8- and 4-bit weights; prefill_chunk ≤ 64), else up to
-  // rounding, as for other values of prefill_chunk.
+  // Of the same decoder: prompts begin with what is left in it from the call before, and the last
+  // sequence stays there. Exact where every pass goes through the decode engine (8- and 4-bit
+  // weights; prefill_chunk ≤ 64), else up to rounding, as for other values of prefill_chunk.
   CachedDecoder* resident = nullptr;
   Drafter* drafter = nullptr;  // in place of the config's; needed when config.draft names a model
 };
@@ -76,9 +76,10 @@ struct GenerationResult {
 
 class Generator {
  public:
-  // Error: faults of the config; ids or texts of stages that the vocabulary does not know; a draft model that is named
-  // and not given.
-  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config, const GenerationAids& aids = {});
+  // Error: faults of the config; ids or texts of stages that the vocabulary does not know; a draft
+  // model that is named and not given.
+  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config,
+            const GenerationAids& aids = {});
   ~Generator();
   Generator(Generator&&) noexcept;
 

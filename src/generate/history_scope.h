@@ -44,15 +44,17 @@ inline void scope_fields(FieldVisitor& v, HistoryScope& c) {
   v.field("exempt_special", c.exempt_special, "Leave end-of-sequence and special tokens alone.");
 }
 
-// How often each token of the scope occurs. Remembers what it counted: a token more costs one search, however long the
-// history. Any history may follow any other; what they do not have in common is counted anew.
+// How often each token of the scope occurs. Remembers what it counted: a token more costs one
+// search, however long the history. Any history may follow any other; what they do not have in
+// common is counted anew.
 class TokenCounter {
  public:
   // Afterwards `ids` and `counts` hold the distinct tokens that are not exempt, ascending.
   void count(const HistoryScope& scope, const StageContext& context) {
     const auto tokens = scope.tokens(context);
     const size_t shared = static_cast<size_t>(
-        std::mismatch(counted_.begin(), counted_.end(), tokens.begin(), tokens.end()).first - counted_.begin());
+        std::mismatch(counted_.begin(), counted_.end(), tokens.begin(), tokens.end()).first -
+        counted_.begin());
     if (shared < counted_.size() / 2) {
       counted_.clear();
       ids_.clear();
@@ -66,7 +68,8 @@ class TokenCounter {
   std::span<const int64_t> counts() const { return counts_; }
 
  private:
-  void extend(const HistoryScope& scope, const StageContext& context, std::span<const TokenId> tokens) {
+  void extend(const HistoryScope& scope, const StageContext& context,
+              std::span<const TokenId> tokens) {
     for (const TokenId id : tokens.subspan(counted_.size())) {
       counted_.push_back(id);
       if (!add(id, 1) && !scope.exempts(id, context)) insert(id);

@@ -15,9 +15,10 @@ struct OpenCut {
   double above = 0;  // weight of `kept`
 };
 
-// Splits the open tokens into buckets of equal width and leaves only the one open in which the cut lies. False when the
-// scores are all the same.
-bool narrow(OpenCut& cut, std::span<const double> score, std::span<const double> weight, double mass, size_t needed) {
+// Splits the open tokens into buckets of equal width and leaves only the one open in which the cut
+// lies. False when the scores are all the same.
+bool narrow(OpenCut& cut, std::span<const double> score, std::span<const double> weight,
+            double mass, size_t needed) {
   double low = score[cut.open.front()], high = low;
   for (const uint32_t i : cut.open) {
     low = std::min(low, score[i]);
@@ -53,15 +54,16 @@ bool narrow(OpenCut& cut, std::span<const double> score, std::span<const double>
 
 }  // namespace
 
-std::vector<uint32_t> mass_cut(std::span<const double> score, std::span<const double> weight, double mass,
-                               size_t min_keep) {
+std::vector<uint32_t> mass_cut(std::span<const double> score, std::span<const double> weight,
+                               double mass, size_t min_keep) {
   const size_t needed = std::max<size_t>(1, min_keep);
   OpenCut cut;
   cut.open.resize(score.size());
   std::iota(cut.open.begin(), cut.open.end(), 0);
   while (cut.open.size() > kFewEnoughToSort && narrow(cut, score, weight, mass, needed)) {
   }
-  std::stable_sort(cut.open.begin(), cut.open.end(), [&](uint32_t a, uint32_t b) { return score[a] < score[b]; });
+  std::stable_sort(cut.open.begin(), cut.open.end(),
+                   [&](uint32_t a, uint32_t b) { return score[a] < score[b]; });
   for (const uint32_t i : cut.open) {
     if (cut.above >= mass && cut.kept.size() >= needed) break;
     cut.kept.push_back(i);

@@ -14,7 +14,8 @@ size_t rate_of(size_t length) {
   return static_cast<size_t>(std::ranges::lower_bound(kBounds, length) - std::begin(kBounds));
 }
 
-// What followed the match; where that reaches the end of the history it goes on with itself, as a loop does.
+// What followed the match; where that reaches the end of the history it goes on with itself, as a
+// loop does.
 std::vector<TokenId> follow(std::span<const TokenId> history, size_t next, int64_t count) {
   std::vector<TokenId> tokens;
   for (auto i = static_cast<size_t>(0); i < static_cast<size_t>(count); ++i) {

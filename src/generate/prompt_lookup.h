@@ -1,7 +1,7 @@
-// Drafts by prompt lookup: where the last tokens stood before in prompt or completion, what followed then is proposed
-// (Saxena, Prompt Lookup Decoding, 2023). Costs next to nothing and pays where a completion repeats its prompt or
-// itself.
-// How long a match must be, and how many tokens are proposed, follows from what was accepted so far.
+// Drafts by prompt lookup: where the last tokens stood before in prompt or completion, what
+// followed then is proposed (Saxena, Prompt Lookup Decoding, 2023). Costs next to nothing and pays
+// where a completion repeats its prompt or itself. How long a match must be, and how many tokens
+// are proposed, follows from what was accepted so far.
 #pragma once
 
 #include <map>

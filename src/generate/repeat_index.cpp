@@ -20,7 +20,9 @@ uint64_t gram_hash(std::span<const TokenId> gram) {
 
 std::optional<RepeatMatch> RepeatIndex::find(std::span<const TokenId> history) {
   const size_t end = history.size();
-  const auto gram = [&](size_t at) { return gram_hash(history.subspan(at - shortest_, shortest_)); };
+  const auto gram = [&](size_t at) {
+    return gram_hash(history.subspan(at - shortest_, shortest_));
+  };
   // The gram at the very end is looked up, and becomes a candidate when more tokens follow.
   before_.resize(std::max(before_.size(), end), -1);
   for (size_t at = std::max(indexed_ + 1, shortest_); at < end; ++at) {
@@ -36,7 +38,9 @@ std::optional<RepeatMatch> RepeatIndex::find(std::span<const TokenId> history) {
   for (int tries = 0; tries < kTries && at >= 0 && best.length < kLongest; ++tries) {
     const auto next = static_cast<size_t>(at);
     size_t length = 0;
-    while (length < std::min(next, kLongest) && history[next - 1 - length] == history[end - 1 - length]) ++length;
+    while (length < std::min(next, kLongest) &&
+           history[next - 1 - length] == history[end - 1 - length])
+      ++length;
     if (length > best.length) best = {next, length};
     at = before_[next];
   }

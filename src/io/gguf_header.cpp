@@ -29,8 +29,7 @@ bool with_type(uint32_t type, Action&& action) {
     return ((type == kIndex &&
              (action(std::type_identity<std::variant_alternative_t<kIndex, GgufValue>>{}), true)) ||
             ...);
-  }
-  (std::make_index_sequence<std::variant_size_v<GgufValue>>{});
+  }(std::make_index_sequence<std::variant_size_v<GgufValue>>{});
 }
 
 class Parser {

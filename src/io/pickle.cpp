@@ -393,8 +393,7 @@ class Unpickler {
 
   static std::string shown(std::string_view name) {
     std::string text = replace_invalid_utf8(name.substr(0, kShownName));
-    std::ranges::replace_if(
-        text, [](char c) { return static_cast<unsigned char>(c) < 32; }, '?');
+    std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 32; }, '?');
     return text;
   }
 

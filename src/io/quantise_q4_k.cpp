@@ -96,7 +96,7 @@ float error_of(const float* x, const float* w, float scale, float min) {
 }
 
 // A super-block's factor: the largest sub-block value becomes 63.
-float factor(const std::array<Fit, kSubs>& fits, float Fit::*member) {
+float factor(const std::array<Fit, kSubs>& fits, float Fit::* member) {
   float largest = 0;
   for (const Fit& fit : fits) largest = std::max(largest, fit.*member);
   return half_to_float(float_to_half(largest / 63));

@@ -143,7 +143,6 @@ at::Tensor TorchFile::tensor(const std::string& name) const {
   if (found == tensors().end()) fail("{}: no tensor named '{}'", path().string(), name);
   const TorchTensorInfo& info = found->second;
   if (info.bytes == 0) return at::empty(info.shape, info.dtype);
-
   std::byte* const begin =
       mapping_->file.mutable_data() + (mapping_->first(info) - mapping_->file.data());
   // Any other byte in a bool is undefined behaviour in every kernel that reads it.
@@ -155,8 +154,7 @@ at::Tensor TorchFile::tensor(const std::string& name) const {
   const bool aligned = mapping_->aligned(info);
   if (aligned && info.contiguous) {
     // The deleter owns a share of the mapping: tensors outlive the file object.
-    return at::from_blob(
-        begin, info.shape, [mapping = mapping_](void*) {}, options);
+    return at::from_blob(begin, info.shape, [mapping = mapping_](void*) {}, options);
   }
   std::byte* elements = begin;
   at::Tensor bytes;

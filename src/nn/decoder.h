@@ -1,5 +1,5 @@
-// What training and generation know of a model: tokens to hidden states, hidden states to logits. Families (models/)
-// build one; nothing else of a family is visible.
+// What training and generation know of a model: tokens to hidden states, hidden states to logits.
+// Families (models/) build one; nothing else of a family is visible.
 #pragma once
 
 #include <optional>
@@ -32,12 +32,14 @@ class Decoder : public torch::nn::Module {
   ~Decoder() override = default;
 
   // With a cache, document d continues sequence cache->active()[d] and is appended to it.
-  virtual at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) = 0;  // → [N, hidden] compute dtype
+  virtual at::Tensor forward(const RaggedInput& input,
+                             KVCache* cache = nullptr) = 0;  // → [N, hidden] compute dtype
   // Rows of hidden states to the vocabulary.
   virtual at::Tensor logits(const at::Tensor& rows) = 0;  // [M, hidden] → [M, V] float32
   // The head's weight, for losses that fuse head and cross-entropy.
-  virtual at::Tensor head_weight() = 0;                              // [V, hidden], the parameter
-  virtual const at::Tensor& head_cast(at::ScalarType dtype) = 0;     // [V, hidden] in `dtype`, no gradient
+  virtual at::Tensor head_weight() = 0;  // [V, hidden], the parameter
+  virtual const at::Tensor& head_cast(
+      at::ScalarType dtype) = 0;  // [V, hidden] in `dtype`, no gradient
   // c where logits are c · tanh(raw / c), for those losses; 0 = they are raw.
   virtual double logit_softcap() const { return 0; }
 

@@ -1,5 +1,5 @@
-// Causal attention of many documents by the CPU's kernels (kernels/attention.h): all heads of all documents in one parallel
-// region, the longest documents first.
+// Causal attention of many documents by the CPU's kernels (kernels/attention.h): all heads of all
+// documents in one parallel region, the longest documents first.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,13 @@ struct DocumentAttention {
 bool kernels_attend(at::ScalarType dtype, int64_t head_dim);
 
 // q: [N, heads, dim], contiguous. → out as q; log Σ exp(score) [heads, N] float32. No gradients.
-std::pair<at::Tensor, at::Tensor> attend_documents(const at::Tensor& q, const std::vector<DocumentAttention>& documents,
+std::pair<at::Tensor, at::Tensor> attend_documents(const at::Tensor& q,
+                                                   const std::vector<DocumentAttention>& documents,
                                                    int64_t kv_heads);
 
 // As ragged_attention without a softcap, for what `kernels_attend` takes; differentiable.
 at::Tensor attend_whole_documents(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  const std::vector<int64_t>& boundaries, double scale, int64_t window);
+                                  const std::vector<int64_t>& boundaries, double scale,
+                                  int64_t window);
 
 }  // namespace continuo

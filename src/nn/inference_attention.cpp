@@ -1,4 +1,5 @@
-// The attention of the decode engine: queries and keys rotated, the cache written, spans of keys attended to and merged.
+// The attention of the decode engine: queries and keys rotated, the cache written, spans of keys
+// attended to and merged.
 #include <algorithm>
 #include <cmath>
 
@@ -10,22 +11,24 @@
 namespace continuo {
 
 // The norm of a query or key, where the family has one, and its rotation.
-void InferenceEngine::rotate(const Pass& pass, const Layer& l, int64_t row, const std::vector<float>& norm, float* x) const {
+void InferenceEngine::rotate(const Pass& pass, const Layer& l, int64_t row,
+                             const std::vector<float>& norm, float* x) const {
   const TransformerOptions& o = options_;
   if (o.qk_norm == QkNorm::head) {
     float rstd;
-    kernels().f32.add_rms_norm(1, o.head_dim, x, nullptr, norm.data(), static_cast<float>(o.norm_epsilon), nullptr, x, &rstd);
+    kernels().f32.add_rms_norm(1, o.head_dim, x, nullptr, norm.data(),
+                               static_cast<float>(o.norm_epsilon), nullptr, x, &rstd);
   }
   if (!l.rotates) return;
   const Rotation& rotation = l.windowed ? *pass.near : *pass.far;
-  kernels().f32.rope(1, 1, 2 * rotation.cos.size(1), x, data<int64_t>(rotation.rows) + row, data<float>(rotation.cos),
-                     data<float>(rotation.sin), 1.0f, x);
+  kernels().f32.rope(1, 1, 2 * rotation.cos.size(1), x, data<int64_t>(rotation.rows) + row,
+                     data<float>(rotation.cos), data<float>(rotation.sin), 1.0f, x);
 }
 
 // One row's key, rotated here, and value of a KV head, into the cache.
 template <class T>
-void InferenceEngine::write_key(const Pass& pass, int64_t index, int64_t row, int64_t head, float* key,
-                                const float* value) const {
+void InferenceEngine::write_key(const Pass& pass, int64_t index, int64_t row, int64_t head,
+                                float* key, const float* value) const {
   const TransformerOptions& o = options_;
   const auto narrow = [](int64_t n, const float* x, T* y) {
     if constexpr (sizeof(T) == sizeof(float)) {
@@ -40,17 +43,22 @@ void InferenceEngine::write_key(const Pass& pass, int64_t index, int64_t row, in
   narrow(o.head_dim, value, slot + pass.values_offset<T>(o, row));
 }
 
-// Queries and keys are normalised and rotated, keys and values written to the cache, queries attend. Where every document
-// has one row, the unit of attention that sees the new key writes it, and no member waits for another.
+// Queries and keys are normalised and rotated, keys and values written to the cache, queries
+// attend. Where every document has one row, the unit of attention that sees the new key writes it,
+// and no member waits for another.
 template <class T>
-void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch, const Team::Member& member) {
+void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch,
+                             const Team::Member& member) {
   const TransformerOptions& o = options_;
   const Layer& l = layers_[index];
   const std::vector<Span>& spans = l.windowed ? pass.windowed : pass.everything;
-  const int64_t dim = o.head_dim, group = o.heads / o.kv_heads, stride = l.output.stride_in(), width = l.qkv.stride_out();
+  const int64_t dim = o.head_dim, group = o.heads / o.kv_heads, stride = l.output.stride_in(),
+                width = l.qkv.stride_out();
   fit(scratch.scores, kSpan + 16);
   fit(scratch.query, group * dim);
-  const auto part_of = [&](int64_t row, int64_t head) { return qkv_.data() + row * width + head * dim; };
+  const auto part_of = [&](int64_t row, int64_t head) {
+    return qkv_.data() + row * width + head * dim;
+  };
   if (!l.qkv_bias.empty() || o.qk_norm == QkNorm::whole) {
     for (int64_t r = member.begin(pass.size()); r < member.end(pass.size()); ++r) {
       float* row = part_of(r, 0);
@@ -58,7 +66,8 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch, const 
       if (o.qk_norm != QkNorm::whole) continue;
       const auto norm = [&](float* x, int64_t n, const std::vector<float>& weight) {
         float rstd;
-        kernels().f32.add_rms_norm(1, n, x, nullptr, weight.data(), static_cast<float>(o.norm_epsilon), nullptr, x, &rstd);
+        kernels().f32.add_rms_norm(1, n, x, nullptr, weight.data(),
+                                   static_cast<float>(o.norm_epsilon), nullptr, x, &rstd);
       };
       norm(row, o.heads * dim, l.query_norm);
       norm(row + o.heads * dim, o.kv_heads * dim, l.key_norm);
@@ -69,7 +78,8 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch, const 
     const int64_t units = pass.size() * o.kv_heads;
     for (int64_t u = member.begin(units); u < member.end(units); ++u) {
       const int64_t r = u / o.kv_heads, h = u % o.kv_heads;
-      write_key<T>(pass, index, r, h, part_of(r, o.heads + h), part_of(r, o.heads + o.kv_heads + h));
+      write_key<T>(pass, index, r, h, part_of(r, o.heads + h),
+                   part_of(r, o.heads + o.kv_heads + h));
     }
     member.wait();
   }
@@ -81,19 +91,23 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch, const 
     const Span& s = spans[u / o.kv_heads];
     const int64_t h = u % o.kv_heads;
     if (pass.single && s.index + 1 == s.count) {
-      write_key<T>(pass, index, s.row, h, part_of(s.row, o.heads + h), part_of(s.row, o.heads + o.kv_heads + h));
+      write_key<T>(pass, index, s.row, h, part_of(s.row, o.heads + h),
+                   part_of(s.row, o.heads + o.kv_heads + h));
     }
     float* q = scratch.query.data();
     std::copy_n(part_of(s.row, h * group), group * dim, q);
     for (int64_t g = 0; g < group; ++g) rotate(pass, l, s.row, l.query_norm, q + g * dim);
     const T* keys = pass.keys<T>(o, s.row, index, h) + s.begin * dim;
     const T* values = keys + pass.values_offset<T>(o, s.row);
-    float* out = s.count > 1 ? partial_.data() + u * group * dim : attended_.data() + s.row * stride + h * group * dim;
+    float* out = s.count > 1 ? partial_.data() + u * group * dim
+                             : attended_.data() + s.row * stride + h * group * dim;
     AttentionPart* part = parts_.data() + u * group;
     if constexpr (sizeof(T) == sizeof(float)) {
-      kernels().packed.attend_f32(group, dim, s.end - s.begin, q, keys, values, scale_, scratch.scores.data(), part, out);
+      kernels().packed.attend_f32(group, dim, s.end - s.begin, q, keys, values, scale_,
+                                  scratch.scores.data(), part, out);
     } else {
-      kernels().packed.attend_bf16(group, dim, s.end - s.begin, q, keys, values, scale_, scratch.scores.data(), part, out);
+      kernels().packed.attend_bf16(group, dim, s.end - s.begin, q, keys, values, scale_,
+                                   scratch.scores.data(), part, out);
     }
     if (s.count > 1) continue;
     for (int64_t g = 0; g < group; ++g) {
@@ -107,7 +121,8 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch, const 
 }
 
 // The attention of rows whose keys were split, from its parts.
-void InferenceEngine::merge_spans(const std::vector<Span>& spans, int64_t stride, const Team::Member& member) {
+void InferenceEngine::merge_spans(const std::vector<Span>& spans, int64_t stride,
+                                  const Team::Member& member) {
   const int64_t dim = options_.head_dim, group = options_.heads / options_.kv_heads;
   const auto units = static_cast<int64_t>(spans.size()) * options_.kv_heads;
   for (int64_t u = member.rank; u < units; u += member.size) {

@@ -15,7 +15,9 @@ namespace continuo {
 
 namespace {
 
-constexpr int64_t kAlone = 8;  // up to so many rows every member converts for itself, which is cheaper than a wait
+// Up to so many rows every member converts for itself, which is cheaper than a wait.
+
+constexpr int64_t kAlone = 8;
 constexpr int64_t kAhead = 96 << 10;  // bytes of its next panels that a waiting member fetches
 
 std::vector<float> floats(const at::Tensor& t) {
@@ -25,7 +27,8 @@ std::vector<float> floats(const at::Tensor& t) {
 }
 
 // Biases of matrices one under the other; empty when there is none.
-std::vector<float> joined_bias(std::initializer_list<at::Tensor> biases, std::initializer_list<at::Tensor> matrices) {
+std::vector<float> joined_bias(std::initializer_list<at::Tensor> biases,
+                               std::initializer_list<at::Tensor> matrices) {
   std::vector<float> all;
   bool any = false;
   auto matrix = matrices.begin();
@@ -52,14 +55,17 @@ int64_t total_bytes(const InferenceEngine::Weights& w, WeightFormat format) {
 }  // namespace
 
 bool InferenceEngine::covers(const TransformerOptions& o) {
-  return o.head_dim % 16 == 0 && o.pre_norm && !o.post_norm && !o.layer_norm && !o.parallel && o.gated &&
-         o.activation == Activation::silu && o.attention_softcap == 0 && !o.learned_positions;
+  return o.head_dim % 16 == 0 && o.pre_norm && !o.post_norm && !o.layer_norm && !o.parallel &&
+         o.gated && o.activation == Activation::silu && o.attention_softcap == 0 &&
+         !o.learned_positions;
 }
 
-InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weights& w, WeightFormat format)
+InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weights& w,
+                                 WeightFormat format)
     : options_(options),
-      scale_(static_cast<float>(options.attention_scale > 0 ? options.attention_scale
-                                                            : 1 / std::sqrt(static_cast<double>(options.head_dim)))),
+      scale_(static_cast<float>(options.attention_scale > 0
+                                    ? options.attention_scale
+                                    : 1 / std::sqrt(static_cast<double>(options.head_dim)))),
       arena_(total_bytes(w, format)) {
   for (size_t i = 0; i < w.layers.size(); ++i) {
     const LayerWeights& l = w.layers[i];
@@ -68,7 +74,8 @@ InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weight
     layer.mlp_norm = floats(l.mlp_norm);
     layer.query_norm = floats(l.query_norm);
     layer.key_norm = floats(l.key_norm);
-    layer.qkv_bias = joined_bias({l.query_bias, l.key_bias, l.value_bias}, {l.query, l.key, l.value});
+    layer.qkv_bias =
+        joined_bias({l.query_bias, l.key_bias, l.value_bias}, {l.query, l.key, l.value});
     layer.output_bias = floats(l.output_bias);
     layer.gate_bias = floats(l.gate_bias);
     layer.up_bias = floats(l.up_bias);
@@ -87,24 +94,28 @@ InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weight
 
 int64_t InferenceEngine::weight_bytes() const {
   int64_t bytes = head_.bytes();
-  for (const Layer& l : layers_) bytes += l.qkv.bytes() + l.output.bytes() + l.gate_up.bytes() + l.down.bytes();
+  for (const Layer& l : layers_)
+    bytes += l.qkv.bytes() + l.output.bytes() + l.gate_up.bytes() + l.down.bytes();
   return bytes;
 }
 
-std::vector<InferenceEngine::Span> InferenceEngine::spans(const std::vector<Row>& rows, int64_t window) const {
+std::vector<InferenceEngine::Span> InferenceEngine::spans(const std::vector<Row>& rows,
+                                                          int64_t window) const {
   std::vector<Span> all;
   for (size_t r = 0; r < rows.size(); ++r) {
-    const int64_t end = rows[r].visible, first = window > 0 ? std::max<int64_t>(0, end - window) : 0;
+    const int64_t end = rows[r].visible,
+                  first = window > 0 ? std::max<int64_t>(0, end - window) : 0;
     const int64_t count = (end - first + kSpan - 1) / kSpan;
     for (int64_t i = 0; i < count; ++i) {
-      all.push_back({static_cast<int64_t>(r), first + i * kSpan, std::min(end, first + (i + 1) * kSpan), i, count});
+      all.push_back({static_cast<int64_t>(r), first + i * kSpan,
+                     std::min(end, first + (i + 1) * kSpan), i, count});
     }
   }
   return all;
 }
 
-at::Tensor InferenceEngine::forward(const at::Tensor& embedded, const RaggedInput& input, const Rotation& far,
-                                    const Rotation& near, KVCache& cache) {
+at::Tensor InferenceEngine::forward(const at::Tensor& embedded, const RaggedInput& input,
+                                    const Rotation& far, const Rotation& near, KVCache& cache) {
   const TransformerOptions& o = options_;
   Pass pass;
   for (int64_t d = 0; d < input.documents(); ++d) {
@@ -137,7 +148,8 @@ at::Tensor InferenceEngine::forward(const at::Tensor& embedded, const RaggedInpu
   const auto units = static_cast<int64_t>(std::max(pass.everything.size(), pass.windowed.size()));
   fit(partial_, units * o.heads * o.head_dim);
   if (static_cast<int64_t>(parts_.size()) < units * o.heads) parts_.resize(units * o.heads);
-  const int64_t widest = n * std::max({l.qkv.stride_in(), l.output.stride_in(), l.down.stride_in()});
+  const int64_t widest =
+      n * std::max({l.qkv.stride_in(), l.output.stride_in(), l.down.stride_in()});
   fit_scratch(widest);
   for (Scratch& s : scratch_) fit(s.normalised, std::min(n, kAlone) * l.qkv.stride_in());
   Team::run([&](const Team::Member& member) { run(pass, member); });
@@ -158,15 +170,17 @@ Ahead InferenceEngine::share(const PackedMatrix& w, const Team::Member& member) 
 
 void InferenceEngine::normalise(const std::vector<float>& weight, int64_t row, float* out) const {
   float rstd;
-  kernels().f32.add_rms_norm(1, options_.hidden, residual_.data() + row * options_.hidden, nullptr, weight.data(),
-                             static_cast<float>(options_.norm_epsilon), nullptr, out, &rstd);
+  kernels().f32.add_rms_norm(1, options_.hidden, residual_.data() + row * options_.hidden, nullptr,
+                             weight.data(), static_cast<float>(options_.norm_epsilon), nullptr, out,
+                             &rstd);
 }
 
-// The rows that a product reads, made by make(r) where they are not there yet and converted to what its format reads: few by
-// every member for itself, many by all together.
+// The rows that a product reads, made by make(r) where they are not there yet and converted to what
+// its format reads: few by every member for itself, many by all together.
 template <class MakeRow>
-PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& own,
-                                    const Team::Member& member, const MakeRow& make) {
+PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const float* x,
+                                    PackedScratch& own, const Team::Member& member,
+                                    const MakeRow& make) {
   const bool alone = rows <= kAlone || member.size == 1;
   PackedScratch& scratch = alone ? own : shared_;
   const int64_t begin = alone ? 0 : member.begin(rows), end = alone ? rows : member.end(rows);
@@ -177,9 +191,10 @@ PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const f
 }
 
 // residual += product_ + bias for the columns of panels [first, last).
-void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias, int64_t first,
-                          int64_t last) {
-  const int64_t hidden = options_.hidden, begin = first * kPanel, end = std::min(hidden, last * kPanel);
+void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias,
+                          int64_t first, int64_t last) {
+  const int64_t hidden = options_.hidden, begin = first * kPanel,
+                end = std::min(hidden, last * kPanel);
   for (int64_t r = 0; r < pass.size(); ++r) {
     float* to = residual_.data() + r * hidden;
     const float* from = product_.data() + r * w.stride_out();
@@ -200,8 +215,10 @@ void InferenceEngine::multiply_gate(const Pass& pass, const Layer& l, int64_t be
     for (int64_t p = begin; p < end; ++p) {
       const int64_t count = std::min(kHalfPanel, options_.intermediate - p * kHalfPanel);
       float *gate = from + p * kPanel, *up = gate + kHalfPanel;
-      for (int64_t c = 0; c < count && !l.gate_bias.empty(); ++c) gate[c] += l.gate_bias[p * kHalfPanel + c];
-      for (int64_t c = 0; c < count && !l.up_bias.empty(); ++c) up[c] += l.up_bias[p * kHalfPanel + c];
+      for (int64_t c = 0; c < count && !l.gate_bias.empty(); ++c)
+        gate[c] += l.gate_bias[p * kHalfPanel + c];
+      for (int64_t c = 0; c < count && !l.up_bias.empty(); ++c)
+        up[c] += l.up_bias[p * kHalfPanel + c];
       kernels().f32.swiglu(count, gate, up, to + p * kHalfPanel);
     }
   }
@@ -213,7 +230,8 @@ void InferenceEngine::run(Pass& pass, const Team::Member& member) {
   const int64_t n = pass.size();
   float* normalised = n <= kAlone ? scratch.normalised.data() : normalised_.data();
   const auto nothing = [](int64_t) {};
-  const auto multiply = [&](const PackedMatrix& w, const float* x, std::vector<float>& y, const auto& row, const auto& finish) {
+  const auto multiply = [&](const PackedMatrix& w, const float* x, std::vector<float>& y,
+                            const auto& row, const auto& finish) {
     const PackedInput rows = gather(w, n, x, scratch.rows, member, row);
     member.deal(w.panels, [&](int64_t begin, int64_t end) {
       product(w, n, rows, begin, end, y.data());
@@ -224,11 +242,13 @@ void InferenceEngine::run(Pass& pass, const Team::Member& member) {
     const Layer& l = layers_[i];
     const auto index = static_cast<int64_t>(i);
     const auto norm = [&](const std::vector<float>& weight, const PackedMatrix& w) {
-      return [&, stride = w.stride_in()](int64_t r) { normalise(weight, r, normalised + r * stride); };
+      return
+          [&, stride = w.stride_in()](int64_t r) { normalise(weight, r, normalised + r * stride); };
     };
     multiply(l.qkv, normalised, qkv_, norm(l.attention_norm, l.qkv), [](int64_t, int64_t) {});
     member.wait(share(l.output, member));
-    pass.halves ? attend<uint16_t>(pass, index, scratch, member) : attend<float>(pass, index, scratch, member);
+    pass.halves ? attend<uint16_t>(pass, index, scratch, member)
+                : attend<float>(pass, index, scratch, member);
     member.wait(share(l.output, member));
     multiply(l.output, attended_.data(), product_, nothing,
              [&](int64_t begin, int64_t end) { add(pass, l.output, l.output_bias, begin, end); });
@@ -240,7 +260,8 @@ void InferenceEngine::run(Pass& pass, const Team::Member& member) {
              [&](int64_t begin, int64_t end) { add(pass, l.down, l.down_bias, begin, end); });
     member.wait(share(i + 1 < layers_.size() ? layers_[i + 1].qkv : head_, member));
   }
-  for (int64_t r = member.begin(n); r < member.end(n); ++r) normalise(norm_, r, pass.out + r * options_.hidden);
+  for (int64_t r = member.begin(n); r < member.end(n); ++r)
+    normalise(norm_, r, pass.out + r * options_.hidden);
 }
 
 at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
@@ -250,13 +271,15 @@ at::Tensor InferenceEngine::logits(const at::Tensor& hidden) {
   const float* x = data<float>(source);
   if (stride != options_.hidden) {
     padded.assign(n * stride, 0.0f);
-    for (int64_t r = 0; r < n; ++r) std::copy_n(x + r * options_.hidden, options_.hidden, padded.data() + r * stride);
+    for (int64_t r = 0; r < n; ++r)
+      std::copy_n(x + r * options_.hidden, options_.hidden, padded.data() + r * stride);
     x = padded.data();
   }
   at::Tensor out = at::empty({n, head_.stride_out()}, at::TensorOptions(at::kFloat));
   fit_scratch(n * stride);
   Team::run([&](const Team::Member& member) {
-    const PackedInput rows = gather(head_, n, x, scratch_[member.rank].rows, member, [](int64_t) {});
+    const PackedInput rows =
+        gather(head_, n, x, scratch_[member.rank].rows, member, [](int64_t) {});
     member.deal(head_.panels, [&](int64_t begin, int64_t end) {
       product(head_, n, rows, begin, end, data<float>(out));
     });

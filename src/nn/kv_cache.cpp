@@ -22,7 +22,9 @@ int64_t KVCache::fork(int64_t sequence) {
   const Sequence& from = sequences_[sequence];
   if (from.length > 0) {
     reserve(copy, from.length);
-    sequences_[copy].storage.narrow(3, 0, from.length).copy_(from.storage.narrow(3, 0, from.length));
+    sequences_[copy]
+        .storage.narrow(3, 0, from.length)
+        .copy_(from.storage.narrow(3, 0, from.length));
     sequences_[copy].length = from.length;
   }
   return copy;

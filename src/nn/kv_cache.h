@@ -1,5 +1,5 @@
-// Keys and values of the sequences that a generator holds: contiguous per sequence, grown in chunks, forkable.
-// Belongs to the generator and is passed to Decoder::forward as an argument.
+// Keys and values of the sequences that a generator holds: contiguous per sequence, grown in
+// chunks, forkable. Belongs to the generator and is passed to Decoder::forward as an argument.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ class KVCache {
   void activate(std::vector<int64_t> sequences) { active_ = std::move(sequences); }
   const std::vector<int64_t>& active() const { return active_; }
 
-  // A forward call reserves room for the new tokens, lets every layer write them into `storage`, then commits.
+  // A forward call reserves room for the new tokens, lets every layer write them into `storage`,
+  // then commits.
   void reserve(int64_t sequence, int64_t count);
   void commit(int64_t sequence, int64_t count) { sequences_[sequence].length += count; }
   // [2 (keys, values), kv_heads, capacity, head_dim] of one layer.

@@ -22,9 +22,11 @@ const at::Tensor& CastCache::get(const at::Tensor& parameter, at::ScalarType dty
     source_ = nullptr;
     return parameter;
   }
-  const uint32_t version = parameter.is_inference() ? 0 : static_cast<uint32_t>(parameter._version());
+  const uint32_t version =
+      parameter.is_inference() ? 0 : static_cast<uint32_t>(parameter._version());
   const void* source = parameter.const_data_ptr();
-  if (!copy_.defined() || source_ != source || version_ != version || copy_.scalar_type() != dtype) {
+  if (!copy_.defined() || source_ != source || version_ != version ||
+      copy_.scalar_type() != dtype) {
     const c10::NoGradGuard no_grad;
     // Written in place where it can be, so that the copy keeps its pages from step to step.
     if (copy_.defined() && copy_.scalar_type() == dtype && copy_.sizes() == parameter.sizes() &&
@@ -94,9 +96,12 @@ struct LinearProduct : torch::autograd::Function<LinearProduct> {
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast, const at::Tensor& bias) {
-  if (!c10::GradMode::is_enabled() && x.size(0) <= kRowKernelRows && kernel_ready(x) && kernel_ready(cast)) {
-    return with_storage_type(x.scalar_type(), [&](auto type) { return linear_by_rows<decltype(type)>(x, cast, bias); });
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
+                  const at::Tensor& bias) {
+  if (!c10::GradMode::is_enabled() && x.size(0) <= kRowKernelRows && kernel_ready(x) &&
+      kernel_ready(cast)) {
+    return with_storage_type(
+        x.scalar_type(), [&](auto type) { return linear_by_rows<decltype(type)>(x, cast, bias); });
   }
   if (!x.is_cpu() && weight.scalar_type() == x.scalar_type()) {
     return at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);

@@ -1,5 +1,6 @@
-// y = x·Wᵀ + b in the dtype of x. The parameter stays as it is (float32 while training); when x is bfloat16 a
-// bfloat16 copy of it serves the products and is refreshed whenever the parameter changes.
+// y = x·Wᵀ + b in the dtype of x. The parameter stays as it is (float32 while training); when x is
+// bfloat16 a bfloat16 copy of it serves the products and is refreshed whenever the parameter
+// changes.
 #pragma once
 
 #include <memory>
@@ -12,14 +13,15 @@ namespace continuo {
 
 class LoraAdapter;
 
-// Up to this many rows a forward pass without gradients goes through the row kernel, whose bits for a row do not depend
-// on the other rows: decoding gives one answer whatever else is in the batch.
+// Up to this many rows a forward pass without gradients goes through the row kernel, whose bits for
+// a row do not depend on the other rows: decoding gives one answer whatever else is in the batch.
 inline constexpr int64_t kRowKernelRows = 64;
 
 // A parameter and its copy in another dtype.
 class CastCache {
  public:
-  // `parameter` in `dtype`, no gradient. The copy is made anew when the parameter's version or storage has changed.
+  // `parameter` in `dtype`, no gradient. The copy is made anew when the parameter's version or
+  // storage has changed.
   const at::Tensor& get(const at::Tensor& parameter, at::ScalarType dtype);
 
  private:
@@ -28,9 +30,11 @@ class CastCache {
   uint32_t version_ = 0;
 };
 
-// x: [M, in] float32 or bfloat16; weight: [out, in]; cast: weight in x's dtype (may be weight itself); bias: [out] or
-// undefined. → [M, out] in x's dtype. Gradients reach x, weight and bias in their own dtypes.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast, const at::Tensor& bias);
+// x: [M, in] float32 or bfloat16; weight: [out, in]; cast: weight in x's dtype (may be weight
+// itself); bias: [out] or undefined. → [M, out] in x's dtype. Gradients reach x, weight and bias in
+// their own dtypes.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
+                  const at::Tensor& bias);
 
 struct LinearImpl : torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);

@@ -17,11 +17,13 @@ namespace continuo {
 
 namespace {
 
-// Measured on Zen 4: MKL, which knows no AMD processor by name, reaches 60–85 % of the fused multiply-adds that the cores
-// can do in float32, oneDNN 80–88 % of the dot products in bfloat16, these kernels 93–97 % of both; with AVX2 they are level
-// with MKL. Processors with matrix units of their own (AMX) have far more to give than AVX-512, and oneDNN uses them.
+// Measured on Zen 4: MKL, which knows no AMD processor by name, reaches 60–85 % of the fused
+// multiply-adds that the cores can do in float32, oneDNN 80–88 % of the dot products in bfloat16,
+// these kernels 93–97 % of both; with AVX2 they are level with MKL. Processors with matrix units of
+// their own (AMX) have far more to give than AVX-512, and oneDNN uses them.
 bool choose_own(at::ScalarType dtype) {
-  const std::string_view wanted = std::getenv("CONTINUO_MATMUL") ? std::getenv("CONTINUO_MATMUL") : "";
+  const std::string_view wanted =
+      std::getenv("CONTINUO_MATMUL") ? std::getenv("CONTINUO_MATMUL") : "";
   if (wanted == "own" || wanted == "aten") return wanted == "own";
 #if defined(__x86_64__)
   const std::string_view isa = kernels().instruction_set;
@@ -47,58 +49,73 @@ struct Operand {
   }
 };
 
-// Bytes of k at once: a block of A and a panel of B stay in the second cache. In float32 less: sums of partial sums round less.
+// Bytes of k at once: a block of A and a panel of B stay in the second cache. In float32 less: sums
+// of partial sums round less.
 template <class T>
 constexpr int64_t kDepthBytes = sizeof(T) == sizeof(float) ? 1024 : 6144;
-constexpr int64_t kRightBytes = 4 << 20;      // of B at once: stays in the third
-constexpr int64_t kBlockPanels = 4;           // panels of A that a member packs and multiplies at once
-constexpr int64_t kGroupPanels = 16;          // panels of B in a unit of work: the last ones end together
+constexpr int64_t kRightBytes = 4 << 20;  // of B at once: stays in the third
+constexpr int64_t kBlockPanels = 4;       // panels of A that a member packs and multiplies at once
+constexpr int64_t kGroupPanels = 16;  // panels of B in a unit of work: the last ones end together
 
 // C [m, n] (+)= A · B. To is float, or T where k is not cut.
 template <class T, class To>
-void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operand<T>& b, To* c, bool add) {
+void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operand<T>& b, To* c,
+              bool add) {
   const GemmKernels<T>& kernel = kernels().gemm<T>();
   const int64_t longest = kDepthBytes<T> / static_cast<int64_t>(sizeof(T));
-  const auto padded = [&](int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; };
+  const auto padded = [&](int64_t x, int64_t multiple) {
+    return (x + multiple - 1) / multiple * multiple;
+  };
   const int64_t depth = std::min(padded(k, kernel.depth), longest);
   const int64_t threads = at::get_num_threads();
   // Blocks of A small enough that all members have some.
   const int64_t left_panels = (m + kernel.rows - 1) / kernel.rows;
-  const int64_t block = kernel.rows * std::clamp<int64_t>(left_panels / (8 * threads), 1, kBlockPanels);
+  const int64_t block =
+      kernel.rows * std::clamp<int64_t>(left_panels / (8 * threads), 1, kBlockPanels);
   const int64_t blocks = (m + block - 1) / block;
-  const int64_t fitting = kRightBytes / (depth * static_cast<int64_t>(sizeof(T))) / kernel.columns * kernel.columns;
+  const int64_t fitting =
+      kRightBytes / (depth * static_cast<int64_t>(sizeof(T))) / kernel.columns * kernel.columns;
   const int64_t width = std::min(padded(n, kernel.columns), std::max(fitting, kernel.columns));
   const auto options = at::TensorOptions(at::kByte);
-  const at::Tensor right_memory = at::empty({width * depth * static_cast<int64_t>(sizeof(T))}, options);
-  const at::Tensor left_memory = at::empty({threads * block * depth * static_cast<int64_t>(sizeof(T))}, options);
+  const at::Tensor right_memory =
+      at::empty({width * depth * static_cast<int64_t>(sizeof(T))}, options);
+  const at::Tensor left_memory =
+      at::empty({threads * block * depth * static_cast<int64_t>(sizeof(T))}, options);
   T* right = data<T>(right_memory);
 
   Team::run([&](const Team::Member& member) {
     T* left = data<T>(left_memory) + member.rank * block * depth;
     for (int64_t column = 0; column < n; column += width) {
-      const int64_t columns = std::min(width, n - column), panels = (columns + kernel.columns - 1) / kernel.columns;
+      const int64_t columns = std::min(width, n - column),
+                    panels = (columns + kernel.columns - 1) / kernel.columns;
       for (int64_t from = 0; from < k; from += depth) {
         const int64_t steps = std::min(depth, k - from), packed = padded(steps, kernel.depth);
         const bool sums = add || from > 0;
         member.deal(panels, [&](int64_t first, int64_t last) {
-          const int64_t begin = first * kernel.columns, count = std::min(columns, last * kernel.columns) - begin;
-          kernel.pack_right(b.along, count, steps, b.at(column + begin, from), b.stride, packed, right + begin * packed);
+          const int64_t begin = first * kernel.columns,
+                        count = std::min(columns, last * kernel.columns) - begin;
+          kernel.pack_right(b.along, count, steps, b.at(column + begin, from), b.stride, packed,
+                            right + begin * packed);
         });
         member.wait();
         const int64_t groups = std::max<int64_t>(1, panels / kGroupPanels);
         int64_t held = -1;  // the row whose block `left` holds
         member.deal(blocks * groups, [&](int64_t first, int64_t last) {
           for (int64_t i = first; i < last; ++i) {
-            const int64_t row = i / groups * block, rows = std::min(block, m - row), group = i % groups;
-            if (row != held) kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
+            const int64_t row = i / groups * block, rows = std::min(block, m - row),
+                          group = i % groups;
+            if (row != held)
+              kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
             held = row;
             for (int64_t p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
               const int64_t at = p * kernel.columns, here = std::min(kernel.columns, columns - at);
               To* to = c + row * n + column + at;
               if constexpr (sizeof(To) == sizeof(float)) {
-                kernel.multiply_float(a.along, rows, here, packed, left, right + at * packed, to, n, sums);
+                kernel.multiply_float(a.along, rows, here, packed, left, right + at * packed, to, n,
+                                      sums);
               } else {
-                kernel.multiply_narrow(a.along, rows, here, packed, left, right + at * packed, to, n, sums);
+                kernel.multiply_narrow(a.along, rows, here, packed, left, right + at * packed, to,
+                                       n, sums);
               }
             }
           }
@@ -118,19 +135,22 @@ void multiply_into(at::Tensor& c, int64_t k, const Operand<T>& a, const Operand<
     return;
   }
   if (c.scalar_type() == at::kFloat) return multiply<T, float>(m, n, k, a, b, data<float>(c), add);
-  if (k <= kDepthBytes<T> / static_cast<int64_t>(sizeof(T))) return multiply<T, T>(m, n, k, a, b, data<T>(c), add);
+  if (k <= kDepthBytes<T> / static_cast<int64_t>(sizeof(T)))
+    return multiply<T, T>(m, n, k, a, b, data<T>(c), add);
   at::Tensor wide = add ? c.to(at::kFloat) : at::empty(c.sizes(), c.options().dtype(at::kFloat));
   multiply<T, float>(m, n, k, a, b, data<float>(wide), add);
   c.copy_(wide);
 }
 
 // c (+)= a · b, where `along` says how k lies in each.
-void own_product(at::Tensor& c, const at::Tensor& a, Along a_along, const at::Tensor& b, Along b_along, bool add) {
+void own_product(at::Tensor& c, const at::Tensor& a, Along a_along, const at::Tensor& b,
+                 Along b_along, bool add) {
   const at::Tensor left = a.contiguous(), right = b.contiguous();
   with_storage_type(a.scalar_type(), [&](auto type) {
     using T = decltype(type);
     const int64_t k = a.size(a_along == Along::rows ? 1 : 0);
-    multiply_into<T>(c, k, {data<T>(left), left.size(1), a_along}, {data<T>(right), right.size(1), b_along}, add);
+    multiply_into<T>(c, k, {data<T>(left), left.size(1), a_along},
+                     {data<T>(right), right.size(1), b_along}, add);
   });
 }
 

@@ -1,5 +1,6 @@
-// Products of CPU and other matrices in float32 or bfloat16 with sums in float32: by our own kernels where those are the
-// fastest way (matmul.cpp says where), else by ATen. No gradients are recorded: the autograd functions of nn call these.
+// Products of CPU and other matrices in float32 or bfloat16 with sums in float32: by our own
+// kernels where those are the fastest way (matmul.cpp says where), else by ATen. No gradients are
+// recorded: the autograd functions of nn call these.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +13,8 @@ at::Tensor matmul_nt(const at::Tensor& a, const at::Tensor& b);
 at::Tensor matmul_nn(const at::Tensor& a, const at::Tensor& b);
 // a [K, M]ᵀ · b [K, N] → [M, N] in `dtype`, float32 or that of a. Its gradient by the weight.
 at::Tensor matmul_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype);
-// sum [M, N], in the dtype of a, += the same products; it is rounded once. For _tn it may be float32 whatever a is.
+// sum [M, N], in the dtype of a, += the same products; it is rounded once. For _tn it may be
+// float32 whatever a is.
 void add_matmul_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_matmul_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_matmul_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);

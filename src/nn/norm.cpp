@@ -21,16 +21,16 @@ using torch::autograd::variable_list;
 namespace {
 
 constexpr int64_t kRowGrain = 16;
-// Row blocks of the backward pass, each with a partial weight gradient: a fixed number, so that the sum does not depend
-// on the thread count.
+// Row blocks of the backward pass, each with a partial weight gradient: a fixed number, so that the
+// sum does not depend on the thread count.
 constexpr int64_t kBlocks = 16;
 
 struct Forward {
   at::Tensor sum, y, rstd;
 };
 
-Forward run_forward(const at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double epsilon,
-                    at::ScalarType dtype) {
+Forward run_forward(const at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight,
+                    double epsilon, at::ScalarType dtype) {
   const int64_t rows = residual.size(0), hidden = residual.size(1);
   Forward f;
   f.sum = delta.defined() ? at::empty_like(residual) : residual;
@@ -45,9 +45,9 @@ Forward run_forward(const at::Tensor& residual, const at::Tensor& delta, const a
     float* rstd = data<float>(f.rstd);
     const float* w = data<float>(weight);
     at::parallel_for(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().add_rms_norm(end - begin, hidden, r + begin * hidden, d ? d + begin * hidden : nullptr, w,
-                                        static_cast<float>(epsilon), sum + begin * hidden, y + begin * hidden,
-                                        rstd + begin);
+      kernels().typed<T>().add_rms_norm(
+          end - begin, hidden, r + begin * hidden, d ? d + begin * hidden : nullptr, w,
+          static_cast<float>(epsilon), sum + begin * hidden, y + begin * hidden, rstd + begin);
     });
   });
   return f;
@@ -56,10 +56,11 @@ Forward run_forward(const at::Tensor& residual, const at::Tensor& delta, const a
 struct AddRmsNorm : torch::autograd::Function<AddRmsNorm> {
   // → {sum (only with delta), y}
   static variable_list forward(AutogradContext* ctx, const at::Tensor& residual,
-                               const std::optional<at::Tensor>& optional_delta, const at::Tensor& weight,
-                               double epsilon, int64_t dtype) {
+                               const std::optional<at::Tensor>& optional_delta,
+                               const at::Tensor& weight, double epsilon, int64_t dtype) {
     const at::Tensor delta = optional_delta.value_or(at::Tensor());
-    const Forward f = run_forward(residual, delta, weight, epsilon, static_cast<at::ScalarType>(dtype));
+    const Forward f =
+        run_forward(residual, delta, weight, epsilon, static_cast<at::ScalarType>(dtype));
     ctx->save_for_backward({f.sum, weight, f.rstd});
     ctx->saved_data["delta"] = delta.defined();
     ctx->saved_data["dtype"] = dtype;
@@ -76,8 +77,8 @@ struct AddRmsNorm : torch::autograd::Function<AddRmsNorm> {
     at::Tensor dy = gradients[with_delta ? 1 : 0];
     if (dsum.defined()) dsum = dsum.contiguous();
     if (!dy.defined()) {
-      return {dsum, with_delta && dsum.defined() ? dsum.to(dtype) : at::Tensor(), at::Tensor(), at::Tensor(),
-              at::Tensor()};
+      return {dsum, with_delta && dsum.defined() ? dsum.to(dtype) : at::Tensor(), at::Tensor(),
+              at::Tensor(), at::Tensor()};
     }
     dy = dy.contiguous();
 
@@ -95,8 +96,9 @@ struct AddRmsNorm : torch::autograd::Function<AddRmsNorm> {
           const int64_t begin = std::min(b * block, rows), end = std::min(begin + block, rows);
           const int64_t offset = begin * hidden;
           kernels().typed<T>().add_rms_norm_backward(
-              end - begin, hidden, data<T>(dy) + offset, dsum.defined() ? data<float>(dsum) + offset : nullptr,
-              data<float>(x) + offset, data<float>(weight), data<float>(rstd) + begin, data<float>(dx) + offset,
+              end - begin, hidden, data<T>(dy) + offset,
+              dsum.defined() ? data<float>(dsum) + offset : nullptr, data<float>(x) + offset,
+              data<float>(weight), data<float>(rstd) + begin, data<float>(dx) + offset,
               own_ddelta ? data<T>(ddelta) + offset : nullptr, data<float>(partial) + b * hidden);
         }
       });
@@ -113,7 +115,8 @@ NormImpl::NormImpl(int64_t hidden, const NormOptions& o) : options(o) {
   if (o.centred) bias = register_parameter("bias", at::zeros({hidden}));
 }
 
-NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype) {
+NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta,
+                             at::ScalarType dtype) {
   const at::Tensor factor = options.plus_one ? weight + 1 : weight;
   if (options.centred) {
     const at::Tensor sum = delta.defined() ? residual + delta : residual;
@@ -124,10 +127,9 @@ NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta
     const at::Tensor scale = at::rsqrt(sum.pow(2).mean(-1, true) + options.epsilon);
     return {sum, (sum * scale * factor).to(dtype)};
   }
-  const variable_list out =
-      AddRmsNorm::apply(residual.contiguous(),
-                        delta.defined() ? std::optional(delta.contiguous()) : std::nullopt, factor, options.epsilon,
-                        static_cast<int64_t>(dtype));
+  const variable_list out = AddRmsNorm::apply(
+      residual.contiguous(), delta.defined() ? std::optional(delta.contiguous()) : std::nullopt,
+      factor, options.epsilon, static_cast<int64_t>(dtype));
   return out.size() == 2 ? NormOutput{out[0], out[1]} : NormOutput{residual, out[0]};
 }
 

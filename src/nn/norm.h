@@ -1,4 +1,5 @@
-// Residual addition and RMSNorm or LayerNorm in one pass. The residual stream is float32 whatever the products are computed in.
+// Residual addition and RMSNorm or LayerNorm in one pass. The residual stream is float32 whatever
+// the products are computed in.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,8 +22,8 @@ struct NormOptions {
 struct NormImpl : torch::nn::Module {
   NormImpl(int64_t hidden, const NormOptions& options);
 
-  // y = (r / sqrt(mean(r²) + ε)) · weight with r = residual + delta (arXiv 1910.07467), or LayerNorm of r. residual:
-  // [N, hidden] float32; delta: [N, hidden] in `dtype`, or undefined.
+  // y = (r / sqrt(mean(r²) + ε)) · weight with r = residual + delta (arXiv 1910.07467), or
+  // LayerNorm of r. residual: [N, hidden] float32; delta: [N, hidden] in `dtype`, or undefined.
   NormOutput forward(const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype);
   // y alone, of x: [N, hidden] in any float dtype → [N, hidden] in that dtype.
   at::Tensor apply_to(const at::Tensor& x);

@@ -1,7 +1,5 @@
 #include "nn/packed_matrix.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -10,6 +8,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <sys/mman.h>
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
@@ -39,22 +38,27 @@ namespace {
 
 bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
   return std::ranges::all_of(rows, [&](const float* row) {
-    return !row || std::all_of(row, row + in, [](float x) { return (std::bit_cast<uint32_t>(x) & 0xffffu) == 0; });
+    return !row || std::all_of(row, row + in,
+                               [](float x) { return (std::bit_cast<uint32_t>(x) & 0xffffu) == 0; });
   });
 }
 
-// The matrix in a compressed format; no panels where one of them has too many weights that do not fit.
-PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in, const std::vector<const float*>& rows) {
-  const int64_t panels = static_cast<int64_t>(rows.size()) / kPanel, bytes = panel_bytes(format, in);
-  const int64_t most = 8 + in * kPanel / 200;  // more of them would cost what the shorter panel saves
+// The matrix in a compressed format; no panels where one of them has too many weights that do not
+// fit.
+PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in,
+                           const std::vector<const float*>& rows) {
+  const int64_t panels = static_cast<int64_t>(rows.size()) / kPanel,
+                bytes = panel_bytes(format, in);
+  const int64_t most =
+      8 + in * kPanel / 200;  // more of them would cost what the shorter panel saves
   std::byte* data = arena.take(panels * bytes);
   std::vector<std::vector<Exception>> found(panels);
   std::atomic<bool> fits{true};
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end && fits.load(std::memory_order_relaxed); ++p) {
       found[p].resize(most);
-      const int64_t count =
-          kernels().packed.compress(format, in, rows.data() + p * kPanel, data + p * bytes, found[p].data(), most);
+      const int64_t count = kernels().packed.compress(format, in, rows.data() + p * kPanel,
+                                                      data + p * bytes, found[p].data(), most);
       if (count > most) fits.store(false, std::memory_order_relaxed);
       found[p].resize(std::min(count, most));
     }
@@ -72,7 +76,8 @@ PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in, c
   return w;
 }
 
-PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in, const std::vector<const float*>& rows) {
+PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in,
+                       const std::vector<const float*>& rows) {
   if (kernels().packed.compresses && !reads_integers(format)) {
     const WeightFormat shorter = format == WeightFormat::bf16 ? WeightFormat::bf16_in_12
                                  : all_bfloat16(in, rows)     ? WeightFormat::f32_in_12
@@ -84,7 +89,8 @@ PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in, const
   w.data = data;
   at::parallel_for(0, w.panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      kernels().packed.pack(format, in, rows.data() + p * kPanel, data + p * panel_bytes(format, in));
+      kernels().packed.pack(format, in, rows.data() + p * kPanel,
+                            data + p * panel_bytes(format, in));
     }
   });
   return w;
@@ -92,7 +98,9 @@ PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in, const
 
 float widened(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
-at::Tensor as_floats(const at::Tensor& weight) { return weight.detach().to(at::kFloat).contiguous(); }
+at::Tensor as_floats(const at::Tensor& weight) {
+  return weight.detach().to(at::kFloat).contiguous();
+}
 
 constexpr int64_t kHalfPanel = kPanel / 2;
 
@@ -104,12 +112,14 @@ int64_t concatenated_panels(const std::vector<at::Tensor>& parts) {
   return (rows + kPanel - 1) / kPanel;
 }
 
-PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format, const std::vector<at::Tensor>& parts) {
+PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format,
+                               const std::vector<at::Tensor>& parts) {
   std::vector<at::Tensor> floats;
   std::vector<const float*> rows;
   for (const at::Tensor& part : parts) {
     floats.push_back(as_floats(part));
-    for (int64_t r = 0; r < part.size(0); ++r) rows.push_back(data<float>(floats.back()) + r * part.size(1));
+    for (int64_t r = 0; r < part.size(0); ++r)
+      rows.push_back(data<float>(floats.back()) + r * part.size(1));
   }
   rows.resize(concatenated_panels(parts) * kPanel, nullptr);
   return pack_rows(arena, format, parts.front().size(1), rows);
@@ -117,7 +127,8 @@ PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format, const std
 
 int64_t paired_panels(const at::Tensor& a) { return (a.size(0) + kHalfPanel - 1) / kHalfPanel; }
 
-PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a, const at::Tensor& b) {
+PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
+                         const at::Tensor& b) {
   const at::Tensor first = as_floats(a), second = as_floats(b);
   const int64_t in = a.size(1);
   std::vector<const float*> rows(paired_panels(a) * kPanel, nullptr);
@@ -141,10 +152,12 @@ void PackedScratch::fit(WeightFormat format, int64_t values) {
 }
 
 void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, PackedScratch& s) {
-  const int64_t first = begin * w.stride_in(), n = (end - begin) * w.stride_in(), block = first / kQuantBlock;
+  const int64_t first = begin * w.stride_in(), n = (end - begin) * w.stride_in(),
+                block = first / kQuantBlock;
   if (reads_halves(w.format)) kernels().packed.round(n, x + first, s.halves.data() + first);
   if (reads_integers(w.format)) {
-    kernels().packed.quantise(n, x + first, s.integers.data() + first, s.scales.data() + block, s.offsets.data() + block);
+    kernels().packed.quantise(n, x + first, s.integers.data() + first, s.scales.data() + block,
+                              s.offsets.data() + block);
   }
 }
 
@@ -152,7 +165,8 @@ PackedInput prepared(const PackedMatrix&, const float* x, const PackedScratch& s
   return {x, s.halves.data(), s.integers.data(), s.scales.data(), s.offsets.data()};
 }
 
-void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end, float* y) {
+void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
+             float* y) {
   kernels().packed.product(w.format, rows, w.in, begin, end, x, w.data, y, w.stride_out());
   if (w.exceptions.empty()) return;
   for (int64_t p = begin; p < end; ++p) {
@@ -161,7 +175,8 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
       float* to = y + p * kPanel + e.n;
       for (int64_t m = 0; m < rows; ++m) {
         const int64_t at = m * w.stride_in() + e.k;
-        to[m * w.stride_out()] += e.value * (reads_halves(w.format) ? widened(x.halves[at]) : x.values[at]);
+        to[m * w.stride_out()] +=
+            e.value * (reads_halves(w.format) ? widened(x.halves[at]) : x.values[at]);
       }
     }
   }
@@ -171,8 +186,8 @@ at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
   at::Tensor out = at::empty({rows, w.in}, at::TensorOptions(at::kFloat));
   at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      kernels().packed.unpack(w.format, w.in, w.data + r / kPanel * panel_bytes(w.format, w.in), r % kPanel,
-                              data<float>(out) + r * w.in);
+      kernels().packed.unpack(w.format, w.in, w.data + r / kPanel * panel_bytes(w.format, w.in),
+                              r % kPanel, data<float>(out) + r * w.in);
     }
   });
   for (int64_t p = 0; p < w.panels && !w.exceptions.empty(); ++p) {

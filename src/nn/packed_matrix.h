@@ -10,7 +10,8 @@
 
 namespace continuo {
 
-// Memory for all panels of a model, in the order of their use: 2 MiB pages where the system gives them.
+// Memory for all panels of a model, in the order of their use: 2 MiB pages where the system gives
+// them.
 class PanelArena {
  public:
   explicit PanelArena(int64_t bytes);
@@ -29,8 +30,8 @@ struct PackedMatrix {
   WeightFormat format = WeightFormat::f32;
   int64_t in = 0, panels = 0;
   const std::byte* data = nullptr;
-  std::vector<Exception> exceptions = {};       // of compressed panels
-  std::vector<int64_t> exceptions_begin = {};   // [panels + 1], where there are any
+  std::vector<Exception> exceptions = {};      // of compressed panels
+  std::vector<int64_t> exceptions_begin = {};  // [panels + 1], where there are any
 
   int64_t stride_in() const { return packed_inputs(in); }  // of the activations
   int64_t stride_out() const { return panels * kPanel; }   // of the results
@@ -48,18 +49,23 @@ struct PackedScratch {
 };
 
 int64_t concatenated_panels(const std::vector<at::Tensor>& parts);
-// parts: [out_i, in] each, one under the other. Parallel. What is asked for as f32 or bf16 is stored shorter where that loses
-// nothing.
-PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format, const std::vector<at::Tensor>& parts);
+// parts: [out_i, in] each, one under the other. Parallel. What is asked for as f32 or bf16 is
+// stored shorter where that loses nothing.
+PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format,
+                               const std::vector<at::Tensor>& parts);
 // a, b: [out, in]; every panel holds 16 rows of a, then the same 16 of b.
 int64_t paired_panels(const at::Tensor& a);
-PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a, const at::Tensor& b);
+PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
+                         const at::Tensor& b);
 
-// Rows [begin, end) of x [rows, stride_in], zeros beyond `in`, in the form that products with `w` read; `scratch` has room.
-void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, PackedScratch& scratch);
+// Rows [begin, end) of x [rows, stride_in], zeros beyond `in`, in the form that products with `w`
+// read; `scratch` has room.
+void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x,
+             PackedScratch& scratch);
 PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch& scratch);
 // y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out].
-void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end, float* y);
+void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
+             float* y);
 
 // The weights as the products see them: [rows, in] float32.
 at::Tensor unpack(const PackedMatrix& w, int64_t rows);

@@ -1,5 +1,5 @@
-// A ragged batch as the model sees it: one flat stream of tokens plus document boundaries. Only attention looks
-// at the boundaries.
+// A ragged batch as the model sees it: one flat stream of tokens plus document boundaries. Only
+// attention looks at the boundaries.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,8 @@ struct FunctionHolder : torch::CustomClassHolder {
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static variable_list forward(AutogradContext* ctx, const c10::intrusive_ptr<FunctionHolder>& holder,
+  static variable_list forward(AutogradContext* ctx,
+                               const c10::intrusive_ptr<FunctionHolder>& holder,
                                at::TensorList inputs) {
     ctx->saved_data["f"] = c10::IValue::make_capsule(holder);
     ctx->save_for_backward(inputs.vec());
@@ -32,7 +33,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
     const TensorFunction& f = static_cast<FunctionHolder*>(capsule.get())->f;
     variable_list inputs = ctx->get_saved_variables();
     for (at::Tensor& input : inputs) {
-      if (input.defined()) input = input.detach().set_requires_grad(at::isFloatingType(input.scalar_type()));
+      if (input.defined())
+        input = input.detach().set_requires_grad(at::isFloatingType(input.scalar_type()));
     }
     variable_list outputs, known;
     {
@@ -46,7 +48,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
     }
     torch::autograd::backward(outputs, known);
     variable_list result = {at::Tensor()};  // for the holder
-    for (const at::Tensor& input : inputs) result.push_back(input.defined() ? input.grad() : at::Tensor());
+    for (const at::Tensor& input : inputs)
+      result.push_back(input.defined() ? input.grad() : at::Tensor());
     return result;
   }
 };

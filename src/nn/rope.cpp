@@ -32,24 +32,30 @@ at::Tensor rope_powers(double theta, int64_t dim) {
   return at::pow(at::Scalar(theta), exponents);
 }
 
-// Wavelengths much shorter than the original context stay, much longer ones are stretched, with a ramp between.
+// Wavelengths much shorter than the original context stay, much longer ones are stretched, with a
+// ramp between.
 at::Tensor llama3_frequencies(const at::Tensor& plain, const RopeScaling& s) {
   const double original = static_cast<double>(s.original_context);
   const at::Tensor wavelengths = 2 * M_PI / plain;
-  const at::Tensor stretched = at::where(wavelengths > original / s.low_frequency, plain / s.factor, plain);
+  const at::Tensor stretched =
+      at::where(wavelengths > original / s.low_frequency, plain / s.factor, plain);
   const at::Tensor smooth =
       (original / wavelengths - s.low_frequency) / (s.high_frequency - s.low_frequency);
   const at::Tensor ramp = (1 - smooth) * stretched / s.factor + smooth * stretched;
-  const at::Tensor between =
-      (wavelengths < original / s.high_frequency).logical_or(wavelengths > original / s.low_frequency).logical_not();
+  const at::Tensor between = (wavelengths < original / s.high_frequency)
+                                 .logical_or(wavelengths > original / s.low_frequency)
+                                 .logical_not();
   return at::where(between, ramp, stretched);
 }
 
-// Dimensions that turn often within the original context stay, slow ones are stretched, with a ramp between.
-at::Tensor yarn_frequencies(const at::Tensor& powers, double theta, int64_t dim, const RopeScaling& s) {
+// Dimensions that turn often within the original context stay, slow ones are stretched, with a ramp
+// between.
+at::Tensor yarn_frequencies(const at::Tensor& powers, double theta, int64_t dim,
+                            const RopeScaling& s) {
   const auto dimension_of = [&](double rotations) {
     return static_cast<double>(dim) *
-           std::log(static_cast<double>(s.original_context) / (rotations * 2 * M_PI)) / (2 * std::log(theta));
+           std::log(static_cast<double>(s.original_context) / (rotations * 2 * M_PI)) /
+           (2 * std::log(theta));
   };
   double low = dimension_of(s.beta_fast), high = dimension_of(s.beta_slow);
   if (s.truncate) {
@@ -59,7 +65,8 @@ at::Tensor yarn_frequencies(const at::Tensor& powers, double theta, int64_t dim,
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<double>(dim - 1));
   if (low == high) high += 0.001;
-  const at::Tensor ramp = ((at::arange(dim / 2, at::TensorOptions(at::kFloat)) - low) / (high - low)).clamp(0, 1);
+  const at::Tensor ramp =
+      ((at::arange(dim / 2, at::TensorOptions(at::kFloat)) - low) / (high - low)).clamp(0, 1);
   return 1.0 / (s.factor * powers) * ramp + 1.0 / powers * (1 - ramp);
 }
 
@@ -83,13 +90,15 @@ at::Tensor RopeTable::frequencies(int64_t length) const {
     case RopeKind::dynamic: {
       const double dim = static_cast<double>(options_.dim);
       const double longest = std::max(original, static_cast<double>(length));
-      const double stretch = std::pow(s.factor * longest / original - (s.factor - 1), dim / (dim - 2));
+      const double stretch =
+          std::pow(s.factor * longest / original - (s.factor - 1), dim / (dim - 2));
       return 1.0 / rope_powers(options_.theta * stretch, options_.dim);
     }
     case RopeKind::yarn:
       return yarn_frequencies(powers, options_.theta, options_.dim, s);
     case RopeKind::longrope:
-      return 1.0 / (float_tensor(length > s.original_context ? s.long_factors : s.short_factors) * powers);
+      return 1.0 / (float_tensor(length > s.original_context ? s.long_factors : s.short_factors) *
+                    powers);
     case RopeKind::llama3:
       return llama3_frequencies(1.0 / powers, s);
   }
@@ -101,7 +110,8 @@ void RopeTable::ensure(int64_t length, at::Device device) {
   constexpr int64_t kChunk = 512;
   const int64_t grown = std::max(length, cos_.defined() ? 2 * cos_.size(0) : kChunk);
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
-  const at::Tensor angles = at::outer(at::arange(grown, at::TensorOptions(at::kFloat)), frequencies(0)).to(device);
+  const at::Tensor angles =
+      at::outer(at::arange(grown, at::TensorOptions(at::kFloat)), frequencies(0)).to(device);
   cos_ = angles.cos().to(options).contiguous();
   sin_ = angles.sin().to(options).contiguous();
   if (options_.scaling.attention_factor != 1) {
@@ -139,8 +149,9 @@ at::Tensor rotate_by_kernel(const at::Tensor& x, const at::Tensor& positions, co
     using T = decltype(type);
     const int64_t grain = std::max<int64_t>(1, (1 << 13) / row);
     at::parallel_for(0, x.size(0), grain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().rope(end - begin, heads, dim, data<T>(x) + begin * row, data<int64_t>(positions) + begin,
-                                data<float>(cos), data<float>(sin), sign, data<T>(out) + begin * row);
+      kernels().typed<T>().rope(end - begin, heads, dim, data<T>(x) + begin * row,
+                                data<int64_t>(positions) + begin, data<float>(cos),
+                                data<float>(sin), sign, data<T>(out) + begin * row);
     });
   });
   return out;
@@ -154,8 +165,8 @@ struct Rotate : torch::autograd::Function<Rotate> {
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    return {rotate_by_kernel(gradients[0].contiguous(), saved[0], saved[1], saved[2], -1.0f), at::Tensor(),
-            at::Tensor(), at::Tensor()};
+    return {rotate_by_kernel(gradients[0].contiguous(), saved[0], saved[1], saved[2], -1.0f),
+            at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -164,7 +175,8 @@ struct Rotate : torch::autograd::Function<Rotate> {
 at::Tensor rotate(const at::Tensor& x, const Rotation& r) {
   const int64_t half = r.cos.size(1);
   if (2 * half < x.size(2)) {
-    return at::cat({rotate(x.narrow(2, 0, 2 * half), r), x.narrow(2, 2 * half, x.size(2) - 2 * half)}, 2);
+    return at::cat(
+        {rotate(x.narrow(2, 0, 2 * half), r), x.narrow(2, 2 * half, x.size(2) - 2 * half)}, 2);
   }
   if (x.is_cpu()) return Rotate::apply(x.contiguous(), r.rows.contiguous(), r.cos, r.sin);
   const at::Tensor cos = r.cos.index_select(0, r.rows).unsqueeze(1).to(x.scalar_type());

@@ -25,21 +25,23 @@ at::Tensor product(const at::Tensor& gate, const at::Tensor& up) {
   with_storage_type(gate.scalar_type(), [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().swiglu(end - begin, data<T>(gate) + begin, data<T>(up) + begin, data<T>(out) + begin);
+      kernels().typed<T>().swiglu(end - begin, data<T>(gate) + begin, data<T>(up) + begin,
+                                  data<T>(out) + begin);
     });
   });
   return out;
 }
 
 // Gradients of gate and up from that of the product.
-std::pair<at::Tensor, at::Tensor> product_backward(const at::Tensor& dproduct, const at::Tensor& gate,
-                                                   const at::Tensor& up) {
+std::pair<at::Tensor, at::Tensor> product_backward(const at::Tensor& dproduct,
+                                                   const at::Tensor& gate, const at::Tensor& up) {
   at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
   with_storage_type(gate.scalar_type(), [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().swiglu_backward(end - begin, data<T>(dproduct) + begin, data<T>(gate) + begin,
-                                           data<T>(up) + begin, data<T>(dgate) + begin, data<T>(dup) + begin);
+      kernels().typed<T>().swiglu_backward(end - begin, data<T>(dproduct) + begin,
+                                           data<T>(gate) + begin, data<T>(up) + begin,
+                                           data<T>(dgate) + begin, data<T>(dup) + begin);
     });
   });
   return {dgate, dup};

@@ -1,5 +1,5 @@
-// The gated MLP's activation and its down projection: (silu(gate) · up)·Wᵀ. The product is recomputed in the backward
-// pass instead of being kept.
+// The gated MLP's activation and its down projection: (silu(gate) · up)·Wᵀ. The product is
+// recomputed in the backward pass instead of being kept.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,6 +1,7 @@
-// A parallel region whose threads go through many short stages together: between two stages they spin at a barrier, which
-// costs a fraction of a microsecond, instead of leaving the region and waking up again. Memory is kept busy meanwhile: who
-// waits asks for the first lines of what it reads next.
+// A parallel region whose threads go through many short stages together: between two stages they
+// spin at a barrier, which costs a fraction of a microsecond, instead of leaving the region and
+// waking up again. Memory is kept busy meanwhile: who waits asks for the first lines of what it
+// reads next.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,8 @@
 
 namespace continuo {
 
-// Memory that a member is going to read: fetched into the second cache while it has nothing else to do.
+// Memory that a member is going to read: fetched into the second cache while it has nothing else to
+// do.
 struct Ahead {
   const std::byte* from = nullptr;
   int64_t bytes = 0;
@@ -30,8 +32,9 @@ class Team {
     // The share of `count` units that is this member's: [begin(count), end(count)).
     int64_t begin(int64_t count) const { return count * rank / size; }
     int64_t end(int64_t count) const { return count * (rank + 1) / size; }
-    // Calls f(begin, end) for runs of `count` units until all members together have had them all. A member reads its own share
-    // from the front, one long stream, and then helps the others from the back of theirs. Once between two waits.
+    // Calls f(begin, end) for runs of `count` units until all members together have had them all. A
+    // member reads its own share from the front, one long stream, and then helps the others from
+    // the back of theirs. Once between two waits.
     template <class F>
     void deal(int64_t count, const F& f) const {
       team.shares_[rank].offer(begin(count), end(count));
@@ -42,7 +45,8 @@ class Team {
     }
   };
 
-  // Calls f(member) once on each of LibTorch's threads; where those are taken, on this one alone. f does not throw.
+  // Calls f(member) once on each of LibTorch's threads; where those are taken, on this one alone. f
+  // does not throw.
   template <class F>
   static void run(const F& f) {
     const int64_t units = at::get_num_threads();
@@ -61,20 +65,25 @@ class Team {
     int64_t begin, end;
   };
 
-  // The units [begin, end) that nobody has taken yet, in one word. Empty between two waits' stages, so that a member who comes
-  // before the owner finds nothing.
+  // The units [begin, end) that nobody has taken yet, in one word. Empty between two waits' stages,
+  // so that a member who comes before the owner finds nothing.
   class alignas(64) Share {
    public:
-    void offer(int64_t begin, int64_t end) { range_.store(packed(begin, end), std::memory_order_release); }
+    void offer(int64_t begin, int64_t end) {
+      range_.store(packed(begin, end), std::memory_order_release);
+    }
     // A quarter of what is left: long runs first, single units when it ends.
     Run take(bool front) {
       uint64_t range = range_.load(std::memory_order_acquire);
       while (true) {
-        const auto from = static_cast<int64_t>(range >> 32), to = static_cast<int64_t>(range & 0xffffffffu);
+        const auto from = static_cast<int64_t>(range >> 32),
+                   to = static_cast<int64_t>(range & 0xffffffffu);
         if (from >= to) return {0, 0};
-        const int64_t size = std::max<int64_t>(1, (to - from) / 4), begin = front ? from : to - size;
+        const int64_t size = std::max<int64_t>(1, (to - from) / 4),
+                      begin = front ? from : to - size;
         const uint64_t rest = front ? packed(from + size, to) : packed(from, begin);
-        if (range_.compare_exchange_weak(range, rest, std::memory_order_acq_rel)) return {begin, begin + size};
+        if (range_.compare_exchange_weak(range, rest, std::memory_order_acq_rel))
+          return {begin, begin + size};
       }
     }
 
@@ -89,10 +98,12 @@ class Team {
 
   template <class F>
   static void spin(const F& done, Ahead ahead = {}) {
-    constexpr int kPatience = 20000;  // a member that was taken off its core needs the others to step aside
+    // A member that was taken off its core needs the others to step aside.
+    constexpr int kPatience = 20000;
     int64_t at = 0;
     for (int i = 0; !done(); ++i) {
-      for (const int64_t next = std::min(ahead.bytes, at + 256); at < next; at += 64) __builtin_prefetch(ahead.from + at, 0, 2);
+      for (const int64_t next = std::min(ahead.bytes, at + 256); at < next; at += 64)
+        __builtin_prefetch(ahead.from + at, 0, 2);
       if (i > kPatience) std::this_thread::yield();
     }
   }

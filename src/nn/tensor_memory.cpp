@@ -1,7 +1,5 @@
 #include "nn/tensor_memory.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +7,7 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
+#include <sys/mman.h>
 
 namespace continuo {
 
@@ -17,9 +16,9 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kSegment = size_t{64} << 20;
-constexpr size_t kLarge = size_t{128} << 10;   // malloc keeps smaller blocks well by itself
+constexpr size_t kLarge = size_t{128} << 10;  // malloc keeps smaller blocks well by itself
 constexpr size_t kSmallestRest = size_t{64} << 10;
-constexpr size_t kSpare = size_t{256} << 20;   // free memory that is kept whatever is in use
+constexpr size_t kSpare = size_t{256} << 20;  // free memory that is kept whatever is in use
 
 size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -33,9 +32,12 @@ struct alignas(kAlignment) SegmentAllocator::Block {
   bool free, last;
 
   std::byte* data() { return reinterpret_cast<std::byte*>(this) + sizeof(Block); }
-  Block* next() { return last ? nullptr : reinterpret_cast<Block*>(reinterpret_cast<std::byte*>(this) + size); }
+  Block* next() {
+    return last ? nullptr : reinterpret_cast<Block*>(reinterpret_cast<std::byte*>(this) + size);
+  }
   Block* previous() {
-    return size_before ? reinterpret_cast<Block*>(reinterpret_cast<std::byte*>(this) - size_before) : nullptr;
+    return size_before ? reinterpret_cast<Block*>(reinterpret_cast<std::byte*>(this) - size_before)
+                       : nullptr;
   }
   bool whole_segment() const { return size_before == 0 && last; }
   static Block* of(void* data) {
@@ -51,7 +53,9 @@ SegmentAllocator::~SegmentAllocator() {
 
 c10::DeleterFnPtr SegmentAllocator::raw_deleter() const { return &release; }
 
-void SegmentAllocator::copy_data(void* to, const void* from, size_t bytes) const { std::memcpy(to, from, bytes); }
+void SegmentAllocator::copy_data(void* to, const void* from, size_t bytes) const {
+  std::memcpy(to, from, bytes);
+}
 
 int64_t SegmentAllocator::used_bytes() const {
   const std::lock_guard lock(mutex_);
@@ -130,16 +134,19 @@ void SegmentAllocator::give_back(Block* block) {
     block = previous;
   }
   free_.emplace(block->size, block);
-  // What a step needs again is kept; what was needed once (loading, a long prompt) goes back to the system.
+  // What a step needs again is kept; what was needed once (loading, a long prompt) goes back to the
+  // system.
   if (block->whole_segment() && reserved_ - used_ > 2 * used_ + kSpare) drop(block);
 }
 
 void SegmentAllocator::add_segment(size_t size) {
   // Mapped with room to begin at a huge page; the ends that stick out go back.
   const size_t bytes = round_up(std::max(size, kSegment), kHugePage);
-  void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   TORCH_CHECK(mapped != MAP_FAILED, "out of memory: ", size, " bytes for a tensor");
-  auto* begin = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(mapped), kHugePage));
+  auto* begin =
+      reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(mapped), kHugePage));
   const size_t before = static_cast<size_t>(begin - static_cast<std::byte*>(mapped));
   if (before > 0) ::munmap(mapped, before);
   if (before < kHugePage) ::munmap(begin + bytes, kHugePage - before);

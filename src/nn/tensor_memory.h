@@ -1,6 +1,6 @@
-// Memory of CPU tensors. Large blocks come from segments of 2 MiB pages and go back to them, so that the tensors of a step
-// take the pages of the step before: mapping, zeroing and unmapping them anew cost an eighth of a training step.
-// Knows nothing of tensors: bytes in, bytes out.
+// Memory of CPU tensors. Large blocks come from segments of 2 MiB pages and go back to them, so
+// that the tensors of a step take the pages of the step before: mapping, zeroing and unmapping them
+// anew cost an eighth of a training step. Knows nothing of tensors: bytes in, bytes out.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@
 
 namespace continuo {
 
-// Best fit with splitting and merging inside segments. Small requests go to malloc. Thread-safe; must outlive its blocks.
+// Best fit with splitting and merging inside segments. Small requests go to malloc. Thread-safe;
+// must outlive its blocks.
 class SegmentAllocator : public c10::Allocator {
  public:
   SegmentAllocator() = default;
@@ -22,7 +23,8 @@ class SegmentAllocator : public c10::Allocator {
   SegmentAllocator& operator=(const SegmentAllocator&) = delete;
   ~SegmentAllocator() override;
 
-  c10::DataPtr allocate(size_t bytes) override;  // aligned to 64 bytes. Error: c10::Error when the system has no more
+  c10::DataPtr allocate(
+      size_t bytes) override;  // aligned to 64 bytes. Error: c10::Error when the system has no more
   c10::DeleterFnPtr raw_deleter() const override;
   void copy_data(void* to, const void* from, size_t bytes) const override;
 
@@ -42,7 +44,8 @@ class SegmentAllocator : public c10::Allocator {
   size_t used_ = 0, reserved_ = 0;
 };
 
-// Makes one such allocator the source of all CPU tensors from now on. Once per process, before the first tensor.
+// Makes one such allocator the source of all CPU tensors from now on. Once per process, before the
+// first tensor.
 void install_segment_allocator();
 
 }  // namespace continuo

@@ -18,9 +18,14 @@
 namespace continuo {
 
 AttentionImpl::AttentionImpl(const TransformerOptions& o, int64_t layer)
-    : heads(o.heads), kv_heads(o.kv_heads), head_dim(o.head_dim), layer_(layer), rotates_(o.rotates(layer)),
+    : heads(o.heads),
+      kv_heads(o.kv_heads),
+      head_dim(o.head_dim),
+      layer_(layer),
+      rotates_(o.rotates(layer)),
       qk_norm_(o.qk_norm),
-      scale_(o.attention_scale > 0 ? o.attention_scale : 1.0 / std::sqrt(static_cast<double>(o.head_dim))),
+      scale_(o.attention_scale > 0 ? o.attention_scale
+                                   : 1.0 / std::sqrt(static_cast<double>(o.head_dim))),
       limits_{.window = o.has_window(layer) ? o.window : 0, .softcap = o.attention_softcap} {
   query = register_module("query", Linear(o.hidden, heads * head_dim, o.attention_bias));
   key = register_module("key", Linear(o.hidden, kv_heads * head_dim, o.attention_bias));
@@ -32,7 +37,8 @@ AttentionImpl::AttentionImpl(const TransformerOptions& o, int64_t layer)
   key_norm = register_module("key_norm", Norm(whole ? kv_heads * head_dim : head_dim, o.norm()));
 }
 
-at::Tensor AttentionImpl::prepare(const at::Tensor& x, int64_t count, Norm& norm, const Rotation& rotation) {
+at::Tensor AttentionImpl::prepare(const at::Tensor& x, int64_t count, Norm& norm,
+                                  const Rotation& rotation) {
   at::Tensor y = x;
   if (qk_norm_ == QkNorm::whole) y = norm->apply_to(y);
   if (qk_norm_ == QkNorm::head) y = norm->apply_to(y.reshape({-1, head_dim}));
@@ -40,18 +46,21 @@ at::Tensor AttentionImpl::prepare(const at::Tensor& x, int64_t count, Norm& norm
   return rotates_ ? rotate(y, rotation) : y;
 }
 
-at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
-                                  KVCache* cache) {
+at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input,
+                                  const Rotation& rotation, KVCache* cache) {
   const at::Tensor q = prepare(query(x), heads, query_norm, rotation);
   const at::Tensor k = prepare(key(x), kv_heads, key_norm, rotation);
   const at::Tensor v = value(x).view({-1, kv_heads, head_dim});
-  const at::Tensor attended = cache ? cached_attention(q, k, v, input.boundaries, scale_, *cache, layer_, limits_)
-                                    : ragged_attention(q, k, v, input.boundaries, scale_, limits_);
+  const at::Tensor attended =
+      cache ? cached_attention(q, k, v, input.boundaries, scale_, *cache, layer_, limits_)
+            : ragged_attention(q, k, v, input.boundaries, scale_, limits_);
   return output(attended.reshape({-1, heads * head_dim}));
 }
 
 BlockImpl::BlockImpl(const TransformerOptions& o, int64_t layer) : parallel_(o.parallel) {
-  const auto norm = [&](const char* name) { return register_module(name, Norm(o.hidden, o.norm())); };
+  const auto norm = [&](const char* name) {
+    return register_module(name, Norm(o.hidden, o.norm()));
+  };
   if (o.pre_norm) attention_norm = norm("attention_norm");
   attention = register_module("attention", Attention(o, layer));
   if (o.post_norm) attention_post_norm = norm("attention_post_norm");
@@ -67,7 +76,8 @@ BlockImpl::BlockImpl(const TransformerOptions& o, int64_t layer) : parallel_(o.p
 namespace {
 
 // What a sublayer reads: the stream's sum, normalised where the family has a norm there.
-NormOutput enter(Norm& norm, const at::Tensor& residual, const at::Tensor& delta, at::ScalarType dtype) {
+NormOutput enter(Norm& norm, const at::Tensor& residual, const at::Tensor& delta,
+                 at::ScalarType dtype) {
   if (norm) return norm(residual, delta, dtype);
   const at::Tensor sum = delta.defined() ? residual + delta : residual;
   return {sum, sum.to(dtype)};
@@ -77,10 +87,11 @@ at::Tensor leave(Norm& norm, const at::Tensor& x) { return norm ? norm->apply_to
 
 }  // namespace
 
-Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation, KVCache* cache,
-                          at::ScalarType dtype) {
+Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation,
+                          KVCache* cache, at::ScalarType dtype) {
   const NormOutput before = enter(attention_norm, stream.residual, stream.delta, dtype);
-  const at::Tensor attended = leave(attention_post_norm, attention(before.normalised, input, rotation, cache));
+  const at::Tensor attended =
+      leave(attention_post_norm, attention(before.normalised, input, rotation, cache));
   if (parallel_) {
     const NormOutput beside = enter(mlp_norm, before.residual, {}, dtype);
     return {before.residual, attended + leave(mlp_post_norm, mlp(beside.normalised))};
@@ -91,12 +102,20 @@ Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const 
 
 Transformer::Transformer(const TransformerOptions& o)
     : options_(o),
-      rope_({.dim = o.rotary_dim ? o.rotary_dim : o.head_dim, .theta = o.rope_theta, .scaling = o.rope_scaling}),
+      rope_({.dim = o.rotary_dim ? o.rotary_dim : o.head_dim,
+             .theta = o.rope_theta,
+             .scaling = o.rope_scaling}),
       local_rope_({.dim = o.rotary_dim ? o.rotary_dim : o.head_dim, .theta = o.local_rope_theta}) {
-  shape_ = {.layers = o.layers, .hidden = o.hidden, .heads = o.heads, .kv_heads = o.kv_heads,
-            .head_dim = o.head_dim, .vocabulary = o.vocabulary, .context = o.context};
+  shape_ = {.layers = o.layers,
+            .hidden = o.hidden,
+            .heads = o.heads,
+            .kv_heads = o.kv_heads,
+            .head_dim = o.head_dim,
+            .vocabulary = o.vocabulary,
+            .context = o.context};
   embedding_ = register_parameter("embedding", at::empty({o.vocabulary, o.hidden}));
-  if (o.learned_positions) positions_ = register_parameter("positions", at::empty({o.context, o.hidden}));
+  if (o.learned_positions)
+    positions_ = register_parameter("positions", at::empty({o.context, o.hidden}));
   for (int64_t i = 0; i < o.layers; ++i) {
     blocks_.push_back(register_module("blocks_" + std::to_string(i), Block(o, i)));
   }
@@ -117,9 +136,10 @@ at::Tensor Transformer::embed(const RaggedInput& input, int64_t longest) {
   if (options_.embedding_scale != 1) x = x * options_.embedding_scale;
   if (!positions_.defined()) return x;
   if (longest > options_.context) {
-    throw Error(fmt::format("a document of {} tokens is longer than the model's {} learned positions", longest,
-                            options_.context),
-                "Shorten it, or limit new tokens.");
+    throw Error(
+        fmt::format("a document of {} tokens is longer than the model's {} learned positions",
+                    longest, options_.context),
+        "Shorten it, or limit new tokens.");
   }
   return x + at::embedding(positions_, input.positions).to(at::kFloat);
 }
@@ -145,7 +165,9 @@ void Transformer::set_compute(const ComputeOptions& options) {
 
 InferenceEngine* Transformer::engine(int64_t rows) {
   const WeightFormat format = weight_format();
-  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() || (rows > kRowKernelRows && !quantised())) return nullptr;
+  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() ||
+      (rows > kRowKernelRows && !quantised()))
+    return nullptr;
   if (!InferenceEngine::covers(options_)) return nullptr;
   std::vector<std::pair<const void*, uint32_t>> sources;
   const auto source = [&](const at::Tensor& t) {
@@ -178,13 +200,24 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   for (Block& block : blocks_) {
     AttentionImpl& a = *block->attention;
     MlpImpl& m = *block->mlp;
-    weights.layers.push_back({.attention_norm = factor(block->attention_norm), .mlp_norm = factor(block->mlp_norm),
-                              .query_norm = factor(a.query_norm), .key_norm = factor(a.key_norm),
-                              .query = a.query->weight, .key = a.key->weight, .value = a.value->weight,
-                              .output = a.output->weight, .gate = m.gate->weight, .up = m.up->weight,
-                              .down = m.down->weight, .query_bias = a.query->bias, .key_bias = a.key->bias,
-                              .value_bias = a.value->bias, .output_bias = a.output->bias, .gate_bias = m.gate->bias,
-                              .up_bias = m.up->bias, .down_bias = m.down->bias});
+    weights.layers.push_back({.attention_norm = factor(block->attention_norm),
+                              .mlp_norm = factor(block->mlp_norm),
+                              .query_norm = factor(a.query_norm),
+                              .key_norm = factor(a.key_norm),
+                              .query = a.query->weight,
+                              .key = a.key->weight,
+                              .value = a.value->weight,
+                              .output = a.output->weight,
+                              .gate = m.gate->weight,
+                              .up = m.up->weight,
+                              .down = m.down->weight,
+                              .query_bias = a.query->bias,
+                              .key_bias = a.key->bias,
+                              .value_bias = a.value->bias,
+                              .output_bias = a.output->bias,
+                              .gate_bias = m.gate->bias,
+                              .up_bias = m.up->bias,
+                              .down_bias = m.down->bias});
   }
   weights.norm = factor(norm_);
   weights.head = head_weight();
@@ -198,7 +231,8 @@ InferenceEngine* Transformer::engine(int64_t rows) {
 
 at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   if (!cache && quantised() && engine(input.tokens.size(0))) {
-    KVCache own({.layers = shape_.layers, .kv_heads = shape_.kv_heads, .head_dim = shape_.head_dim});
+    KVCache own(
+        {.layers = shape_.layers, .kv_heads = shape_.kv_heads, .head_dim = shape_.head_dim});
     std::vector<int64_t> ids;
     for (int64_t d = 0; d < input.documents(); ++d) ids.push_back(own.add());
     own.activate(ids);
@@ -213,21 +247,25 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   }
   Stream stream;
   stream.residual = embed(input, longest);
-  // Recomputation passes gradients on only where an input asks for them; a frozen embedding does not (nn/lora.h).
+  // Recomputation passes gradients on only where an input asks for them; a frozen embedding does
+  // not (nn/lora.h).
   if (compute_.recompute && c10::GradMode::is_enabled() && !stream.residual.requires_grad()) {
     stream.residual.set_requires_grad(true);
   }
   if (cache) {
-    for (int64_t d = 0; d < input.documents(); ++d) cache->reserve(cache->active()[d], input.length(d));
+    for (int64_t d = 0; d < input.documents(); ++d)
+      cache->reserve(cache->active()[d], input.length(d));
   }
   Rotation far, near;
   if (!options_.learned_positions) far = rope_.rotation(input.positions, input.boundaries, lengths);
-  if (options_.local_rope_theta > 0) near = local_rope_.rotation(input.positions, input.boundaries, lengths);
+  if (options_.local_rope_theta > 0)
+    near = local_rope_.rotation(input.positions, input.boundaries, lengths);
 
   if (cache) {
     if (InferenceEngine* decoding = engine(stream.residual.size(0))) {
       const at::Tensor hidden = decoding->forward(stream.residual, input, far, near, *cache);
-      for (int64_t d = 0; d < input.documents(); ++d) cache->commit(cache->active()[d], input.length(d));
+      for (int64_t d = 0; d < input.documents(); ++d)
+        cache->commit(cache->active()[d], input.length(d));
       return hidden;
     }
   }
@@ -235,32 +273,36 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const bool local = near.cos.defined() && options_.has_window(static_cast<int64_t>(i));
     // By value: with recomputation the function outlives this call.
-    const TensorFunction block = [this, i, input, rotation = local ? near : far,
-                                  cache](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
-      const Stream result = blocks_[i]->forward({in[0], in.size() > 1 ? in[1] : at::Tensor()}, input, rotation, cache,
-                                                compute_.dtype);
+    const TensorFunction block = [this, i, input, rotation = local ? near : far, cache](
+                                     const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+      const Stream result = blocks_[i]->forward({in[0], in.size() > 1 ? in[1] : at::Tensor()},
+                                                input, rotation, cache, compute_.dtype);
       return {result.residual, result.delta};
     };
     std::vector<at::Tensor> inputs = {stream.residual};
     if (stream.delta.defined()) inputs.push_back(stream.delta);
-    const std::vector<at::Tensor> out = compute_.recompute && !cache ? recompute(block, inputs) : block(inputs);
+    const std::vector<at::Tensor> out =
+        compute_.recompute && !cache ? recompute(block, inputs) : block(inputs);
     stream = {out[0], out[1]};
   }
   if (cache) {
-    for (int64_t d = 0; d < input.documents(); ++d) cache->commit(cache->active()[d], input.length(d));
+    for (int64_t d = 0; d < input.documents(); ++d)
+      cache->commit(cache->active()[d], input.length(d));
   }
   return norm_(stream.residual, stream.delta, compute_.dtype).normalised;
 }
 
 const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
-  if (engine_head_.defined() && quantised() && !c10::GradMode::is_enabled()) return head_cast_.get(engine_head_, dtype);
+  if (engine_head_.defined() && quantised() && !c10::GradMode::is_enabled())
+    return head_cast_.get(engine_head_, dtype);
   return head_cast_.get(head_.defined() ? head_ : embedding_, dtype);
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {
   InferenceEngine* decoding = engine(rows.size(0));
-  const at::Tensor raw = decoding ? decoding->logits(rows.to(at::kFloat))
-                                  : linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
+  const at::Tensor raw =
+      decoding ? decoding->logits(rows.to(at::kFloat))
+               : linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
   const double cap = options_.logit_softcap;
   return cap > 0 ? at::tanh(raw / cap) * cap : raw;
 }
@@ -277,10 +319,12 @@ void Transformer::initialise(int64_t seed) {
       continue;
     }
     // A generator per parameter: adding a layer leaves the others' draws as they are.
-    const uint64_t key = static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
+    const uint64_t key =
+        static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
     at::Generator generator = at::detail::createCPUGenerator(key);
     const bool projection = name.ends_with("output.weight") || name.ends_with("down.weight");
-    parameter.copy_(at::normal(0.0, projection ? into_residual : kStd, parameter.sizes(), generator));
+    parameter.copy_(
+        at::normal(0.0, projection ? into_residual : kStd, parameter.sizes(), generator));
   }
 }
 

@@ -1,5 +1,6 @@
-// The one Transformer that every family is built from: blocks of grouped-query attention and an MLP over a float32
-// residual stream. What differs between families is in TransformerOptions; the defaults are Llama's.
+// The one Transformer that every family is built from: blocks of grouped-query attention and an MLP
+// over a float32 residual stream. What differs between families is in TransformerOptions; the
+// defaults are Llama's.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ namespace continuo {
 struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const TransformerOptions& options, int64_t layer);
   // x: [N, hidden] → [N, hidden]. `rotation` is ignored in a layer that does not rotate.
-  at::Tensor forward(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation, KVCache* cache);
+  at::Tensor forward(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
+                     KVCache* cache);
 
   Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
   Norm query_norm{nullptr}, key_norm{nullptr};
@@ -37,7 +39,8 @@ struct AttentionImpl : torch::nn::Module {
 };
 TORCH_MODULE(Attention);
 
-// The residual stream between sublayers: the sum so far and the last sublayer's output, which the next norm adds.
+// The residual stream between sublayers: the sum so far and the last sublayer's output, which the
+// next norm adds.
 struct Stream {
   at::Tensor residual;  // [N, hidden] float32
   at::Tensor delta;     // [N, hidden] in the compute dtype, or undefined at the start
@@ -45,10 +48,11 @@ struct Stream {
 
 struct BlockImpl : torch::nn::Module {
   BlockImpl(const TransformerOptions& options, int64_t layer);
-  Stream forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation, KVCache* cache,
-                 at::ScalarType dtype);
+  Stream forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation,
+                 KVCache* cache, at::ScalarType dtype);
 
-  Norm attention_norm{nullptr}, attention_post_norm{nullptr}, mlp_norm{nullptr}, mlp_post_norm{nullptr};
+  Norm attention_norm{nullptr}, attention_post_norm{nullptr}, mlp_norm{nullptr},
+      mlp_post_norm{nullptr};
   Attention attention{nullptr};
   Mlp mlp{nullptr};
 
@@ -63,7 +67,8 @@ class Transformer : public Decoder {
  public:
   explicit Transformer(const TransformerOptions& options);
 
-  // A second model over the same parameters, with compute options of its own: to decode in fewer bits beside this one.
+  // A second model over the same parameters, with compute options of its own: to decode in fewer
+  // bits beside this one.
   std::shared_ptr<Transformer> twin() const;
 
   // Error: a document longer than the learned positions.
@@ -80,14 +85,15 @@ class Transformer : public Decoder {
   ~Transformer() override;
 
   const TransformerOptions& options() const { return options_; }
-  // Draws new weights: normal(0, 0.02), projections into the residual stream divided by sqrt(2·layers) (GPT-2), norms
-  // one, biases zero. A function of the seed and the parameters' names alone.
+  // Draws new weights: normal(0, 0.02), projections into the residual stream divided by
+  // sqrt(2·layers) (GPT-2), norms one, biases zero. A function of the seed and the parameters'
+  // names alone.
   void initialise(int64_t seed);
 
  private:
   at::Tensor embed(const RaggedInput& input, int64_t longest);  // → [N, hidden] float32
-  // The engine for a pass over `rows` rows without gradients, made when it is first asked for and again when a weight has
-  // changed; nullptr where the general modules do it.
+  // The engine for a pass over `rows` rows without gradients, made when it is first asked for and
+  // again when a weight has changed; nullptr where the general modules do it.
   InferenceEngine* engine(int64_t rows);
   WeightFormat weight_format() const;
   bool quantised() const;
@@ -103,7 +109,8 @@ class Transformer : public Decoder {
   Norm norm_{nullptr};
   RopeTable rope_, local_rope_;
   std::unique_ptr<InferenceEngine> engine_;
-  std::vector<std::pair<const void*, uint32_t>> engine_sources_;  // storage and version of every parameter
+  std::vector<std::pair<const void*, uint32_t>>
+      engine_sources_;  // storage and version of every parameter
   WeightFormat engine_format_ = WeightFormat::f32;
   at::Tensor engine_head_;  // of q8 and q4: the head's values as the engine sees them
 };

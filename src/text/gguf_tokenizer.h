@@ -30,7 +30,8 @@ struct GgufVocabulary {
 std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocabulary,
                                                      const std::string& name);
 
-// llama.cpp's name for the steps before BPE in a tokenizer.json ("smollm"); nothing when it has none.
+// llama.cpp's name for the steps before BPE in a tokenizer.json ("smollm"); nothing when it has
+// none.
 std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json);
 
 // The other way round: what a GGUF file says of `tokenizer`. Error: a kind that llama.cpp does not

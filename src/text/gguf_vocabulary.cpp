@@ -14,7 +14,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int32_t kNormalType = 1, kUnknownType = 2, kControlType = 3, kAddedType = 4, kByteType = 6;
+constexpr int32_t kNormalType = 1, kUnknownType = 2, kControlType = 3, kAddedType = 4,
+                  kByteType = 6;
 
 bool spells_byte(const std::string& piece) {
   return piece.size() == 6 && piece.starts_with("<0x") && piece.ends_with(">");
@@ -72,16 +73,19 @@ void describe(const HfTokenizer& tokenizer, GgufVocabulary& out) {
   } else {
     out.scores = scores_of_merges(model.at("merges"), out);
     const auto unknown = model.find("unk_token");
-    if (unknown != model.end() && unknown->is_string()) out.unknown = tokenizer.find(unknown->get<std::string>());
+    if (unknown != model.end() && unknown->is_string())
+      out.unknown = tokenizer.find(unknown->get<std::string>());
     if (out.unknown) out.types[static_cast<size_t>(*out.unknown)] = kUnknownType;
   }
 }
 
 void describe(const SentencePieceTokenizer& tokenizer, GgufVocabulary& out) {
-  const SentencePieceModel model = parse_sentencepiece_model(tokenizer.model(), Location{.file = "tokenizer.model"});
+  const SentencePieceModel model =
+      parse_sentencepiece_model(tokenizer.model(), Location{.file = "tokenizer.model"});
   if (model.model_type != 2) {
-    throw Error("a SentencePiece model of type " + tokenizer.model_type() + " cannot be written to GGUF",
-                "llama.cpp's SentencePiece is BPE; train the tokenizer with `model: bpe`.");
+    throw Error(
+        "a SentencePiece model of type " + tokenizer.model_type() + " cannot be written to GGUF",
+        "llama.cpp's SentencePiece is BPE; train the tokenizer with `model: bpe`.");
   }
   out.model = "llama";
   out.pre = "default";

@@ -14,8 +14,8 @@ OrderedJson replace(std::string_view from, std::string_view to) {
 }
 
 OrderedJson decoder(bool dummy_prefix) {
-  OrderedJson steps =
-      OrderedJson::array({replace(kSpaceSign, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  OrderedJson steps = OrderedJson::array(
+      {replace(kSpaceSign, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (dummy_prefix)
     steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   return {{"type", "Sequence"}, {"decoders", steps}};
@@ -46,9 +46,9 @@ std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerCo
   // The dummy prefix stands before the first text alone, so it cannot be a normalizer.
   document["normalizer"] = model.add_dummy_prefix ? OrderedJson(nullptr) : replace(" ", kSpaceSign);
   document["pre_tokenizer"] = model.add_dummy_prefix ? OrderedJson{{"type", "Metaspace"},
-                                                            {"replacement", kSpaceSign},
-                                                            {"prepend_scheme", "first"},
-                                                            {"split", false}}
+                                                                   {"replacement", kSpaceSign},
+                                                                   {"prepend_scheme", "first"},
+                                                                   {"split", false}}
                                                      : OrderedJson(nullptr);
   document["post_processor"] = nullptr;
   document["decoder"] = decoder(model.add_dummy_prefix);

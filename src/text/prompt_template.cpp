@@ -38,7 +38,8 @@ const std::string& value_of(const Fields& fields, const std::string& name) {
 void fill(std::span<const FormatPart> parts, const Fields& fields, bool trained,
           std::vector<Segment>& segments) {
   for (const FormatPart& part : parts) {
-    const std::string& text = part.kind == PartKind::kField ? value_of(fields, part.text) : part.text;
+    const std::string& text =
+        part.kind == PartKind::kField ? value_of(fields, part.text) : part.text;
     add_segment({text, trained, part.kind == PartKind::kSpecial}, segments);
   }
 }
@@ -118,8 +119,8 @@ std::string dump_prompt(const PromptConfig& config) {
 
 void fields(FieldVisitor& v, PromptConfig& c) {
   format_fields(v, c);
-  static const std::string chat_help = fmt::format(
-      "Chat template: {}; plain: none; base: that of model.from.", chat_preset_names());
+  static const std::string chat_help =
+      fmt::format("Chat template: {}; plain: none; base: that of model.from.", chat_preset_names());
   v.field("chat", c.chat, chat_help);
   v.field("chat_template", c.chat_template,
           "Chat template as Jinja source; prompt is then the user's turn, completion the answer.");

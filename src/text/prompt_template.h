@@ -24,18 +24,18 @@ class ChatTemplate;
 using Fields = std::map<std::string, std::string, std::less<>>;
 
 struct PromptConfig {
-  std::string prompt =
-      "{prompt}";  // "{name}" is a field, "{{" a brace, "<|x|>"-style specials via `specials`
-  std::string completion =
-      "{completion}";  // may be "{text}" with an empty prompt: plain text, everything trained
+  // "{name}" is a field, "{{" a brace, "<|x|>"-style specials via `specials`.
+  std::string prompt = "{prompt}";
+  // May be "{text}" with an empty prompt: plain text, everything trained.
+  std::string completion = "{completion}";
   std::string system = "{content}\n";  // conversations: one format per role
   std::string user = "{content}\n";
   std::string assistant = "{content}";     // trained from {content} on, followed by end-of-sequence
   std::vector<std::string> specials = {};  // vocabulary entries that the formats above may name
   bool bos = false;                        // open every document with the beginning-of-sequence id
-  // With a chat template `prompt` is the user's turn, `completion` the answer, and the three formats
-  // for roles do not count.
-  std::string chat = {};           // a preset; "plain": none; "base": that of the model trained from
+  // With a chat template `prompt` is the user's turn, `completion` the answer, and the three
+  // formats for roles do not count.
+  std::string chat = {};  // a preset; "plain": none; "base": that of the model trained from
   std::string chat_template = {};  // Jinja, as transformers has it
   std::string default_system = {};
   std::map<std::string, std::string> chat_variables = {};

@@ -29,8 +29,8 @@ struct SentencePieceModel {
     std::string text;
     float score = 0;
     Type type = Type::kNormal;
-    size_t type_offset =
-        0;  // of the byte in the file that holds the type, 0 when it is not written
+    // Of the byte in the file that holds the type, 0 when it is not written.
+    size_t type_offset = 0;
   };
 
   std::vector<Piece> pieces;
@@ -38,8 +38,8 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
-  bool has_normalization =
-      false;  // rewrites characters (NFKC and the like): text does not round-trip
+  // Rewrites characters (NFKC and the like): text does not round-trip.
+  bool has_normalization = false;
   bool has_denormalization = false;
   bool whitespace_as_suffix = false;
   int model_type = 1;  // 1 unigram, 2 BPE, 3 word, 4 character

@@ -16,7 +16,6 @@ namespace {
 using Model = SentencePieceModel;
 using Type = SentencePieceModel::Type;
 
-
 std::string spaces_from_signs(std::string_view piece) {
   std::string bytes;
   for (size_t at = 0; at < piece.size();) {

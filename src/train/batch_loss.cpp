@@ -26,7 +26,8 @@ RaggedInput model_input(const Batch& batch, const at::Tensor& head, at::ScalarTy
 
 }  // namespace
 
-LossResult batch_loss(Decoder& decoder, const Batch& batch, double scale, const LossOptions& options) {
+LossResult batch_loss(Decoder& decoder, const Batch& batch, double scale,
+                      const LossOptions& options) {
   const at::Tensor head = decoder.head_weight();
   const at::Device device = head.device();
   const at::Tensor supervised = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);

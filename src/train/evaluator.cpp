@@ -28,7 +28,8 @@ std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const Exa
   return names;
 }
 
-Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens, const OnEvaluated& on_batch) {
+Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                    const OnEvaluated& on_batch) {
   const c10::NoGradGuard no_grad;
   Evaluation total;
   for (const std::vector<int64_t>& rows : evaluation_batches(store, micro_tokens)) {
@@ -41,8 +42,9 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     const LossResult loss = batch_loss(decoder, batch, 1.0, {});
     const double nll = loss.nll.sum(at::kDouble).item<double>();
     if (!std::isfinite(nll)) {
-      throw Error("the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, store),
-                  "The weights have diverged, or these rows are far from anything the model has seen.");
+      throw Error(
+          "the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, store),
+          "The weights have diverged, or these rows are far from anything the model has seen.");
     }
     total.nll += nll;
     total.entropy += loss.entropy.sum(at::kDouble).item<double>();

@@ -19,15 +19,20 @@ struct Evaluation {
   int64_t rows = 0;
 
   double loss() const { return tokens ? nll / static_cast<double>(tokens) : 0; }
-  double accuracy() const { return tokens ? static_cast<double>(correct) / static_cast<double>(tokens) : 0; }
+  double accuracy() const {
+    return tokens ? static_cast<double>(correct) / static_cast<double>(tokens) : 0;
+  }
   double mean_entropy() const { return tokens ? entropy / static_cast<double>(tokens) : 0; }
 };
 
-// Called after each batch: its rows, their trained tokens' nll in document order, and the sums so far.
-using OnEvaluated = std::function<void(const Batch& batch, const at::Tensor& nll, const Evaluation& so_far)>;
-
-// Stops early, with what it has, when `core/interrupt.h` says so. Error: a loss that is not finite (names the row).
-Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens, const OnEvaluated& on_batch = {});
+// Called after each batch: its rows, their trained tokens' nll in document order, and the sums so
+// far.
+using OnEvaluated =
+    std::function<void(const Batch& batch, const at::Tensor& nll, const Evaluation& so_far)>;
+// Stops early, with what it has, when `core/interrupt.h` says so. Error: a loss that is not finite
+// (names the row).
+Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                    const OnEvaluated& on_batch = {});
 
 // Rows of a batch that hold a non-finite nll, as "file:line" (at most eight).
 std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const ExampleStore& store);

@@ -124,7 +124,8 @@ Pass run(const at::Tensor& hidden, const at::Tensor& cast, const at::Tensor& tar
     pass.statistics.correct.narrow(0, begin, n).copy_(s.correct.narrow(0, 0, n));
     if (padding > 0) logits.narrow(0, n, padding).zero_();
     if (slope.defined()) logits.mul_(slope);
-    if (hidden_gradient) pass.dhidden.narrow(0, begin, n).copy_(matmul_nn(logits, cast).narrow(0, 0, n));
+    if (hidden_gradient)
+      pass.dhidden.narrow(0, begin, n).copy_(matmul_nn(logits, cast).narrow(0, 0, n));
     if (head_gradient) add_matmul_tn(pass.dhead, logits, h);
   }
   return pass;

@@ -13,9 +13,9 @@ namespace continuo {
 int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype);
 
 struct LossOptions {
-  double label_smoothing =
-      0;  // ε of (1−ε)·nll + ε·mean over the vocabulary of −log p (arXiv 1512.00567)
-  double z_loss = 0;                          // coefficient of log²Z (arXiv 2204.02311)
+  // ε of (1−ε)·nll + ε·mean over the vocabulary of −log p (arXiv 1512.00567).
+  double label_smoothing = 0;
+  double z_loss = 0;         // coefficient of log²Z (arXiv 2204.02311)
   double logit_softcap = 0;  // c of logits c · tanh(raw / c) (arXiv 2408.00118); 0 = raw
   int64_t memory_budget = int64_t{64} << 20;  // bytes of logits held at once
 };

@@ -69,7 +69,8 @@ double AdamW::step(double lr) {
     at::_fused_adamw_(group.parameters, gradients[g], group.exp_avg, group.exp_avg_sq, {},
                       group.steps, lr, config_.beta1, config_.beta2, group.weight_decay,
                       config_.epsilon, false, false, scale);
-    // The fused kernel leaves version counters alone; copies in other dtypes (nn/linear.h) go by them.
+    // The fused kernel leaves version counters alone; copies in other dtypes (nn/linear.h) go by
+    // them.
     for (const at::Tensor& parameter : group.parameters) {
       parameter.unsafeGetTensorImpl()->bump_version();
     }

@@ -27,14 +27,16 @@ struct ScheduleConfig {
 };
 void fields(FieldVisitor& v, ScheduleConfig& c);
 
-// With T total steps, W warm-up steps and the 0-based step s about to be taken:
-//   s < W            peak · (s+1)/W: the first step already learns, step W-1 runs at the peak
-//   then             peak · (m + (1-m)·f(p)), m = final_lr_ratio, p = (s-W)/(T-W) clamped to [0, 1]
-//     constant  f = 1 (m is not used)
-//     linear    f = 1-p                     = transformers' get_linear_schedule_with_warmup at step
-//     s cosine    f = (1+cos(πp))/2           = its get_cosine_schedule_with_warmup wsd       f = 1
-//     until the last D = decay_share·T steps, then with p = (s-(T-D))/D
-//               1-p, or 1-√p (Hägele et al. 2024, arXiv:2405.18392; WSD: MiniCPM, arXiv:2404.06395)
+// With T total steps, W warm-up steps, D = decay_share·T and the 0-based step s about to be taken:
+//   s < W      peak · (s+1)/W: the first step already learns, step W-1 runs at the peak
+//   then       peak · (m + (1-m)·f(p)), m = final_lr_ratio, p = (s-W)/(T-W) clamped to [0, 1]
+//
+//   constant   f = 1 (m is not used)
+//   linear     f = 1-p, transformers' get_linear_schedule_with_warmup at step s
+//   cosine     f = (1+cos(πp))/2, its get_cosine_schedule_with_warmup
+//   wsd        f = 1 until the last D steps, then 1-p or 1-√p with p = (s-(T-D))/D
+//              (Hägele et al. 2024, arXiv:2405.18392; WSD: MiniCPM, arXiv:2404.06395)
+//
 // Step T would be the first at the final rate: the last step that is taken, T-1, is one before it,
 // so no step is wasted on a rate of 0. Steps at and after T keep the final rate. W ≥ T only ever
 // warms up.

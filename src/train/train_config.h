@@ -14,7 +14,7 @@ at::ScalarType scalar_type(ComputeType type);
 
 struct TrainConfig {
   double lr = 1e-4;
-  int64_t steps = 0;   // 0 = as many as `epochs` take
+  int64_t steps = 0;  // 0 = as many as `epochs` take
   double epochs = 1;
   ComputeType dtype = ComputeType::kFloat32;
   bool recompute = false;
@@ -28,7 +28,9 @@ struct TrainConfig {
   double early_stopping_delta = 0;
 
   LossOptions loss() const {
-    return {.label_smoothing = label_smoothing, .z_loss = z_loss, .memory_budget = loss_memory_mb << 20};
+    return {.label_smoothing = label_smoothing,
+            .z_loss = z_loss,
+            .memory_budget = loss_memory_mb << 20};
   }
 };
 void fields(FieldVisitor& v, TrainConfig& c);

@@ -23,8 +23,8 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
   return names + (count > 8 ? fmt::format(" and {} more", count - 8) : "");
 }
 
-// A token's name for the noise of dropout: its row of the data set and its place there. Neither packing nor
-// micro-batches change it.
+// A token's name for the noise of dropout: its row of the data set and its place there. Neither
+// packing nor micro-batches change it.
 std::vector<uint64_t> token_names(const Batch& batch) {
   std::vector<uint64_t> names;
   for (size_t d = 0; d < batch.rows.size(); ++d) {
@@ -44,13 +44,14 @@ void Trainer::micro_step(const Batch& batch, int64_t trained_count, StepResult& 
   if (batch.trained_count == 0) return;  // contributes exactly zero: nothing to compute
   const DropoutScope dropout(parts_.dropout, state_.step,
                              parts_.dropout ? token_names(batch) : std::vector<uint64_t>());
-  const LossResult loss = batch_loss(parts_.decoder, batch, 1.0 / static_cast<double>(trained_count),
-                                     config_.loss());
+  const LossResult loss =
+      batch_loss(parts_.decoder, batch, 1.0 / static_cast<double>(trained_count), config_.loss());
   const double value = loss.sum.item<double>();
   if (!std::isfinite(value)) {
     throw Error(fmt::format("step {}: the loss is not finite in {}", state_.step + 1,
                             non_finite_rows(batch, loss.nll, parts_.train)),
-                "Lower train.lr, or look at these rows with `continuo inspect`. The last checkpoint is untouched.");
+                "Lower train.lr, or look at these rows with `continuo inspect`. The last "
+                "checkpoint is untouched.");
   }
   loss.sum.backward();
   result.loss += value;
@@ -64,15 +65,16 @@ Trainer::StepResult Trainer::train_step(const TrainingStep& step, double lr) {
   for (const Batch& batch : step.micro_batches) micro_step(batch, step.trained_count, result);
   result.grad_norm = parts_.optimizer.step(lr);
   if (!std::isfinite(result.grad_norm)) {
-    throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}", state_.step + 1,
-                            step_rows(step, parts_.train)),
+    throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
+                            state_.step + 1, step_rows(step, parts_.train)),
                 "Lower train.lr. The last checkpoint is untouched.");
   }
   return result;
 }
 
 void Trainer::record(const TrainingStep& step, const StepResult& r, double lr, double seconds) {
-  const double trained = static_cast<double>(step.trained_count), total = static_cast<double>(step.tokens);
+  const double trained = static_cast<double>(step.trained_count),
+               total = static_cast<double>(step.tokens);
   const std::vector<std::pair<std::string, double>> scalars = {
       {"loss", r.loss},
       {"nll", r.nll / trained},
@@ -102,16 +104,18 @@ bool Trainer::evaluate_now() {
   if (!parts_.eval) return false;
   const Evaluation e = evaluate(parts_.decoder, *parts_.eval, parts_.eval_tokens);
   if (interrupted()) return false;
-  log_info("step {}: eval loss {:.4f}, perplexity {:.2f}, accuracy {:.1f}% on {} tokens of {} rows", state_.step,
-           e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.tokens, e.rows);
+  log_info("step {}: eval loss {:.4f}, perplexity {:.2f}, accuracy {:.1f}% on {} tokens of {} rows",
+           state_.step, e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.tokens, e.rows);
   parts_.metrics.write(state_.step, {{"kind", std::string("eval")},
                                      {"eval_loss", e.loss()},
                                      {"eval_accuracy", e.accuracy()},
                                      {"eval_entropy", e.mean_entropy()},
                                      {"eval_tokens", e.tokens},
                                      {"eval_rows", e.rows}});
-  parts_.tensorboard.scalars(state_.step, {{"eval/loss", e.loss()}, {"eval/accuracy", e.accuracy()}});
-  const bool better = !state_.best_eval_loss || e.loss() < *state_.best_eval_loss - config_.early_stopping_delta;
+  parts_.tensorboard.scalars(state_.step,
+                             {{"eval/loss", e.loss()}, {"eval/accuracy", e.accuracy()}});
+  const bool better =
+      !state_.best_eval_loss || e.loss() < *state_.best_eval_loss - config_.early_stopping_delta;
   if (better) {
     state_.best_eval_loss = e.loss();
     state_.best_eval_step = state_.step;
@@ -145,7 +149,8 @@ TrainOutcome Trainer::run() {
     const TrainingStep step = parts_.loader.next();
     const double lr = parts_.schedule.lr(state_.step);
     if (step.trained_count == 0) {
-      log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1, step_rows(step, parts_.train));
+      log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1,
+                  step_rows(step, parts_.train));
       ++skipped_;
     }
     const StepResult result = step.trained_count ? train_step(step, lr) : StepResult{};
@@ -158,13 +163,17 @@ TrainOutcome Trainer::run() {
     state_.trained_tokens += step.trained_count;
     state_.seconds += seconds;
     const bool last = state_.step == total;
-    if (step.trained_count && (last || state_.step % config_.log_every == 0)) record(step, result, lr, seconds);
-    progress.update(state_.step,
-                    fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}", step.epoch + 1,
-                                result.loss, result.grad_norm, lr, format_count(static_cast<double>(step.tokens) / seconds),
-                                format_count(static_cast<double>(step.trained_count) / seconds),
-                                format_bytes(peak_memory_bytes())));
-    const bool evaluation_due = last || (config_.eval_every > 0 && state_.step % config_.eval_every == 0);
+    if (step.trained_count && (last || state_.step % config_.log_every == 0))
+      record(step, result, lr, seconds);
+    progress.update(
+        state_.step,
+        fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
+                    step.epoch + 1, result.loss, result.grad_norm, lr,
+                    format_count(static_cast<double>(step.tokens) / seconds),
+                    format_count(static_cast<double>(step.trained_count) / seconds),
+                    format_bytes(peak_memory_bytes())));
+    const bool evaluation_due =
+        last || (config_.eval_every > 0 && state_.step % config_.eval_every == 0);
     if (evaluation_due && evaluate_now()) {
       log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
                state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);

@@ -1,5 +1,6 @@
-// The training loop, composed of parts that are made elsewhere: steps of rows come in, weights, metrics and checkpoints
-// go out. Knows neither text nor model families; samples and model files are callbacks.
+// The training loop, composed of parts that are made elsewhere: steps of rows come in, weights,
+// metrics and checkpoints go out. Knows neither text nor model families; samples and model files
+// are callbacks.
 #pragma once
 
 #include <functional>
@@ -31,8 +32,9 @@ struct TrainerParts {
   int64_t checkpoint_every = 0;
   MetricsLog& metrics;
   TensorBoardWriter& tensorboard;
-  std::function<void(const std::filesystem::path&)> write_model;  // the model's files of a checkpoint
-  std::function<void(int64_t step)> show_samples;                 // may be empty
+  std::function<void(const std::filesystem::path&)>
+      write_model;                                 // the model's files of a checkpoint
+  std::function<void(int64_t step)> show_samples;  // may be empty
   DropoutPass* dropout = nullptr;  // of the decoder's adapters; acts on training passes alone
 };
 
@@ -43,8 +45,9 @@ class Trainer {
   // `state` is where the run stands: zero for a new one, a checkpoint's for one that goes on.
   Trainer(TrainerParts parts, const TrainConfig& config, TrainState state);
 
-  // Until schedule.total_steps(), early stopping or an interrupt; the last state is always saved. Error: a loss or
-  // gradient that is not finite, naming the rows of that step; earlier checkpoints stay.
+  // Until schedule.total_steps(), early stopping or an interrupt; the last state is always saved.
+  // Error: a loss or gradient that is not finite, naming the rows of that step; earlier checkpoints
+  // stay.
   TrainOutcome run();
   const TrainState& state() const { return state_; }
 

@@ -7,15 +7,30 @@ namespace {
 template <class T>
 struct Head {
   explicit Head(const AttentionKernels<T>& kernel, int64_t n)
-      : shape{.queries = n, .past = 0, .dim = kDim, .query_stride = kDim, .key_stride = kDim, .window = 0, .scale = 0.125f},
-        q(values<T>(n * kDim)), k(q), v(q), dout(q), out(q.size()), packed(kernel.packed_values(n, kDim)),
-        lse(n), dq(n * kDim), dk(n * kDim), dv(n * kDim), scratch(std::max(kernel.forward_scratch(kDim), kernel.backward_scratch(n, kDim))) {
+      : shape{.queries = n,
+              .past = 0,
+              .dim = kDim,
+              .query_stride = kDim,
+              .key_stride = kDim,
+              .window = 0,
+              .scale = 0.125f},
+        q(values<T>(n * kDim)),
+        k(q),
+        v(q),
+        dout(q),
+        out(q.size()),
+        packed(kernel.packed_values(n, kDim)),
+        lse(n),
+        dq(n * kDim),
+        dk(n * kDim),
+        dv(n * kDim),
+        scratch(std::max(kernel.forward_scratch(kDim), kernel.backward_scratch(n, kDim))) {
     kernel.pack_values(n, kDim, kDim, v.data(), packed.data());
   }
   void forward(const AttentionKernels<T>& kernel) {
     for (int64_t i = 0; i < shape.queries; i += kAttentionTile) {
-      kernel.forward(shape, i, std::min(shape.queries, i + kAttentionTile), q.data(), k.data(), v.data(), packed.data(),
-                     out.data(), lse.data(), scratch.data());
+      kernel.forward(shape, i, std::min(shape.queries, i + kAttentionTile), q.data(), k.data(),
+                     v.data(), packed.data(), out.data(), lse.data(), scratch.data());
     }
   }
 
@@ -38,17 +53,21 @@ void backward(benchmark::State& state, const Kernels& kernels) {
   Head<T> head(kernel, n);
   head.forward(kernel);
   measure(state, {.flop = 5 * n * n * kDim}, [&] {
-    kernel.backward(head.shape, 0, 1, head.q.data(), head.k.data(), head.v.data(), head.out.data(), head.dout.data(),
-                    head.lse.data(), head.dq.data(), head.dk.data(), head.dv.data(), head.scratch.data());
+    kernel.backward(head.shape, 0, 1, head.q.data(), head.k.data(), head.v.data(), head.out.data(),
+                    head.dout.data(), head.lse.data(), head.dq.data(), head.dk.data(),
+                    head.dv.data(), head.scratch.data());
   });
 }
 
 }  // namespace
 
 std::vector<KernelBench> attention_benches() {
-  return {{"attention_forward/200/f32", forward<float, 200>},   {"attention_forward/200/bf16", forward<uint16_t, 200>},
-          {"attention_forward/2048/f32", forward<float, 2048>}, {"attention_forward/2048/bf16", forward<uint16_t, 2048>},
-          {"attention_backward/200/f32", backward<float, 200>}, {"attention_backward/200/bf16", backward<uint16_t, 200>},
+  return {{"attention_forward/200/f32", forward<float, 200>},
+          {"attention_forward/200/bf16", forward<uint16_t, 200>},
+          {"attention_forward/2048/f32", forward<float, 2048>},
+          {"attention_forward/2048/bf16", forward<uint16_t, 2048>},
+          {"attention_backward/200/f32", backward<float, 200>},
+          {"attention_backward/200/bf16", backward<uint16_t, 200>},
           {"attention_backward/2048/f32", backward<float, 2048>},
           {"attention_backward/2048/bf16", backward<uint16_t, 2048>}};
 }

@@ -8,8 +8,11 @@ constexpr int64_t kBlock = 96;  // rows that a thread multiplies at once
 template <class T>
 struct Panels {
   explicit Panels(const GemmKernels<T>& kernel)
-      : a(values<T>(kBlock * kHidden)), b(values<T>(kIntermediate * kHidden)),
-        left((kBlock + kernel.rows) * kHidden), right((kIntermediate + kernel.columns) * kHidden), c(kBlock * kIntermediate) {}
+      : a(values<T>(kBlock * kHidden)),
+        b(values<T>(kIntermediate * kHidden)),
+        left((kBlock + kernel.rows) * kHidden),
+        right((kIntermediate + kernel.columns) * kHidden),
+        c(kBlock * kIntermediate) {}
   std::vector<T> a, b, left, right;
   std::vector<float> c;
 };
@@ -19,11 +22,12 @@ void multiply(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
   kernel.pack_left(Along::rows, kBlock, kHidden, p.a.data(), kHidden, kHidden, p.left.data());
-  kernel.pack_right(Along::rows, kIntermediate, kHidden, p.b.data(), kHidden, kHidden, p.right.data());
+  kernel.pack_right(Along::rows, kIntermediate, kHidden, p.b.data(), kHidden, kHidden,
+                    p.right.data());
   measure(state, {.flop = 2 * kBlock * kIntermediate * kHidden}, [&] {
     for (int64_t n = 0; n < kIntermediate; n += kernel.columns) {
-      kernel.multiply_float(Along::rows, kBlock, kernel.columns, kHidden, p.left.data(), p.right.data() + n * kHidden,
-                            p.c.data() + n, kIntermediate, false);
+      kernel.multiply_float(Along::rows, kBlock, kernel.columns, kHidden, p.left.data(),
+                            p.right.data() + n * kHidden, p.c.data() + n, kIntermediate, false);
     }
   });
 }
@@ -33,8 +37,9 @@ void pack_left(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kBlock;
-  measure(state, {.bytes = 2 * kBlock * kHidden * static_cast<int64_t>(sizeof(T))},
-          [&] { kernel.pack_left(along, kBlock, kHidden, p.a.data(), stride, kHidden, p.left.data()); });
+  measure(state, {.bytes = 2 * kBlock * kHidden * static_cast<int64_t>(sizeof(T))}, [&] {
+    kernel.pack_left(along, kBlock, kHidden, p.a.data(), stride, kHidden, p.left.data());
+  });
 }
 
 template <class T, Along along>
@@ -42,8 +47,9 @@ void pack_right(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kIntermediate;
-  measure(state, {.bytes = 2 * kIntermediate * kHidden * static_cast<int64_t>(sizeof(T))},
-          [&] { kernel.pack_right(along, kIntermediate, kHidden, p.b.data(), stride, kHidden, p.right.data()); });
+  measure(state, {.bytes = 2 * kIntermediate * kHidden * static_cast<int64_t>(sizeof(T))}, [&] {
+    kernel.pack_right(along, kIntermediate, kHidden, p.b.data(), stride, kHidden, p.right.data());
+  });
 }
 
 template <class T>

@@ -1,5 +1,6 @@
-// A benchmark of one kernel, run for every instruction set of this CPU. A new kernel is a function that makes its
-// arguments and hands `measure` one call with what it moves and computes, and a row in its header's table.
+// A benchmark of one kernel, run for every instruction set of this CPU. A new kernel is a function
+// that makes its arguments and hands `measure` one call with what it moves and computes, and a row
+// in its header's table.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,8 @@ std::vector<KernelBench> attention_benches();  // attention.h
 std::vector<KernelBench> gemm_benches();       // gemm.h
 std::vector<KernelBench> row_benches();        // row.h
 
-// Of one call. Bytes: what has to be read and written; FLOP: additions and multiplications that the formula needs.
+// Of one call. Bytes: what has to be read and written; FLOP: additions and multiplications that the
+// formula needs.
 struct Work {
   int64_t bytes = 0, flop = 0;
 };
@@ -63,7 +65,8 @@ std::vector<T> values(int64_t n) {
 }
 
 // The shapes of SmolLM2-135M; `kRows` tokens at once in training.
-inline constexpr int64_t kHidden = 576, kIntermediate = 1536, kHeads = 9, kKvHeads = 3, kDim = 64, kVocabulary = 49152;
+inline constexpr int64_t kHidden = 576, kIntermediate = 1536, kHeads = 9, kKvHeads = 3, kDim = 64,
+                         kVocabulary = 49152;
 inline constexpr int64_t kRows = 256;
 
 }  // namespace continuo::bench

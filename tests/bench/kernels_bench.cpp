@@ -14,10 +14,11 @@ void add_rms_norm(benchmark::State& state, const Kernels& kernels) {
   std::vector<float> sum(kRows * kHidden), rstd(kRows);
   std::vector<T> y(kRows * kHidden);
   const int64_t n = kRows * kHidden;
-  measure(state, {.bytes = n * (2 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 5 * n}, [&] {
-    kernels.typed<T>().add_rms_norm(kRows, kHidden, residual.data(), delta.data(), weight.data(), 1e-5f, sum.data(),
-                                    y.data(), rstd.data());
-  });
+  measure(
+      state, {.bytes = n * (2 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 5 * n}, [&] {
+        kernels.typed<T>().add_rms_norm(kRows, kHidden, residual.data(), delta.data(),
+                                        weight.data(), 1e-5f, sum.data(), y.data(), rstd.data());
+      });
 }
 
 template <class T>
@@ -28,10 +29,12 @@ void add_rms_norm_backward(benchmark::State& state, const Kernels& kernels) {
   const std::vector<float> rstd(kRows, 1.4f);
   std::vector<float> dx(n), dweight(kHidden);
   std::vector<T> ddelta(n);
-  measure(state, {.bytes = n * (3 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 10 * n}, [&] {
-    kernels.typed<T>().add_rms_norm_backward(kRows, kHidden, dy.data(), dsum.data(), sum.data(), weight.data(),
-                                             rstd.data(), dx.data(), ddelta.data(), dweight.data());
-  });
+  measure(state, {.bytes = n * (3 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 10 * n},
+          [&] {
+            kernels.typed<T>().add_rms_norm_backward(kRows, kHidden, dy.data(), dsum.data(),
+                                                     sum.data(), weight.data(), rstd.data(),
+                                                     dx.data(), ddelta.data(), dweight.data());
+          });
 }
 
 template <class T>
@@ -43,7 +46,8 @@ void rope(benchmark::State& state, const Kernels& kernels) {
   std::iota(positions.begin(), positions.end(), 0);
   std::vector<T> out(n);
   measure(state, {.bytes = 2 * n * static_cast<int64_t>(sizeof(T)), .flop = 3 * n}, [&] {
-    kernels.typed<T>().rope(kRows, kHeads, kDim, in.data(), positions.data(), cos.data(), sin.data(), 1, out.data());
+    kernels.typed<T>().rope(kRows, kHeads, kDim, in.data(), positions.data(), cos.data(),
+                            sin.data(), 1, out.data());
   });
 }
 
@@ -62,7 +66,8 @@ void swiglu_backward(benchmark::State& state, const Kernels& kernels) {
   const auto dout = values<T>(n), gate = values<T>(n), up = values<T>(n);
   std::vector<T> dgate(n), dup(n);
   measure(state, {.bytes = 5 * n * static_cast<int64_t>(sizeof(T))}, [&] {
-    kernels.typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(), dup.data());
+    kernels.typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(),
+                                       dup.data());
   });
 }
 
@@ -73,30 +78,34 @@ void linear_rows(benchmark::State& state, const Kernels& kernels) {
   const auto weight = values<T>(n);
   std::vector<T> y(rows * kIntermediate);
   measure(state, {.bytes = n * static_cast<int64_t>(sizeof(T)), .flop = 2 * rows * n}, [&] {
-    kernels.typed<T>().linear_rows(rows, kHidden, kIntermediate, 0, kIntermediate, x.data(), weight.data(), nullptr,
-                                   y.data());
+    kernels.typed<T>().linear_rows(rows, kHidden, kIntermediate, 0, kIntermediate, x.data(),
+                                   weight.data(), nullptr, y.data());
   });
 }
 
 template <class T>
 void decode_attention(benchmark::State& state, const Kernels& kernels) {
   const int64_t group = kHeads / kKvHeads, length = 512;
-  const auto q = values<T>(group * kDim), keys = values<T>(length * kDim), v = values<T>(length * kDim);
+  const auto q = values<T>(group * kDim), keys = values<T>(length * kDim),
+             v = values<T>(length * kDim);
   std::vector<float> scores(length);
   std::vector<T> out(group * kDim);
-  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)), .flop = 4 * group * length * kDim};
+  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)),
+                     .flop = 4 * group * length * kDim};
   measure(state, work, [&] {
-    kernels.typed<T>().decode_attention(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f, scores.data(),
-                                        out.data());
+    kernels.typed<T>().decode_attention(group, kDim, length, q.data(), keys.data(), v.data(),
+                                        0.125f, scores.data(), out.data());
   });
 }
 
-// With its gradient, which takes the place of the logits: every call starts from what the last one left.
+// With its gradient, which takes the place of the logits: every call starts from what the last one
+// left.
 template <class T>
 void cross_entropy(benchmark::State& state, const Kernels& kernels) {
   auto logits = values<T>(kVocabulary);
   measure(state, {.bytes = 3 * kVocabulary * static_cast<int64_t>(sizeof(T))}, [&] {
-    benchmark::DoNotOptimize(kernels.typed<T>().cross_entropy(kVocabulary, logits.data(), 7, 0, 0, true, 1.0f));
+    benchmark::DoNotOptimize(
+        kernels.typed<T>().cross_entropy(kVocabulary, logits.data(), 7, 0, 0, true, 1.0f));
   });
 }
 

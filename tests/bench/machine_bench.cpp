@@ -17,6 +17,8 @@ void multiply_add(benchmark::State& state, const Kernels& kernels) {
 
 }  // namespace
 
-std::vector<KernelBench> machine_benches() { return {{"read", read}, {"multiply_add", multiply_add}}; }
+std::vector<KernelBench> machine_benches() {
+  return {{"read", read}, {"multiply_add", multiply_add}};
+}
 
 }  // namespace continuo::bench

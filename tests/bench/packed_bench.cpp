@@ -6,12 +6,17 @@ namespace {
 // Activations in every form that a format reads.
 struct Activations {
   Activations(const PackedKernels& kernels, int64_t rows, int64_t in)
-      : floats(values<float>(rows * in)), halves(rows * in), integers(rows * in), scales(rows * in / kQuantBlock),
+      : floats(values<float>(rows * in)),
+        halves(rows * in),
+        integers(rows * in),
+        scales(rows * in / kQuantBlock),
         offsets(rows * in / kQuantBlock) {
     kernels.round(rows * in, floats.data(), halves.data());
     kernels.quantise(rows * in, floats.data(), integers.data(), scales.data(), offsets.data());
   }
-  PackedInput input() const { return {floats.data(), halves.data(), integers.data(), scales.data(), offsets.data()}; }
+  PackedInput input() const {
+    return {floats.data(), halves.data(), integers.data(), scales.data(), offsets.data()};
+  }
 
   std::vector<float> floats;
   std::vector<uint16_t> halves;
@@ -20,7 +25,8 @@ struct Activations {
   std::vector<int32_t> offsets;
 };
 
-std::vector<std::byte> packed(const PackedKernels& kernels, WeightFormat format, int64_t out, int64_t in) {
+std::vector<std::byte> packed(const PackedKernels& kernels, WeightFormat format, int64_t out,
+                              int64_t in) {
   const auto weights = values<float>(kPanel * in);
   const float* rows[kPanel];
   for (int64_t r = 0; r < kPanel; ++r) rows[r] = weights.data() + r * in;
@@ -32,7 +38,8 @@ std::vector<std::byte> packed(const PackedKernels& kernels, WeightFormat format,
     kernels.pack(format, in, rows, data.data());
   }
   const int64_t bytes = panel_bytes(format, in);
-  for (int64_t p = 1; p < out / kPanel; ++p) std::copy_n(data.begin(), bytes, data.begin() + p * bytes);
+  for (int64_t p = 1; p < out / kPanel; ++p)
+    std::copy_n(data.begin(), bytes, data.begin() + p * bytes);
   return data;
 }
 
@@ -44,8 +51,10 @@ void product(benchmark::State& state, const Kernels& kernels) {
   const std::vector<std::byte> data = packed(k, format, kOut, kHidden);
   const Activations x(k, rows, kHidden);
   std::vector<float> y(rows * kOut);
-  measure(state, {.bytes = static_cast<int64_t>(data.size()), .flop = 2 * rows * kOut * kHidden},
-          [&] { k.product(format, rows, kHidden, 0, kOut / kPanel, x.input(), data.data(), y.data(), kOut); });
+  measure(
+      state, {.bytes = static_cast<int64_t>(data.size()), .flop = 2 * rows * kOut * kHidden}, [&] {
+        k.product(format, rows, kHidden, 0, kOut / kPanel, x.input(), data.data(), y.data(), kOut);
+      });
 }
 
 template <WeightFormat format>
@@ -65,7 +74,8 @@ void unpack(benchmark::State& state, const Kernels& kernels) {
 void round(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kHidden * 32);
   std::vector<uint16_t> y(x.size());
-  measure(state, {.bytes = std::ssize(x) * 6}, [&] { kernels.packed.round(std::ssize(x), x.data(), y.data()); });
+  measure(state, {.bytes = std::ssize(x) * 6},
+          [&] { kernels.packed.round(std::ssize(x), x.data(), y.data()); });
 }
 
 void quantise(benchmark::State& state, const Kernels& kernels) {
@@ -73,8 +83,9 @@ void quantise(benchmark::State& state, const Kernels& kernels) {
   std::vector<int8_t> y(x.size());
   std::vector<float> scales(x.size() / kQuantBlock);
   std::vector<int32_t> offsets(x.size() / kQuantBlock);
-  measure(state, {.bytes = std::ssize(x) * 5},
-          [&] { kernels.packed.quantise(std::ssize(x), x.data(), y.data(), scales.data(), offsets.data()); });
+  measure(state, {.bytes = std::ssize(x) * 5}, [&] {
+    kernels.packed.quantise(std::ssize(x), x.data(), y.data(), scales.data(), offsets.data());
+  });
 }
 
 template <class T>
@@ -84,14 +95,15 @@ void attend(benchmark::State& state, const Kernels& kernels) {
   const auto keys = values<T>(length * kDim), v = values<T>(length * kDim);
   std::vector<float> scores(length + 15), out(group * kDim);
   std::vector<AttentionPart> parts(group);
-  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)), .flop = 4 * group * length * kDim};
+  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)),
+                     .flop = 4 * group * length * kDim};
   measure(state, work, [&] {
     if constexpr (sizeof(T) == sizeof(float)) {
-      kernels.packed.attend_f32(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f, scores.data(),
-                                parts.data(), out.data());
+      kernels.packed.attend_f32(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f,
+                                scores.data(), parts.data(), out.data());
     } else {
-      kernels.packed.attend_bf16(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f, scores.data(),
-                                 parts.data(), out.data());
+      kernels.packed.attend_bf16(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f,
+                                 scores.data(), parts.data(), out.data());
     }
   });
 }
@@ -99,13 +111,15 @@ void attend(benchmark::State& state, const Kernels& kernels) {
 void narrow_f32(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kHidden * 32);
   std::vector<float> y(x.size());
-  measure(state, {.bytes = std::ssize(x) * 8}, [&] { kernels.packed.narrow_f32(std::ssize(x), x.data(), y.data()); });
+  measure(state, {.bytes = std::ssize(x) * 8},
+          [&] { kernels.packed.narrow_f32(std::ssize(x), x.data(), y.data()); });
 }
 
 void narrow_bf16(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kHidden * 32);
   std::vector<uint16_t> y(x.size());
-  measure(state, {.bytes = std::ssize(x) * 6}, [&] { kernels.packed.narrow_bf16(std::ssize(x), x.data(), y.data()); });
+  measure(state, {.bytes = std::ssize(x) * 6},
+          [&] { kernels.packed.narrow_bf16(std::ssize(x), x.data(), y.data()); });
 }
 
 template <WeightFormat format>
@@ -125,10 +139,10 @@ std::vector<KernelBench> packed_benches() {
   add_format<WeightFormat::bf16>(table, "bf16");
   add_format<WeightFormat::q8>(table, "q8");
   add_format<WeightFormat::q4>(table, "q4");
-  for (const auto& [name, run] : std::initializer_list<KernelBench>{
-           {"f32_in_28", product<WeightFormat::f32_in_28, 1>},
-           {"f32_in_12", product<WeightFormat::f32_in_12, 1>},
-           {"bf16_in_12", product<WeightFormat::bf16_in_12, 1>}}) {
+  for (const auto& [name, run] :
+       std::initializer_list<KernelBench>{{"f32_in_28", product<WeightFormat::f32_in_28, 1>},
+                                          {"f32_in_12", product<WeightFormat::f32_in_12, 1>},
+                                          {"bf16_in_12", product<WeightFormat::bf16_in_12, 1>}}) {
     table.push_back({"product/" + name + "/1_row", run});
   }
   table.insert(table.end(), {{"round", round},

@@ -19,7 +19,8 @@ void reaching(benchmark::State& state, const Kernels& kernels) {
   std::vector<int32_t> hits(kVocabulary + 1);
   const float bar = kernels.row.summary(kVocabulary, x.data(), block_max.data()).max * 0.9f;
   measure(state, {.bytes = kBytes}, [&] {
-    benchmark::DoNotOptimize(kernels.row.reaching(kVocabulary, x.data(), block_max.data(), bar, hits.data()));
+    benchmark::DoNotOptimize(
+        kernels.row.reaching(kVocabulary, x.data(), block_max.data(), bar, hits.data()));
   });
 }
 
@@ -32,7 +33,8 @@ void exp_sums(benchmark::State& state, const Kernels& kernels) {
 
 void deviations(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kVocabulary);
-  measure(state, {.bytes = kBytes}, [&] { benchmark::DoNotOptimize(kernels.row.deviations(kVocabulary, x.data(), 0.1)); });
+  measure(state, {.bytes = kBytes},
+          [&] { benchmark::DoNotOptimize(kernels.row.deviations(kVocabulary, x.data(), 0.1)); });
 }
 
 void gumbel_hits(benchmark::State& state, const Kernels& kernels) {
@@ -40,7 +42,8 @@ void gumbel_hits(benchmark::State& state, const Kernels& kernels) {
   std::vector<int32_t> hits(kVocabulary + 1);
   const NoiseKey key{{1, 2}, 3};
   measure(state, {.bytes = kBytes}, [&] {
-    benchmark::DoNotOptimize(kernels.row.gumbel_hits(0, kVocabulary, x.data(), 1.0f, 1.0f, 8.0f, key, hits.data()));
+    benchmark::DoNotOptimize(
+        kernels.row.gumbel_hits(0, kVocabulary, x.data(), 1.0f, 1.0f, 8.0f, key, hits.data()));
   });
 }
 

@@ -35,8 +35,8 @@ TEST(ConfigText, SpelledRealsReadBackExactly) {
 }
 
 TEST(ConfigText, SpelledStringsReadBackAsTheSameText) {
-  for (const std::string text : {"plain", "", "yes", "12", "null", "a: b", "# no comment", "\n\t\"\\",
-                                 " lead", "{x}", "é", "\x01\x7f"}) {
+  for (const std::string text : {"plain", "", "yes", "12", "null", "a: b", "# no comment",
+                                 "\n\t\"\\", " lead", "{x}", "é", "\x01\x7f"}) {
     const ConfigNode root = parse_yaml("key: " + spell_string(text) + "\n", "t.yaml");
     const ConfigNode* node = root.find("key");
     ASSERT_NE(node, nullptr);
@@ -49,7 +49,8 @@ TEST(ConfigText, KeysSplitAndJoin) {
   EXPECT_EQ(split_key("a.b.0"), (std::vector<std::string>{"a", "b", "0"}));
   EXPECT_EQ(split_key("bias.\"a.b\""), (std::vector<std::string>{"bias", "a.b"}));
   EXPECT_EQ(join_key("bias", "a.b"), "bias.\"a.b\"");
-  for (const char* bad : {"", ".", "a..b", "a.", "a.\"b"}) EXPECT_EQ(split_key(bad), std::nullopt) << bad;
+  for (const char* bad : {"", ".", "a..b", "a.", "a.\"b"})
+    EXPECT_EQ(split_key(bad), std::nullopt) << bad;
 }
 
 TEST(ConfigText, RangesAreSpelledAsIntervals) {

@@ -1,9 +1,9 @@
 #include "core/console.h"
 
+#include <array>
+
 #include <gtest/gtest.h>
 #include <unistd.h>
-
-#include <array>
 
 namespace continuo {
 namespace {

@@ -20,11 +20,8 @@ TEST(ParseJson, Reads) {
 TEST(ParseJson, FaultsHaveLineAndColumn) {
   expect_error([] { parse_json("{\n  \"a\": 1,\n  \"b\" 2\n}", {"x.json"}); },
                {"x.json:3:7: invalid JSON", "':'"});
-  expect_error(
-      [] {
-        parse_json("{\"é\": tru}", {"d.jsonl", 41});
-      },
-      {"d.jsonl:41:", "invalid JSON"});
+  expect_error([] { parse_json("{\"é\": tru}", {"d.jsonl", 41}); },
+               {"d.jsonl:41:", "invalid JSON"});
   expect_error([] { parse_json("", {"x.json"}); }, {"x.json:1:1", "invalid JSON"});
   expect_error([] { parse_json("{\"a\": 1", {"x.json", 7}); }, {"x.json:7:8", "invalid JSON"});
   expect_error([] { parse_json("1 2", {"x.json"}); }, {"x.json:1:3"});

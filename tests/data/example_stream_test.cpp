@@ -99,9 +99,7 @@ TEST_F(ExampleStreamTest, SeekChecks) {
   ExampleStream stream(store({10}), {}, {.rows = 4});
   stream.seek({2, 10});
   EXPECT_EQ(stream.cursor(), (StreamCursor{3, 0}));
-  EXPECT_NE(test::error_of([&] {
-              stream.seek({0, 11});
-            }).find("an epoch has 10 rows"),
+  EXPECT_NE(test::error_of([&] { stream.seek({0, 11}); }).find("an epoch has 10 rows"),
             std::string::npos);
   EXPECT_NE(test::error_of([&] { stream.seek({0, -1}); }), "");
   EXPECT_NE(test::error_of([&] { stream.seek({-1, 0}); }), "");
@@ -178,10 +176,9 @@ TEST_F(ExampleStreamTest, MicroBatchesDoNotChangeTheRowsOfAStep) {
 TEST_F(ExampleStreamTest, Faults) {
   const auto data = store({3});
   EXPECT_NE(test::error_of([&] { ExampleStream(data, {}, {.rows = 0}); }), "");
-  EXPECT_NE(test::error_of([&] {
-              ExampleStream(data, {1, 1}, {});
-            }).find("2 weights for 1 sources"),
-            std::string::npos);
+  EXPECT_NE(
+      test::error_of([&] { ExampleStream(data, {1, 1}, {}); }).find("2 weights for 1 sources"),
+      std::string::npos);
   EXPECT_NE(test::error_of([&] { ExampleStream(data, {0}, {}); }).find("no examples"),
             std::string::npos);
   EXPECT_NE(test::error_of([&] { ExampleStream(data, {-1}, {}); }), "");

@@ -47,8 +47,9 @@ TEST(BuildStore, AFaultyRowLeavesNoFile) {
   source.path = file.string();
   source.format = RowFormat::kRecords;
   const StorePlan plan{.sources = {source}, .context = 100};
-  EXPECT_THROW(build_store(plan, test::ByteTokenizer(), test::record_template(), dir / "store", "key"),
-               Error);
+  EXPECT_THROW(
+      build_store(plan, test::ByteTokenizer(), test::record_template(), dir / "store", "key"),
+      Error);
   EXPECT_FALSE(std::filesystem::exists(dir / "store"));
 }
 

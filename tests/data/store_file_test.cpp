@@ -78,7 +78,9 @@ TEST(StoreFile, LargerThanTheWritersBuffers) {
 
 TEST(StoreFile, WithoutCommitNothingIsLeft) {
   const test::TempDir dir;
-  { StoreWriter(dir / "store.examples", kKey).add(example(5, 1), 0, 1); }
+  {
+    StoreWriter(dir / "store.examples", kKey).add(example(5, 1), 0, 1);
+  }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
 }
 

@@ -8,7 +8,12 @@ namespace continuo {
 namespace {
 
 StoreReport sample() {
-  return {.rows = 10, .kept = 7, .examples = 8, .tokens = 100, .trained = 40, .truncated = 2,
+  return {.rows = 10,
+          .kept = 7,
+          .examples = 8,
+          .tokens = 100,
+          .trained = 40,
+          .truncated = 2,
           .dropped = {{"overlong", 2}, {"bad JSON", 1}}};
 }
 
@@ -30,8 +35,8 @@ TEST(StoreReport, SumsAddReasonByReason) {
   more.dropped = {{"overlong", 1}, {"missing field", 3}};
   total += more;
   EXPECT_EQ(total.rows, 11);
-  EXPECT_EQ(total.dropped,
-            (std::map<std::string, int64_t>{{"overlong", 3}, {"bad JSON", 1}, {"missing field", 3}}));
+  EXPECT_EQ(total.dropped, (std::map<std::string, int64_t>{
+                               {"overlong", 3}, {"bad JSON", 1}, {"missing field", 3}}));
 }
 
 TEST(StoreReport, TheSummarySaysWhatWasLostAndWhy) {

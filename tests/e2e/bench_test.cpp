@@ -1,9 +1,9 @@
-// `continuo bench`: every subcommand runs and says what it promises; figures that can be counted are right.
-#include <gtest/gtest.h>
-
+// `continuo bench`: every subcommand runs and says what it promises; figures that can be counted
+// are right.
 #include <cmath>
 #include <sstream>
 
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "e2e/binary.h"
@@ -11,12 +11,13 @@
 namespace continuo {
 namespace {
 
-const std::vector<std::string> kTinyModel = {"threads=1", "model.layers=2", "model.hidden=32", "model.heads=4",
-                                             "model.kv_heads=2", "model.intermediate=48", "vocabulary=61"};
+const std::vector<std::string> kTinyModel = {
+    "threads=1",        "model.layers=2",        "model.hidden=32", "model.heads=4",
+    "model.kv_heads=2", "model.intermediate=48", "vocabulary=61"};
 
 // The lines of `continuo bench WORDS…`; each must say on what it was measured.
 std::vector<nlohmann::json> bench(const TempDir& directory, std::vector<std::string> words,
-                        const std::vector<std::string>& more = {}) {
+                                  const std::vector<std::string>& more = {}) {
   words.insert(words.begin(), {"-q", "bench"});
   words.insert(words.end(), more.begin(), more.end());
   const Outcome outcome = run(directory, words);
@@ -34,8 +35,10 @@ std::vector<nlohmann::json> bench(const TempDir& directory, std::vector<std::str
 
 TEST(Bench, TrainingCountsTheWorkOfAStep) {
   const TempDir directory;
-  const auto lines = bench(directory, {"train", "rows=3", "prompt_tokens=4", "completion_tokens=7", "steps=1",
-                                       "warmup=0", "micro_tokens=20", "roof=false"}, kTinyModel);
+  const auto lines = bench(directory,
+                           {"train", "rows=3", "prompt_tokens=4", "completion_tokens=7", "steps=1",
+                            "warmup=0", "micro_tokens=20", "roof=false"},
+                           kTinyModel);
   ASSERT_EQ(lines.size(), 1u);
   const nlohmann::json& line = lines[0];
   const double seconds = line["step_seconds"][0];
@@ -49,8 +52,10 @@ TEST(Bench, TrainingCountsTheWorkOfAStep) {
 
 TEST(Bench, GenerationCountsWhatAStepReads) {
   const TempDir directory;
-  const auto lines = bench(directory, {"generate", "batches=[1, 2]", "prefill=8", "new_tokens=4", "repeats=1",
-                                       "roof=false"}, kTinyModel);
+  const auto lines =
+      bench(directory,
+            {"generate", "batches=[1, 2]", "prefill=8", "new_tokens=4", "repeats=1", "roof=false"},
+            kTinyModel);
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[0]["what"], "prefill");
   EXPECT_EQ(lines[2]["batch"], 2);
@@ -65,7 +70,9 @@ TEST(Bench, RowsOfAFileTrainAdaptersToo) {
   std::string rows;
   for (int i = 0; i < 60; ++i) {
     rows += nlohmann::json({{"q", "What is " + std::to_string(i) + " plus one?"},
-                            {"a", "It is " + std::to_string(i + 1) + ", of course."}}).dump() + "\n";
+                            {"a", "It is " + std::to_string(i + 1) + ", of course."}})
+                .dump() +
+            "\n";
   }
   directory.write("rows.jsonl", rows);
   directory.write("x.yaml", R"(run_dir: run
@@ -78,9 +85,12 @@ train: {steps: 1}
 )");
   const Outcome run_before = run(directory, {"train", "x.yaml"});
   ASSERT_EQ(run_before.code, 0) << run_before.err;
-  const std::vector<std::string> data = {"data=rows.jsonl", "prompt=\"{q}\\n\"", "completion=\"{a}\""};
-  const auto trained = bench(directory, {"train", "--model", "run", "threads=1", "rows=4", "steps=2", "warmup=1",
-                                         "lr=1e-2", "lora.rank=2", "cache=cache", "roof=false"}, data);
+  const std::vector<std::string> data = {"data=rows.jsonl", "prompt=\"{q}\\n\"",
+                                         "completion=\"{a}\""};
+  const auto trained = bench(directory,
+                             {"train", "--model", "run", "threads=1", "rows=4", "steps=2",
+                              "warmup=1", "lr=1e-2", "lora.rank=2", "cache=cache", "roof=false"},
+                             data);
   ASSERT_EQ(trained.size(), 1u);
   EXPECT_EQ(trained[0]["lora_rank"], 2);
   ASSERT_EQ(trained[0]["loss"].size(), 3u);  // warm-up included
@@ -96,7 +106,8 @@ train: {steps: 1}
 
 TEST(Bench, RoofsAreMeasured) {
   const TempDir directory;
-  const auto lines = bench(directory, {"roof", "threads=1", "rows=16", "hidden=32", "intermediate=48", "seconds=0.01"});
+  const auto lines = bench(
+      directory, {"roof", "threads=1", "rows=16", "hidden=32", "intermediate=48", "seconds=0.01"});
   ASSERT_EQ(lines.size(), 8u);  // three shapes in two types, reading, multiply-adds
   for (const nlohmann::json& line : lines) {
     const char* unit = line["what"] == "read" ? "gb_per_s" : "gflop_per_s";

@@ -1,14 +1,14 @@
 // The real binary as a process, with its output.
 #pragma once
 
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <filesystem>
-#include <string>
-#include <vector>
 
 #include "support/temp_dir.h"
 
@@ -29,7 +29,9 @@ class Process {
       : out_(directory / "stdout"), err_(directory / "stderr") {
     pid_ = fork();
     if (pid_ != 0) return;
-    const auto redirect = [](const fs::path& path, int fd, int flags) { dup2(open(path.c_str(), flags, 0644), fd); };
+    const auto redirect = [](const fs::path& path, int fd, int flags) {
+      dup2(open(path.c_str(), flags, 0644), fd);
+    };
     redirect("/dev/null", 0, O_RDONLY);
     redirect(out_, 1, O_WRONLY | O_CREAT | O_TRUNC);
     redirect(err_, 2, O_WRONLY | O_CREAT | O_TRUNC);
@@ -46,7 +48,8 @@ class Process {
   Outcome wait() const {
     int status = 0;
     waitpid(pid_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), test::read_file(out_), test::read_file(err_)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), test::read_file(out_),
+            test::read_file(err_)};
   }
 
  private:

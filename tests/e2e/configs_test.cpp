@@ -1,7 +1,7 @@
 // Every experiment that ships is valid, resolves its paths and dumps to a file that loads again.
-#include <gtest/gtest.h>
-
 #include <filesystem>
+
+#include <gtest/gtest.h>
 
 #include "cli/experiment.h"
 #include "core/error.h"
@@ -35,7 +35,8 @@ TEST(Configs, EveryExperimentLoadsAndItsResolvedFormLoadsAgain) {
 
 TEST(Configs, FaultsAreReportedTogetherWithPlaceAndSuggestion) {
   const test::TempDir directory;
-  const fs::path file = directory.write("bad.yaml", "trian:\n  lr: 1\nmodel:\n  layers: many\ntrain:\n  lr: -1\n");
+  const fs::path file =
+      directory.write("bad.yaml", "trian:\n  lr: 1\nmodel:\n  layers: many\ntrain:\n  lr: -1\n");
   try {
     load_experiment(file, {});
     FAIL();
@@ -51,10 +52,12 @@ TEST(Configs, FaultsAreReportedTogetherWithPlaceAndSuggestion) {
 TEST(Configs, LengthAndCadenceMayChangeOnResumeAndNothingElse) {
   const fs::path file = fs::path(CONTINUO_SOURCE_DIR) / "configs/from_scratch.yaml";
   const std::string base = resume_hash(load_experiment(file, {}).config);
-  for (const char* allowed : {"train.epochs=9", "train.eval_every=7", "checkpoint.every=3", "generation.seed=4"}) {
+  for (const char* allowed :
+       {"train.epochs=9", "train.eval_every=7", "checkpoint.every=3", "generation.seed=4"}) {
     EXPECT_EQ(resume_hash(load_experiment(file, {allowed}).config), base) << allowed;
   }
-  for (const char* refused : {"train.lr=1e-5", "batch.seed=1", "model.layers=5", "optimizer.beta2=0.99", "train.dtype=bf16"}) {
+  for (const char* refused : {"train.lr=1e-5", "batch.seed=1", "model.layers=5",
+                              "optimizer.beta2=0.99", "train.dtype=bf16"}) {
     EXPECT_NE(resume_hash(load_experiment(file, {refused}).config), base) << refused;
   }
 }

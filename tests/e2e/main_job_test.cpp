@@ -1,11 +1,10 @@
 // The real binary, from pairs to completions, and what it says when something is wrong.
-#include <gtest/gtest.h>
-#include <signal.h>
-
 #include <filesystem>
 #include <thread>
 
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <signal.h>
 
 #include "e2e/binary.h"
 #include "support/temp_dir.h"
@@ -18,7 +17,9 @@ void write_experiment(const TempDir& directory) {
   std::string rows;
   for (int i = 0; i < 60; ++i) {
     rows += nlohmann::json({{"question", "What is " + std::to_string(i) + " plus one?"},
-                            {"answer", "It is " + std::to_string(i + 1) + ", of course."}}).dump() + "\n";
+                            {"answer", "It is " + std::to_string(i + 1) + ", of course."}})
+                .dump() +
+            "\n";
   }
   directory.write("rows.jsonl", rows);
   directory.write("x.yaml", R"(run_dir: run
@@ -37,7 +38,8 @@ samples: ["What is 3 plus one?"]
 }
 
 void wait_for(const fs::path& path) {
-  for (int i = 0; i < 1200 && !fs::exists(path); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  for (int i = 0; i < 1200 && !fs::exists(path); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   ASSERT_TRUE(fs::exists(path)) << path;
 }
 
@@ -48,25 +50,31 @@ TEST(MainJob, TrainsEvaluatesInspectsAndGenerates) {
   ASSERT_EQ(trained.code, 0) << trained.err;
   EXPECT_NE(trained.out.find("step-00000030"), std::string::npos) << trained.out;
   EXPECT_NE(trained.err.find("eval loss"), std::string::npos);
-  for (const char* file : {"config.json", "model.safetensors", "tokenizer.model", "prompt.yaml", "experiment.yaml",
-                           "state.json", "optimizer.safetensors"}) {
-    EXPECT_TRUE(fs::exists(directory / ("run/checkpoints/step-00000030/" + std::string(file)))) << file;
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.model", "prompt.yaml",
+                           "experiment.yaml", "state.json", "optimizer.safetensors"}) {
+    EXPECT_TRUE(fs::exists(directory / ("run/checkpoints/step-00000030/" + std::string(file))))
+        << file;
   }
 
-  const Outcome text = run(directory, {"generate", "run", "--prompt", "What is 3 plus one?", "seed=3"});
+  const Outcome text =
+      run(directory, {"generate", "run", "--prompt", "What is 3 plus one?", "seed=3"});
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_FALSE(text.out.empty());
-  const Outcome json = run(directory, {"generate", "run", "--prompt", "What is 3 plus one?", "--json", "samples=2", "seed=3"});
+  const Outcome json = run(directory, {"generate", "run", "--prompt", "What is 3 plus one?",
+                                       "--json", "samples=2", "seed=3"});
   ASSERT_EQ(json.code, 0) << json.err;
   const auto first = nlohmann::json::parse(json.out.substr(0, json.out.find('\n')));
   EXPECT_EQ(first["text"].get<std::string>() + "\n", text.out);
   EXPECT_FALSE(first["tokens"].empty());
 
-  const Outcome one = run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=1"});
-  const Outcome all = run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=100000"});
+  const Outcome one =
+      run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=1"});
+  const Outcome all =
+      run(directory, {"eval", "run", "--data", "rows.jsonl", "--json", "micro_tokens=100000"});
   ASSERT_EQ(one.code, 0) << one.err;
   ASSERT_EQ(all.code, 0) << all.err;
-  EXPECT_NEAR(nlohmann::json::parse(one.out)["loss"].get<double>(), nlohmann::json::parse(all.out)["loss"].get<double>(), 1e-5);
+  EXPECT_NEAR(nlohmann::json::parse(one.out)["loss"].get<double>(),
+              nlohmann::json::parse(all.out)["loss"].get<double>(), 1e-5);
 
   const Outcome inspected = run(directory, {"inspect", "x.yaml"});
   EXPECT_EQ(inspected.code, 0) << inspected.err;
@@ -80,8 +88,14 @@ TEST(MainJob, DraftsChangeSpeedAlone) {
   const TempDir directory;
   write_experiment(directory);
   ASSERT_EQ(run(directory, {"train", "x.yaml"}).code, 0);
-  const std::vector<std::string> plain = {"generate", "run", "--prompt", "What is 3 plus one? What is 3 plus", "--json",
-                                          "temperature=0.5", "max_new_tokens=60", "ignore_eos=true"};
+  const std::vector<std::string> plain = {"generate",
+                                          "run",
+                                          "--prompt",
+                                          "What is 3 plus one? What is 3 plus",
+                                          "--json",
+                                          "temperature=0.5",
+                                          "max_new_tokens=60",
+                                          "ignore_eos=true"};
   const auto with = [&](const std::string& draft) {
     std::vector<std::string> arguments = plain;
     if (!draft.empty()) arguments.insert(arguments.end(), {"--draft", draft});
@@ -94,7 +108,8 @@ TEST(MainJob, DraftsChangeSpeedAlone) {
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const auto drafted = nlohmann::json::parse(outcome.out);
     EXPECT_EQ(drafted["tokens"], expected["tokens"]) << draft;
-    if (std::string_view(draft) == "run") continue;  // a draft as dear as the model itself is not worth asking
+    if (std::string_view(draft) == "run")
+      continue;  // a draft as dear as the model itself is not worth asking
     EXPECT_GT(drafted["timings"]["accepted_tokens"].get<int>(), 0) << draft;
     EXPECT_NE(outcome.err.find("drafted tokens"), std::string::npos) << outcome.err;
   }
@@ -108,7 +123,8 @@ TEST(MainJob, AKilledRunResumesToTheSameWeights) {
   write_experiment(whole);
   write_experiment(killed);
   ASSERT_EQ(run(whole, {"train", "x.yaml"}).code, 0);
-  const Process process(killed, {"train", "x.yaml", "train.steps=100000", "schedule.kind=constant"});
+  const Process process(killed,
+                        {"train", "x.yaml", "train.steps=100000", "schedule.kind=constant"});
   wait_for(killed / "run/checkpoints/step-00000010/manifest.json");
   process.send(SIGKILL);
   EXPECT_EQ(process.wait().code, -SIGKILL);
@@ -142,7 +158,8 @@ TEST(MainJob, AnInterruptSavesAndSaysHowToGoOn) {
   EXPECT_NE(outcome.err.find("--resume"), std::string::npos) << outcome.err;
 }
 
-// A base from "run" and adapters trained on it in "adapted", killed and gone on with in another directory.
+// A base from "run" and adapters trained on it in "adapted", killed and gone on with in another
+// directory.
 TEST(MainJob, AdaptersTrainResumeGenerateAndMerge) {
   const TempDir directory;
   write_experiment(directory);
@@ -160,8 +177,9 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
   EXPECT_NE(trained.err.find("parameters are trained ("), std::string::npos) << trained.err;
   EXPECT_TRUE(test::read_file(base_file) == base_bytes);
   const fs::path last = directory / "adapted/checkpoints/step-00000030";
-  for (const char* file : {"adapter_config.json", "adapter_model.safetensors", "tokenizer.model", "prompt.yaml",
-                           "experiment.yaml", "state.json", "optimizer.safetensors"}) {
+  for (const char* file :
+       {"adapter_config.json", "adapter_model.safetensors", "tokenizer.model", "prompt.yaml",
+        "experiment.yaml", "state.json", "optimizer.safetensors"}) {
     EXPECT_TRUE(fs::exists(last / file)) << file;
   }
   EXPECT_FALSE(fs::exists(last / "model.safetensors"));
@@ -173,7 +191,8 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
   const Outcome resumed = run(directory, {"train", "lora.yaml", "run_dir=killed", "--resume"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
   for (const char* file : {"adapter_model.safetensors", "optimizer.safetensors"}) {
-    EXPECT_TRUE(test::read_file(last / file) == test::read_file(directory / "killed/checkpoints/step-00000030" / file))
+    EXPECT_TRUE(test::read_file(last / file) ==
+                test::read_file(directory / "killed/checkpoints/step-00000030" / file))
         << file;
   }
 
@@ -200,7 +219,8 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
   EXPECT_NE(run(directory, {"inspect", adapter}).out.find("rank 4"), std::string::npos);
 
   // The adapter goes on in a run of its own.
-  const Outcome onward = run(directory, {"train", "lora.yaml", "run_dir=onward", "lora={from: adapted}", "train.steps=1"});
+  const Outcome onward = run(
+      directory, {"train", "lora.yaml", "run_dir=onward", "lora={from: adapted}", "train.steps=1"});
   EXPECT_EQ(onward.code, 0) << onward.err;
 
   // A base that moved is asked for, another one is refused.
@@ -224,7 +244,8 @@ TEST(MainJob, WrongUsageIsTwoAndFaultsAreOneWithTheirPlace) {
   const Outcome typo = run(directory, {"train", "x.yaml", "train.lrr=1"});
   EXPECT_NE(typo.code, 0);
   EXPECT_NE(typo.err.find("lr"), std::string::npos);
-  directory.write("rows.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n{\"question\": \"a\"}\n");
+  directory.write("rows.jsonl",
+                  "{\"question\": \"a\", \"answer\": \"b\"}\n{\"question\": \"a\"}\n");
   const Outcome faulty = run(directory, {"train", "x.yaml", "tokenizer.train.vocab_size=263"});
   EXPECT_EQ(faulty.code, 1);
   EXPECT_NE(faulty.err.find("rows.jsonl:2"), std::string::npos) << faulty.err;

@@ -50,7 +50,8 @@ TEST(BestDraftLength, IsTheBestOfAll) {
     for (const double extra : {0.0, 0.05, 0.12, 0.4, 1.0}) {
       const DraftCost cost{.time = {.extra = extra, .arithmetic = 1.5 * extra}, .live = 3};
       const int64_t best = best_draft_length(rate, cost, 16);
-      for (int64_t k = 0; k <= 16; ++k) EXPECT_GE(gain(rate, cost, best), gain(rate, cost, k) - 1e-12);
+      for (int64_t k = 0; k <= 16; ++k)
+        EXPECT_GE(gain(rate, cost, best), gain(rate, cost, k) - 1e-12);
     }
   }
 }

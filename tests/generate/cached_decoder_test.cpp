@@ -44,7 +44,8 @@ TEST(CachedDecoder, AppendsPiecesOfSeveralSequences) {
   EXPECT_EQ(decoder.length(first), 5);
   decoder.truncate(first, 2);
   const Ids other{1, 2, 9};
-  EXPECT_EQ(last_row(decoder, decoder.prefill(first, std::span(other).subspan(2), 8)), twelve()(other));
+  EXPECT_EQ(last_row(decoder, decoder.prefill(first, std::span(other).subspan(2), 8)),
+            twelve()(other));
 }
 
 TEST(CachedDecoder, KeepsTheLastSequenceWhenAskedTo) {
@@ -58,11 +59,13 @@ TEST(CachedDecoder, KeepsTheLastSequenceWhenAskedTo) {
   const Ids second{1, 2, 9};
   const int64_t again = decoder.begin(second);
   EXPECT_EQ(decoder.length(again), 2);
-  EXPECT_EQ(last_row(decoder, decoder.prefill(again, std::span(second).subspan(2), 8)), twelve()(second));
+  EXPECT_EQ(last_row(decoder, decoder.prefill(again, std::span(second).subspan(2), 8)),
+            twelve()(second));
   // It is taken, not shared.
   EXPECT_EQ(decoder.length(decoder.begin(second)), 0);
   decoder.end(again, second);
-  EXPECT_EQ(decoder.length(decoder.begin(second)), 2);  // the hidden state of its last token is yet to be asked for
+  EXPECT_EQ(decoder.length(decoder.begin(second)),
+            2);  // the hidden state of its last token is yet to be asked for
 }
 
 TEST(CachedDecoder, ForgetsWhatSharesNothing) {
@@ -86,7 +89,8 @@ TEST(CachedDecoder, FewerBitsCostLess) {
   EXPECT_DOUBLE_EQ(CachedDecoder(fake).pass_time()(1), 1);
   double before = INFINITY;
   Transformer model(engine_options());
-  for (const auto format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+  for (const auto format :
+       {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
     model.set_compute({.weights = format});
     const double cost = CachedDecoder(model).pass_cost();
     EXPECT_LT(cost, before);

@@ -1,5 +1,5 @@
-// The dense form of a row against the list of its tokens: the same questions must have the same answers, and chains of stages
-// must keep and draw the same tokens, whichever form they begin with.
+// The dense form of a row against the list of its tokens: the same questions must have the same
+// answers, and chains of stages must keep and draw the same tokens, whichever form they begin with.
 #include "generate/dense_row.h"
 
 #include <limits>
@@ -16,7 +16,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Logits of many shapes: ties, −inf, a heavy head, offsets.
 std::vector<float> float_row(uint64_t seed, size_t size) {
   const Random random(seed, "float row");
-  const double scale = 0.2 + 4 * random.uniform(1000000), offset = 30 * random.uniform(1000001) - 15;
+  const double scale = 0.2 + 4 * random.uniform(1000000),
+               offset = 30 * random.uniform(1000001) - 15;
   std::vector<float> row(size);
   for (size_t i = 0; i < size; ++i) {
     double logit = scale * random.normal(i);
@@ -45,7 +46,9 @@ void disturb(Candidates& row, uint64_t seed, size_t size) {
   ids.push_back(row.best().id);
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  row.edit(ids, [](size_t i, double l) { return i % 5 == 0 ? -kInfinity : i % 2 == 0 ? l - 1.5 : l + 0.25; });
+  row.edit(ids, [](size_t i, double l) {
+    return i % 5 == 0 ? -kInfinity : i % 2 == 0 ? l - 1.5 : l + 0.25;
+  });
   if (seed % 3 != 1) row.divide(0.7);
   if (seed % 3 == 2) row.remove(std::vector<TokenId>{ids.front(), row.best().id, row.best().id});
 }
@@ -119,16 +122,32 @@ TEST_P(DenseRowTest, ChainsKeepTheSameTokens) {
   static const Vocabulary vocabulary = small_vocabulary(100000);
   const Random random(seed, "history");
   std::vector<TokenId> history;
-  for (size_t i = 0; i < 300; ++i) history.push_back(static_cast<TokenId>(random.below(size / 2 + 1, i)));
+  for (size_t i = 0; i < 300; ++i)
+    history.push_back(static_cast<TokenId>(random.below(size / 2 + 1, i)));
   for (const char* yaml :
-       {"[greedy]", "[{top_k: 7}]", "[{top_k: 200}, {top_p: 0.9}]", "[{top_p: 0.8}]", "[{top_p: 0.999}]",
-        "[{top_p: {p: 0.1, min_keep: 9}}]", "[{min_p: 0.03}]", "[{min_p: {p: 0.9, min_keep: 5}}]", "[{typical: 0.7}]",
-        "[{epsilon: 0.002}]", "[{eta: 0.01}]", "[{top_n_sigma: 1.3}]", "[{mirostat: 3}]",
-        "[{temperature: 0.6}]", "[{temperature: {value: 1, range: 0.4}}]", "[{temperature: 0}]",
-        "[{temperature: 0.6}, {temperature: 1.7}, {top_p: 0.9}]", "[{xtc: {probability: 1, threshold: 0.02}}]",
-        "[{repetition: 1.3}, {frequency: 0.2}, {presence: 0.1}, dry, {top_k: 50}, {typical: 0.95}, {top_p: 0.9}, "
+       {"[greedy]",
+        "[{top_k: 7}]",
+        "[{top_k: 200}, {top_p: 0.9}]",
+        "[{top_p: 0.8}]",
+        "[{top_p: 0.999}]",
+        "[{top_p: {p: 0.1, min_keep: 9}}]",
+        "[{min_p: 0.03}]",
+        "[{min_p: {p: 0.9, min_keep: 5}}]",
+        "[{typical: 0.7}]",
+        "[{epsilon: 0.002}]",
+        "[{eta: 0.01}]",
+        "[{top_n_sigma: 1.3}]",
+        "[{mirostat: 3}]",
+        "[{temperature: 0.6}]",
+        "[{temperature: {value: 1, range: 0.4}}]",
+        "[{temperature: 0}]",
+        "[{temperature: 0.6}, {temperature: 1.7}, {top_p: 0.9}]",
+        "[{xtc: {probability: 1, threshold: 0.02}}]",
+        "[{repetition: 1.3}, {frequency: 0.2}, {presence: 0.1}, dry, {top_k: 50}, {typical: 0.95}, "
+        "{top_p: 0.9}, "
         "{min_p: 0.01}, {temperature: 0.8}]",
-        "[{repetition: {penalty: 1.4, form: raw}}, {top_p: 0.95}]", "[{no_repeat_ngram: 2}, {min_new_tokens: 400}]",
+        "[{repetition: {penalty: 1.4, form: raw}}, {top_p: 0.95}]",
+        "[{no_repeat_ngram: 2}, {min_new_tokens: 400}]",
         "[{logit_bias: {ids: {5: 3, 9: -inf}}}, {banned_words: {ids: [3, 4]}}, {min_p: 0.05}]"}) {
     SamplerChain chain = make_chain(yaml, vocabulary);
     Candidates a{std::span<const float>(logits)}, b = listed(logits);
@@ -168,9 +187,11 @@ TEST(DenseRow, EveryTokenMayBeEdited) {
 TEST(DenseRow, EditsThatMakeNanAreErrors) {
   const std::vector<float> logits{1, 2};
   Candidates row{std::span<const float>(logits)};
-  EXPECT_THROW(row.edit(std::vector<TokenId>{1}, [](size_t, double) { return std::nan(""); }), Error);
+  EXPECT_THROW(row.edit(std::vector<TokenId>{1}, [](size_t, double) { return std::nan(""); }),
+               Error);
   Candidates list = listed(logits);
-  EXPECT_THROW(list.edit(std::vector<TokenId>{1}, [](size_t, double) { return std::nan(""); }), Error);
+  EXPECT_THROW(list.edit(std::vector<TokenId>{1}, [](size_t, double) { return std::nan(""); }),
+               Error);
 }
 
 TEST(DenseRow, OnlyOneDivisionIsRemembered) {

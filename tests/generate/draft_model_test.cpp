@@ -19,19 +19,28 @@ struct Asker {
   explicit Asker(const std::string& stages) : chain(make_chain(stages, small_vocabulary())) {}
 
   DraftQuery query(const Ids& history, int64_t limit, int64_t sequence = 0) const {
-    return {.sequence = sequence, .history = history, .prompt_length = 2, .limit = limit, .cost = {},
-            .pass_cost = 1e9, .chain = &chain, .noise = &noise};
+    return {.sequence = sequence,
+            .history = history,
+            .prompt_length = 2,
+            .limit = limit,
+            .cost = {},
+            .pass_cost = 1e9,
+            .chain = &chain,
+            .noise = &noise};
   }
 
   SamplerChain chain;
   Noise noise{5, 0, 0};
 };
 
-Ids draft_one(DraftModel& model, const DraftQuery& query) { return model.draft(std::vector{query}).front(); }
+Ids draft_one(DraftModel& model, const DraftQuery& query) {
+  return model.draft(std::vector{query}).front();
+}
 
 TEST(DraftModel, DrawsWithTheNoiseOfTheSequence) {
   FakeDecoder target(kSize, 64, hashed_logits(kSize)), draft(kSize, 64, hashed_logits(kSize));
-  const GenerationConfig config = generation_of("{seed: 5, sampler: [{temperature: 1}], ignore_eos: true, max_new_tokens: 9}");
+  const GenerationConfig config =
+      generation_of("{seed: 5, sampler: [{temperature: 1}], ignore_eos: true, max_new_tokens: 9}");
   const std::vector<Ids> prompts{{3, 4}};
   const auto plain = Generator(target, small_vocabulary(), config).generate(prompts);
   DraftModel model(draft, small_vocabulary());
@@ -41,7 +50,8 @@ TEST(DraftModel, DrawsWithTheNoiseOfTheSequence) {
   for (size_t i = 0; i < 9; ++i) EXPECT_EQ(drafted[i], plain.completions[0].tokens[i].id);
 }
 
-// However drafts are cut, accepted and rejected, the cache follows the history: drafts are those of a fresh model.
+// However drafts are cut, accepted and rejected, the cache follows the history: drafts are those of
+// a fresh model.
 TEST(DraftModel, FollowsTheHistory) {
   FakeDecoder decoder(kSize, 64, hashed_logits(kSize)), other(kSize, 64, hashed_logits(kSize));
   DraftModel model(decoder, small_vocabulary(), 3);
@@ -53,7 +63,8 @@ TEST(DraftModel, FollowsTheHistory) {
     const auto limit = static_cast<int64_t>(random.uniform(3 * round) * 5);
     const Ids drafted = draft_one(model, asker.query(history, limit));
     EXPECT_EQ(drafted, draft_one(fresh, asker.query(history, limit)));
-    const auto accepted = static_cast<size_t>(random.uniform(3 * round + 1) * static_cast<double>(drafted.size() + 1));
+    const auto accepted = static_cast<size_t>(random.uniform(3 * round + 1) *
+                                              static_cast<double>(drafted.size() + 1));
     if (!drafted.empty()) model.learn(0, static_cast<int64_t>(accepted), accepted < drafted.size());
     history.insert(history.end(), drafted.begin(), drafted.begin() + static_cast<long>(accepted));
     history.push_back(static_cast<TokenId>(random.uniform(3 * round + 2) * kSize));
@@ -65,7 +76,8 @@ TEST(DraftModel, SamplesOfOnePromptShareIt) {
   DraftModel model(decoder, small_vocabulary());
   const Asker asker("[greedy]");
   const Ids prompt(20, 6);
-  const std::vector queries{asker.query(prompt, 1, 0), asker.query(prompt, 1, 1), asker.query(prompt, 1, 2)};
+  const std::vector queries{asker.query(prompt, 1, 0), asker.query(prompt, 1, 1),
+                            asker.query(prompt, 1, 2)};
   model.draft(queries);
   EXPECT_EQ(decoder.forwards, 2);  // the prompt once, then a token of each
   EXPECT_EQ(decoder.largest_batch, 3);

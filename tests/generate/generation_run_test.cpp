@@ -1,5 +1,5 @@
-// Speculative decoding gives what plain decoding gives, token by token and bit by bit; and what is left in a resident
-// cache spares prefill.
+// Speculative decoding gives what plain decoding gives, token by token and bit by bit; and what is
+// left in a resident cache spares prefill.
 #include "generate/generation_run.h"
 
 #include <set>
@@ -20,7 +20,8 @@ namespace {
 using Prompts = std::vector<std::vector<TokenId>>;
 
 constexpr int64_t kTokens = 30;
-const Prompts kRunPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13}, {3}, {0, 5, 6, 5, 6, 7, 5, 6}};
+const Prompts kRunPrompts{
+    {0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13}, {3}, {0, 5, 6, 5, 6, 7, 5, 6}};
 
 // Logits that depend on the last two tokens: completions repeat themselves.
 LogitsFunction short_memory(double scale) {
@@ -50,16 +51,19 @@ const char* const kRuns[] = {
 
 GenerationConfig run_config(const std::string& yaml, const std::string& more = "") {
   const bool counted = yaml.find("max_new_tokens") != std::string::npos;
-  return generation_of(fmt::format("{{seed: 11, {}{}{}}}", yaml, counted ? "" : ", max_new_tokens: 30", more));
+  return generation_of(
+      fmt::format("{{seed: 11, {}{}{}}}", yaml, counted ? "" : ", max_new_tokens: 30", more));
 }
 
-GenerationResult generate(Decoder& decoder, const GenerationConfig& config, const GenerationAids& aids = {}) {
+GenerationResult generate(Decoder& decoder, const GenerationConfig& config,
+                          const GenerationAids& aids = {}) {
   Generator generator(decoder, small_vocabulary(), config, aids);
   std::map<std::pair<int64_t, int64_t>, std::string> streamed;
-  GenerationResult result = generator.generate(kRunPrompts, [&](const Completion& c, std::string_view bytes) {
-    streamed[{c.prompt, c.sample}] += bytes;
-    EXPECT_EQ((streamed[{c.prompt, c.sample}]), c.text_bytes);
-  });
+  GenerationResult result =
+      generator.generate(kRunPrompts, [&](const Completion& c, std::string_view bytes) {
+        streamed[{c.prompt, c.sample}] += bytes;
+        EXPECT_EQ((streamed[{c.prompt, c.sample}]), c.text_bytes);
+      });
   return result;
 }
 
@@ -74,12 +78,14 @@ TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
       for (const int64_t length : {1, 3, 12}) {
         OracleDrafter drafter(plain, length, wrong);
         const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
-        EXPECT_EQ(difference(plain, drafted), "") << run << ", wrong " << wrong << ", length " << length;
+        EXPECT_EQ(difference(plain, drafted), "")
+            << run << ", wrong " << wrong << ", length " << length;
         EXPECT_EQ(drafted.timings.decoded_tokens, plain.timings.decoded_tokens) << run;
         // A completion that ends with an accepted token has its pass to that token alone.
         const int64_t given = drafted.timings.passes + drafted.timings.accepted_tokens;
         EXPECT_GE(given, plain.timings.passes) << run;
-        EXPECT_LE(given, plain.timings.passes + static_cast<int64_t>(plain.completions.size())) << run;
+        EXPECT_LE(given, plain.timings.passes + static_cast<int64_t>(plain.completions.size()))
+            << run;
         EXPECT_EQ(drafted.timings.accepted_tokens, drafter.accepted) << run;
         EXPECT_TRUE(drafter.live.empty()) << run;
       }
@@ -90,12 +96,14 @@ TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
 
 TEST(GenerationRun, RightDraftsSaveTheirPasses) {
   FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
-  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 31, samples: 2}");
+  const GenerationConfig config =
+      generation_of("{ignore_eos: true, max_new_tokens: 31, samples: 2}");
   const GenerationResult plain = generate(decoder, config);
   OracleDrafter drafter(plain, 5, 0);
   decoder.forwards = 0;
   const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
-  EXPECT_EQ(decoder.forwards, static_cast<int64_t>(kRunPrompts.size()) + 5);  // 30 tokens after the first, 6 a pass
+  EXPECT_EQ(decoder.forwards,
+            static_cast<int64_t>(kRunPrompts.size()) + 5);  // 30 tokens after the first, 6 a pass
   EXPECT_EQ(drafted.timings.passes, 10 * 5);
   EXPECT_EQ(drafted.timings.drafted_tokens, 10 * 25);
   EXPECT_EQ(drafted.timings.accepted_tokens, 10 * 25);
@@ -107,21 +115,25 @@ TEST(GenerationRun, LookupGivesThePlainCompletionsInFewerPasses) {
     for (const double scale : {1.5, 4.0}) {
       FakeDecoder decoder(kTokens, 64, short_memory(scale));
       const GenerationResult plain = generate(decoder, run_config(run));
-      for (const char* lookup : {", draft: lookup", ", draft: lookup, draft_ngram: 1, draft_tokens: 3"}) {
-        EXPECT_EQ(difference(plain, generate(decoder, run_config(run, lookup))), "") << run << lookup;
+      for (const char* lookup :
+           {", draft: lookup", ", draft: lookup, draft_ngram: 1, draft_tokens: 3"}) {
+        EXPECT_EQ(difference(plain, generate(decoder, run_config(run, lookup))), "")
+            << run << lookup;
       }
     }
   }
   FakeDecoder decoder(kTokens, 300, short_memory(4));
-  const auto t = generate(decoder, generation_of("{sampler: [greedy], ignore_eos: true, max_new_tokens: 200, "
-                                                 "draft: lookup, max_batch: 1}"))
-                     .timings;
+  const auto t =
+      generate(decoder, generation_of("{sampler: [greedy], ignore_eos: true, max_new_tokens: 200, "
+                                      "draft: lookup, max_batch: 1}"))
+          .timings;
   EXPECT_GT(t.accepted_tokens, 2 * t.passes);
 }
 
 TEST(GenerationRun, APassHasAtMostSixtyFourRows) {
   FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
-  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 20, samples: 4, draft_tokens: 63}");
+  const GenerationConfig config =
+      generation_of("{ignore_eos: true, max_new_tokens: 20, samples: 4, draft_tokens: 63}");
   const GenerationResult plain = generate(decoder, config);
   OracleDrafter drafter(plain, 60, 0.1);
   decoder.largest_input = 0;
@@ -130,7 +142,8 @@ TEST(GenerationRun, APassHasAtMostSixtyFourRows) {
   EXPECT_GT(decoder.largest_input, 40);
 }
 
-// The negative control of the comparisons above: logits that depend on the number of rows are noticed.
+// The negative control of the comparisons above: logits that depend on the number of rows are
+// noticed.
 TEST(GenerationRun, LogitsThatDependOnTheirCompanyAreNoticed) {
   int64_t rows = 0;
   FakeDecoder careless(kTokens, 64, [&](std::span<const TokenId> history) {
@@ -163,7 +176,8 @@ std::shared_ptr<Transformer> small_transformer(TransformerOptions o = {}) {
 }
 
 TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
-  for (const auto format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+  for (const auto format :
+       {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
     const auto model = small_transformer();
     model->set_compute({.weights = format});
     for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[7], kRuns[13]}) {
@@ -171,7 +185,10 @@ TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
       const GenerationResult plain = generate(*model, config);
       OracleDrafter drafter(plain, 6, 0.15);
       EXPECT_EQ(difference(plain, generate(*model, config, {.drafter = &drafter})), "") << run;
-      EXPECT_EQ(difference(plain, generate(*model, run_config(run, ", draft: lookup, draft_ngram: 1"))), "") << run;
+      EXPECT_EQ(
+          difference(plain, generate(*model, run_config(run, ", draft: lookup, draft_ngram: 1"))),
+          "")
+          << run;
       EXPECT_GT(drafter.accepted, 0);
       EXPECT_GT(drafter.rejections, 0);
     }
@@ -192,7 +209,8 @@ TEST(GenerationRun, SoDoTheGeneralModules) {
     for (const char* run : {kRuns[0], kRuns[2], kRuns[3]}) {
       const GenerationResult plain = generate(*model, run_config(run));
       OracleDrafter drafter(plain, 6, 0.15);
-      EXPECT_EQ(difference(plain, generate(*model, run_config(run), {.drafter = &drafter})), "") << run;
+      EXPECT_EQ(difference(plain, generate(*model, run_config(run), {.drafter = &drafter})), "")
+          << run;
     }
   }
 }
@@ -213,7 +231,9 @@ TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
 
 TEST(GenerationRun, ADraftModelMustBeGiven) {
   FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
-  expect_error([&] { Generator(decoder, small_vocabulary(), generation_of("{draft: some/where}")); }, {"some/where"});
+  expect_error(
+      [&] { Generator(decoder, small_vocabulary(), generation_of("{draft: some/where}")); },
+      {"some/where"});
 }
 
 // Requests of a session: each continues what the one before left.
@@ -221,7 +241,8 @@ TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
   FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
   CachedDecoder resident(decoder, CachedDecoder::Keeps::kLastSequence);
   const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
-  Generator fresh(decoder, small_vocabulary(), config), session(decoder, small_vocabulary(), config, {.resident = &resident});
+  Generator fresh(decoder, small_vocabulary(), config),
+      session(decoder, small_vocabulary(), config, {.resident = &resident});
   std::vector<TokenId> prompt{0, 5, 6, 7};
   const auto ask = [&](int64_t reused) {
     const Prompts prompts{prompt};
@@ -249,7 +270,8 @@ TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
   int64_t bytes = 0;
   for (int round = 0; round < 6; ++round) {
     OracleDrafter drafter({}, 0, 0);
-    generate(decoder, generation_of("{ignore_eos: true, max_new_tokens: 40, samples: 3}"), {.resident = &resident});
+    generate(decoder, generation_of("{ignore_eos: true, max_new_tokens: 40, samples: 3}"),
+             {.resident = &resident});
     if (round == 0) bytes = resident.bytes();
     EXPECT_EQ(resident.bytes(), bytes);
   }
@@ -262,7 +284,9 @@ TEST(GenerationRun, ErrorsLeaveNothingInAResidentCache) {
     return logits;
   });
   CachedDecoder resident(decoder);
-  EXPECT_THROW(generate(decoder, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}), Error);
+  EXPECT_THROW(
+      generate(decoder, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}),
+      Error);
   EXPECT_EQ(resident.bytes(), 0);
 }
 
@@ -271,13 +295,16 @@ TEST(GenerationRun, AResidentCacheOfTheEngineIsExact) {
   const auto model = small_transformer();
   model->set_compute({.weights = WeightFormat::q4});
   CachedDecoder resident(*model, CachedDecoder::Keeps::kLastSequence);
-  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
-  Generator fresh(*model, small_vocabulary(), config), session(*model, small_vocabulary(), config, {.resident = &resident});
+  const GenerationConfig config =
+      generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
+  Generator fresh(*model, small_vocabulary(), config),
+      session(*model, small_vocabulary(), config, {.resident = &resident});
   Prompts prompts{{0, 5, 6}};
   for (int turn = 0; turn < 2; ++turn) {
     const GenerationResult result = session.generate(prompts);
     EXPECT_EQ(difference(fresh.generate(prompts), result), "");
-    for (const GeneratedToken& token : result.completions.front().tokens) prompts[0].push_back(token.id);
+    for (const GeneratedToken& token : result.completions.front().tokens)
+      prompts[0].push_back(token.id);
   }
   EXPECT_EQ(session.generate(prompts).timings.reused_tokens, 42);
 }

@@ -282,19 +282,13 @@ TEST(Generator, FaultsNamePromptSampleAndPosition) {
     return logits;
   });
   Generator generator(decoder, small_vocabulary(), config_of("{sampler: [greedy]}"));
-  expect_error(
-      [&] {
-        generator.generate(Prompts{{0, 5, 6}, {3, 5}});
-      },
-      {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
+  expect_error([&] { generator.generate(Prompts{{0, 5, 6}, {3, 5}}); },
+               {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
   Generator emptied(
       decoder, small_vocabulary(),
       config_of("{sampler: [greedy, {no_repeat_ngram: {n: 1, exempt_special: false}}]}"));
-  expect_error(
-      [&] {
-        emptied.generate(Prompts{{0, 5, 6}});
-      },
-      {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
+  expect_error([&] { emptied.generate(Prompts{{0, 5, 6}}); },
+               {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
 }
 
 TEST(Generator, RejectsFaultyConfigs) {

@@ -9,8 +9,8 @@ namespace {
 
 using Ids = std::vector<TokenId>;
 
-std::map<TokenId, int64_t> counted(TokenCounter& counter, const HistoryScope& scope, const Ids& history,
-                                   size_t prompt_length = 0) {
+std::map<TokenId, int64_t> counted(TokenCounter& counter, const HistoryScope& scope,
+                                   const Ids& history, size_t prompt_length = 0) {
   static const Vocabulary vocabulary = small_vocabulary();
   const Noise noise(0, 0, 0);
   counter.count(scope, {history, prompt_length, vocabulary, noise});
@@ -44,7 +44,9 @@ TEST(TokenCounter, WhateverItSawBeforeChangesNothing) {
     if (choice == 1 && !history.empty()) history[random.below(history.size(), step, 2)] = 7;
     history.push_back(static_cast<TokenId>(random.below(20, step, 3)));
     TokenCounter fresh;
-    ASSERT_EQ(counted(used, {.scope = Scope::kAll}, history), counted(fresh, {.scope = Scope::kAll}, history)) << step;
+    ASSERT_EQ(counted(used, {.scope = Scope::kAll}, history),
+              counted(fresh, {.scope = Scope::kAll}, history))
+        << step;
   }
 }
 

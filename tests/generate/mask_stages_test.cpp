@@ -73,20 +73,14 @@ TEST(MinNewTokens, ForbidsTheEndUntilThen) {
 
 TEST(Masks, AStageThatEmptiesTheRowNamesItself) {
   const Row few{{1, 0.}, {5, 0.}};
-  expect_error(
-      [&] {
-        apply_chain("[{min_new_tokens: 1}]", {{1, 0.}});
-      },
-      {"the stage min_new_tokens left no token to draw"});
+  expect_error([&] { apply_chain("[{min_new_tokens: 1}]", {{1, 0.}}); },
+               {"the stage min_new_tokens left no token to draw"});
   expect_error([&] { apply_chain("[{banned_words: {ids: [1, 5]}}]", few); },
                {"the stage banned_words left no token"});
   expect_error([&] { apply_chain("[{logit_bias: {ids: {1: -inf, 5: -inf}}}]", few); },
                {"the stage logit_bias left no token"});
-  expect_error(
-      [&] {
-        apply_chain("[{top_k: 1}, {no_repeat_ngram: 1}]", {{5, 1.}, {6, 0.}}, {5});
-      },
-      {"the stage no_repeat_ngram left no token"});
+  expect_error([&] { apply_chain("[{top_k: 1}, {no_repeat_ngram: 1}]", {{5, 1.}, {6, 0.}}, {5}); },
+               {"the stage no_repeat_ngram left no token"});
 }
 
 }  // namespace

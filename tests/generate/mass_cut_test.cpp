@@ -13,10 +13,12 @@ namespace {
 using Indices = std::vector<uint32_t>;
 
 // Sorts everything.
-Indices slow_cut(const std::vector<double>& score, const std::vector<double>& weight, double mass, size_t min_keep) {
+Indices slow_cut(const std::vector<double>& score, const std::vector<double>& weight, double mass,
+                 size_t min_keep) {
   Indices order(score.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return score[a] < score[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return score[a] < score[b]; });
   Indices kept;
   double above = 0;
   for (const uint32_t i : order) {
@@ -35,14 +37,15 @@ TEST(MassCut, EqualsSortingEverything) {
     std::vector<double> score(n), weight(n);
     for (size_t i = 0; i < n; ++i) {
       score[i] = std::abs(random.normal(seed, i)) * (1 + static_cast<double>(seed % 5));
-      if (seed % 3 == 0) score[i] = std::round(score[i] * 4) / 4;  // ties
+      if (seed % 3 == 0) score[i] = std::round(score[i] * 4) / 4;       // ties
       weight[i] = 1.0 + static_cast<double>(random.below(8, seed, i));  // sums without rounding
     }
     if (seed % 7 == 0) score[n / 2] = 1e6;  // a penalty far away
     const double all = std::accumulate(weight.begin(), weight.end(), 0.0);
     for (const double share : {0.0, 0.01, 0.3, 0.5, 0.9, 0.999, 1.0, 2.0}) {
       for (const size_t min_keep : {0ul, 1ul, 5ul, n / 2, n, 2 * n}) {
-        EXPECT_EQ(mass_cut(score, weight, share * all, min_keep), slow_cut(score, weight, share * all, min_keep))
+        EXPECT_EQ(mass_cut(score, weight, share * all, min_keep),
+                  slow_cut(score, weight, share * all, min_keep))
             << seed << " " << share << " " << min_keep;
       }
     }

@@ -1,4 +1,5 @@
-// Of a long generation only the cache of keys and values and the result itself may grow: live heap bytes along 8,000 tokens.
+// Of a long generation only the cache of keys and values and the result itself may grow: live heap
+// bytes along 8,000 tokens.
 #include <malloc.h>
 
 #include "generate/generator.h"
@@ -27,10 +28,11 @@ TransformerOptions long_context() {
           .context = 8192};
 }
 
-// Keys and values of a token in every layer, in floats. The cache grows by half whenever it is full: between these two lengths
-// by 1.56 tokens for every token.
+// Keys and values of a token in every layer, in floats. The cache grows by half whenever it is
+// full: between these two lengths by 1.56 tokens for every token.
 constexpr double kCacheBytes = 1.6 * 2 * 2 * 8 * sizeof(float);
-// The token with its log-probabilities and its id in the history, both in vectors that double, and a byte or two of text.
+// The token with its log-probabilities and its id in the history, both in vectors that double, and
+// a byte or two of text.
 constexpr double kResultBytes = 2 * (sizeof(GeneratedToken) + sizeof(TokenId)) + 16;
 
 // Bytes by which the heap grows with every token, measured while `each` is called for every one.
@@ -45,7 +47,8 @@ double growth_per_token(const std::string& sampler, const std::function<void()>&
   Generator generator(model, small_vocabulary(300), config);
   const std::vector<std::vector<TokenId>> prompts{std::vector<TokenId>(kPrompt, 5)};
   double at_from = 0, at_to = 0;
-  for (int run = 0; run < 2; ++run) {  // the first one fills what is kept for good, such as tables of positions
+  for (int run = 0; run < 2;
+       ++run) {  // the first one fills what is kept for good, such as tables of positions
     generator.generate(prompts, [&](const Completion& so_far, std::string_view) {
       each();
       if (std::ssize(so_far.tokens) == kFrom) at_from = live_bytes();
@@ -60,24 +63,28 @@ class Memory : public testing::Test {
   void SetUp() override {
     const double before = live_bytes();
     const std::vector<char> block(1 << 20);
-    if (live_bytes() - before < (1 << 20)) GTEST_SKIP() << "this allocator does not count (a sanitizer's?)";
+    if (live_bytes() - before < (1 << 20))
+      GTEST_SKIP() << "this allocator does not count (a sanitizer's?)";
   }
 };
 
 TEST_F(Memory, OnlyTheCacheAndTheResultGrow) {
-  EXPECT_LT(growth_per_token("[{top_k: 50}, {top_p: 0.9}, {temperature: 0.8}]"), kCacheBytes + kResultBytes);
+  EXPECT_LT(growth_per_token("[{top_k: 50}, {top_p: 0.9}, {temperature: 0.8}]"),
+            kCacheBytes + kResultBytes);
 }
 
 TEST_F(Memory, StagesRememberTheHistoryOnceAtMost) {
   // Each of three counting penalties keeps the ids that it has counted.
-  EXPECT_LT(growth_per_token("[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {mirostat: 4}]"),
+  EXPECT_LT(growth_per_token(
+                "[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {mirostat: 4}]"),
             kCacheBytes + kResultBytes + 3 * 2 * sizeof(TokenId) + 16);
 }
 
 TEST_F(Memory, TheTestWouldSeeALeak) {
   // The negative control: 25 floats that stay with every token, of a vocabulary of 300.
   std::vector<std::vector<float>> leak;
-  EXPECT_GT(growth_per_token("[greedy]", [&] { leak.emplace_back(25); }), kCacheBytes + kResultBytes);
+  EXPECT_GT(growth_per_token("[greedy]", [&] { leak.emplace_back(25); }),
+            kCacheBytes + kResultBytes);
 }
 
 }  // namespace

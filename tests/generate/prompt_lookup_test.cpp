@@ -8,7 +8,10 @@ namespace {
 using Ids = std::vector<TokenId>;
 
 Ids draft_of(PromptLookup& lookup, const Ids& history, int64_t limit = 4, double row_cost = 0) {
-  const DraftQuery query{.sequence = 7, .history = history, .prompt_length = 1, .limit = limit,
+  const DraftQuery query{.sequence = 7,
+                         .history = history,
+                         .prompt_length = 1,
+                         .limit = limit,
                          .cost = {.time = {.extra = row_cost}}};
   return lookup.draft(std::vector{query}).front();
 }

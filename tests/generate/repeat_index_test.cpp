@@ -52,7 +52,8 @@ TEST(RepeatIndex, EqualsTheSlowSearchWhileAHistoryGrows) {
       size_t found = 0;
       for (uint64_t i = 0; i < 150; ++i) {
         // Few candidates of each gram, fewer than are tried at most.
-        history.push_back(static_cast<TokenId>(random.uniform(salt * 1000 + i) * (shortest == 1 ? 24 : 12)));
+        history.push_back(
+            static_cast<TokenId>(random.uniform(salt * 1000 + i) * (shortest == 1 ? 24 : 12)));
         if (i % 4 == 3 && i > 60) {  // now and then a copy
           for (size_t k = 0; k < 5; ++k) history.push_back(history[static_cast<size_t>(i) + k]);
         }

@@ -15,7 +15,9 @@ Vocabulary letters() {
   Vocabulary v;
   v.size = 6;
   v.eos = {0};
-  v.token_bytes = [](TokenId id) { return id == 0 ? "" : std::string(1, static_cast<char>('a' + id)); };
+  v.token_bytes = [](TokenId id) {
+    return id == 0 ? "" : std::string(1, static_cast<char>('a' + id));
+  };
   v.special_text = [](TokenId id) { return id == 0 ? "</s>" : ""; };
   v.encode = [](std::string_view) { return std::vector<TokenId>(); };
   return v;
@@ -116,7 +118,8 @@ TEST(Sequence, RowsWithoutATokenNameTheirPlace) {
   Sequence s(&c.rules, std::vector<TokenId>{1, 2}, Noise(1, 0, 0), SamplerChain(),
              std::make_shared<const StopStrings>(c.stops));
   Candidates scratch;
-  test::expect_error([&] { s.sample(std::vector<float>(7, NAN), scratch); }, {"prompt 0", "position 2"});
+  test::expect_error([&] { s.sample(std::vector<float>(7, NAN), scratch); },
+                     {"prompt 0", "position 2"});
 }
 
 }  // namespace

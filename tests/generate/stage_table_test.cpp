@@ -24,7 +24,8 @@ TEST(StageTable, CanonicalOrderIsMasksPenaltiesTruncationTemperatureAndLastTheRe
     EXPECT_GE(static_cast<int>(spec.kind), static_cast<int>(last)) << spec.name;
     last = spec.kind;
   }
-  EXPECT_LT(canonical_position(*find_stage("repetition")), canonical_position(*find_stage("top_k")));
+  EXPECT_LT(canonical_position(*find_stage("repetition")),
+            canonical_position(*find_stage("top_k")));
 }
 
 TEST(StageTable, EveryStageIsMadeFromItsOwnResolvedDefaults) {

@@ -182,9 +182,7 @@ TEST(GgufWriter, Errors) {
   EXPECT_TRUE(contains(fault({}, {{"a", a / 0, GgmlType::kQ8_0}}), "tensor 'a': the value inf"));
   EXPECT_TRUE(contains(error_text([&] { write_gguf(dir / "no/x", {}, {}); }), "cannot create"));
   if (std::filesystem::exists("/dev/full")) {
-    EXPECT_TRUE(contains(error_text([&] {
-                           write_gguf("/dev/full", {}, {{"a", a}});
-                         }),
+    EXPECT_TRUE(contains(error_text([&] { write_gguf("/dev/full", {}, {{"a", a}}); }),
                          "/dev/full: cannot write: No space left"));
   }
 }

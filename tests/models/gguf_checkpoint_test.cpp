@@ -35,7 +35,8 @@ std::string fault_of(const std::function<void()>& f) {
 
 // A copy of a golden checkpoint with the few settings that llama.cpp fixes set to its values.
 void copy_for_gguf(const std::string& family, const fs::path& to) {
-  fs::copy(golden_family(family), to, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  fs::copy(golden_family(family), to,
+           fs::copy_options::recursive | fs::copy_options::overwrite_existing);
   nlohmann::json config = read_json(to / "config.json");
   if (family == "smollm3") {
     config["no_rope_layer_interval"] = 4;
@@ -66,18 +67,23 @@ TEST_P(GgufFamilyTest, AFileHoldsTheSameModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, GgufFamilyTest,
-                         testing::Values("llama", "llama_linear", "qwen3", "smollm3", "olmo2", "gemma2", "gpt2",
-                                         "gpt_neox", "gpt_neox_sequential"),
+                         testing::Values("llama", "llama_linear", "qwen3", "smollm3", "olmo2",
+                                         "gemma2", "gpt2", "gpt_neox", "gpt_neox_sequential"),
                          [](const auto& family) { return std::string(family.param); });
 
 TEST(GgufCheckpoint, WhatLlamaCppCannotExpressIsRefusedByName) {
-  EXPECT_NE(fault_of([] { content_of(golden_family("llama_dynamic")); }).find("dynamic"), std::string::npos);
-  EXPECT_NE(fault_of([] { content_of(golden_family("llama_yarn_mscale")); }).find("rope's"), std::string::npos);
-  EXPECT_NE(fault_of([] { content_of(golden_family("smollm3")); }).find("no_rope_layer_interval"), std::string::npos);
-  EXPECT_NE(fault_of([] { content_of(golden_family("gemma2")); }).find("query_pre_attn_scalar"), std::string::npos);
+  EXPECT_NE(fault_of([] { content_of(golden_family("llama_dynamic")); }).find("dynamic"),
+            std::string::npos);
+  EXPECT_NE(fault_of([] { content_of(golden_family("llama_yarn_mscale")); }).find("rope's"),
+            std::string::npos);
+  EXPECT_NE(fault_of([] { content_of(golden_family("smollm3")); }).find("no_rope_layer_interval"),
+            std::string::npos);
+  EXPECT_NE(fault_of([] { content_of(golden_family("gemma2")); }).find("query_pre_attn_scalar"),
+            std::string::npos);
   nlohmann::json config = read_json(golden_family("llama") / "config.json");
   config["model_type"] = "bert";
-  EXPECT_NE(fault_of([&] { gguf_content(config, {}, GgmlType::kF32); }).find("'bert'"), std::string::npos);
+  EXPECT_NE(fault_of([&] { gguf_content(config, {}, GgmlType::kF32); }).find("'bert'"),
+            std::string::npos);
 }
 
 TEST(GgufCheckpoint, RowsThatAreNoWholeBlocksKeepMoreBits) {
@@ -99,7 +105,8 @@ TEST(GgufCheckpoint, DamagedFilesAreRefusedByKeyAndTensor) {
     return fault_of([&] { load_model(file); });
   };
   GgufContent content = good;
-  std::erase_if(content.metadata, [](const auto& entry) { return entry.first == "llama.block_count"; });
+  std::erase_if(content.metadata,
+                [](const auto& entry) { return entry.first == "llama.block_count"; });
   EXPECT_NE(fault(content).find("llama.block_count is missing"), std::string::npos);
   content = good;
   for (auto& [key, value] : content.metadata) {
@@ -119,9 +126,10 @@ TEST(GgufCheckpoint, FrequencyFactorsOfLlama3ComeBackAsTheRule) {
   nlohmann::json config = read_json(golden_family("llama") / "config.json");
   config.erase("rope_scaling");
   config["rope_theta"] = 500000.0;
-  config["rope_parameters"] = {{"rope_type", "llama3"},     {"rope_theta", 500000.0},
-                               {"factor", 32.0},            {"low_freq_factor", 1.0},
-                               {"high_freq_factor", 4.0},   {"original_max_position_embeddings", 8192}};
+  config["rope_parameters"] = {
+      {"rope_type", "llama3"},   {"rope_theta", 500000.0},
+      {"factor", 32.0},          {"low_freq_factor", 1.0},
+      {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
   // Heads wide enough for slow frequencies.
   config["head_dim"] = 64;
   const int64_t hidden = config["hidden_size"], heads = config["num_attention_heads"];
@@ -129,7 +137,8 @@ TEST(GgufCheckpoint, FrequencyFactorsOfLlama3ComeBackAsTheRule) {
   std::map<std::string, at::Tensor> tensors = read_model_tensors(golden_family("llama"));
   for (auto& [name, tensor] : tensors) {
     if (name.ends_with("q_proj.weight")) tensor = at::ones({heads * 64, hidden});
-    if (name.ends_with("k_proj.weight") || name.ends_with("v_proj.weight")) tensor = at::ones({kv_heads * 64, hidden});
+    if (name.ends_with("k_proj.weight") || name.ends_with("v_proj.weight"))
+      tensor = at::ones({kv_heads * 64, hidden});
     if (name.ends_with("o_proj.weight")) tensor = at::ones({hidden, heads * 64});
   }
   std::erase_if(tensors, [](const auto& item) { return item.first.ends_with("_proj.bias"); });

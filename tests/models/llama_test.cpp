@@ -1,7 +1,6 @@
 #include "models/llama.h"
 
 #include <gtest/gtest.h>
-
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -12,8 +11,9 @@ namespace {
 using nlohmann::json;
 
 json plain_config() {
-  return {{"model_type", "llama"},   {"num_hidden_layers", 2}, {"hidden_size", 24},       {"num_attention_heads", 6},
-          {"intermediate_size", 40}, {"vocab_size", 53},       {"num_key_value_heads", 2}};
+  return {{"model_type", "llama"},    {"num_hidden_layers", 2},  {"hidden_size", 24},
+          {"num_attention_heads", 6}, {"intermediate_size", 40}, {"vocab_size", 53},
+          {"num_key_value_heads", 2}};
 }
 
 std::string error_of(const json& config) {
@@ -70,8 +70,10 @@ TEST(Llama, FaultyKeysAreNamedWithTheirFile) {
 
 TEST(Llama, ParametersHaveTheirHuggingFaceNames) {
   EXPECT_EQ(llama_checkpoint_name("embedding"), "model.embed_tokens.weight");
-  EXPECT_EQ(llama_checkpoint_name("blocks_12.attention.output.bias"), "model.layers.12.self_attn.o_proj.bias");
-  EXPECT_EQ(llama_checkpoint_name("blocks_0.mlp_norm.weight"), "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(llama_checkpoint_name("blocks_12.attention.output.bias"),
+            "model.layers.12.self_attn.o_proj.bias");
+  EXPECT_EQ(llama_checkpoint_name("blocks_0.mlp_norm.weight"),
+            "model.layers.0.post_attention_layernorm.weight");
   EXPECT_THROW(llama_checkpoint_name("blocks_0.other.weight"), Error);
 }
 

@@ -28,7 +28,9 @@ TEST(ModelConfig, ContradictionsAreFoundTogetherWithTheirPlace) {
   EXPECT_NE(text.find("x.yaml:1:"), std::string::npos);
 }
 
-TEST(ModelConfig, ACheckpointBringsItsOwnShape) { EXPECT_EQ(faults("{from: somewhere, hidden: 65, heads: 4}"), ""); }
+TEST(ModelConfig, ACheckpointBringsItsOwnShape) {
+  EXPECT_EQ(faults("{from: somewhere, hidden: 65, heads: 4}"), "");
+}
 
 }  // namespace
 }  // namespace continuo

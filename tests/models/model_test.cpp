@@ -1,11 +1,10 @@
 #include "models/model.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/nll_loss.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/nll_loss.h>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -50,12 +49,15 @@ TEST(Model, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
   const Model model = load_model(kGolden, {.map = false});
   const RaggedInput input = golden_input(reference);
   const int64_t n = input.tokens.size(0);
-  const at::Tensor logits = model.decoder->logits(model.decoder->forward(input).narrow(0, from - 1, n - from));
-  const at::Tensor loss = at::nll_loss(at::log_softmax(logits, 1), input.tokens.narrow(0, from, n - from));
+  const at::Tensor logits =
+      model.decoder->logits(model.decoder->forward(input).narrow(0, from - 1, n - from));
+  const at::Tensor loss =
+      at::nll_loss(at::log_softmax(logits, 1), input.tokens.narrow(0, from, n - from));
   EXPECT_NEAR(loss.item<double>(), reference.tensor("loss").item<double>(), 1e-5);
   loss.backward();
   for (const auto& item : model.decoder->named_parameters()) {
-    const at::Tensor expected = reference.tensor("grad." + model.family->checkpoint_name(item.key()));
+    const at::Tensor expected =
+        reference.tensor("grad." + model.family->checkpoint_name(item.key()));
     const double scale = std::max(1e-3, expected.abs().max().item<double>());
     EXPECT_LT(max_difference(item.value().grad(), expected) / scale, 1e-4) << item.key();
   }
@@ -83,7 +85,8 @@ TEST(Model, SavedAndLoadedWeightsAreTheSameBits) {
 TEST(Model, Bfloat16LoadingKeepsNormsInFloat) {
   const Model model = load_model(kGolden, {.dtype = at::kBFloat16});
   for (const auto& item : model.decoder->named_parameters()) {
-    EXPECT_EQ(item.value().scalar_type(), item.value().dim() < 2 ? at::kFloat : at::kBFloat16) << item.key();
+    EXPECT_EQ(item.value().scalar_type(), item.value().dim() < 2 ? at::kFloat : at::kBFloat16)
+        << item.key();
   }
 }
 
@@ -94,7 +97,8 @@ TEST(Model, WhatDoesNotFitIsNamed) {
   nlohmann::json config = read_json(kGolden / "config.json");
   const auto with = [&](const nlohmann::json& changed) {
     directory.write("config.json", changed.dump());
-    fs::copy_file(kGolden / "model.safetensors", directory / "model.safetensors", fs::copy_options::overwrite_existing);
+    fs::copy_file(kGolden / "model.safetensors", directory / "model.safetensors",
+                  fs::copy_options::overwrite_existing);
     return load_error(directory.path());
   };
   EXPECT_EQ(with(config), "");
@@ -109,7 +113,8 @@ TEST(Model, WhatDoesNotFitIsNamed) {
   EXPECT_NE(with(changed).find("belongs to no parameter"), std::string::npos);
   changed = config;
   changed["intermediate_size"] = 48;
-  EXPECT_NE(with(changed).find("has shape [40, 24], config.json asks for [48, 24]"), std::string::npos);
+  EXPECT_NE(with(changed).find("has shape [40, 24], config.json asks for [48, 24]"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -10,8 +10,15 @@ namespace continuo {
 namespace {
 
 TransformerOptions small(const Family& family) {
-  TransformerOptions o = {.layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .head_dim = 8, .intermediate = 48,
-          .vocabulary = 61, .context = 128, .tie_embeddings = false};
+  TransformerOptions o = {.layers = 2,
+                          .hidden = 32,
+                          .heads = 4,
+                          .kv_heads = 2,
+                          .head_dim = 8,
+                          .intermediate = 48,
+                          .vocabulary = 61,
+                          .context = 128,
+                          .tie_embeddings = false};
   if (family.name == "gpt2" || family.name == "gpt_neox") o.kv_heads = o.heads;
   if (family.specialise) family.specialise(o);
   return o;
@@ -43,8 +50,10 @@ TEST(Registry, EveryParameterHasAPlaceOfItsOwnInEveryFamily) {
     const TransformerOptions options = small(family);
     std::set<std::pair<std::string, int64_t>> places;
     for (const auto& item : Transformer(options).named_parameters()) {
-      const Placement place = family.placement ? family.placement(item.key(), options) : Placement{};
-      EXPECT_TRUE(places.insert({family.checkpoint_name(item.key()), place.begin}).second) << item.key();
+      const Placement place =
+          family.placement ? family.placement(item.key(), options) : Placement{};
+      EXPECT_TRUE(places.insert({family.checkpoint_name(item.key()), place.begin}).second)
+          << item.key();
     }
   }
 }

@@ -1,14 +1,13 @@
 // The engine behind cached passes against the general modules, with everything that it covers.
 #include "nn/inference_engine.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/normal.h>
 #include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "nn/transformer.h"
@@ -39,9 +38,11 @@ std::shared_ptr<Transformer> model_of(const TransformerOptions& options) {
   model->initialise(5);
   const c10::NoGradGuard no_grad;
   int64_t salt = 0;
-  for (const auto& item : model->named_parameters()) {  // norms and biases that matter, scores that differ
+  for (const auto& item :
+       model->named_parameters()) {  // norms and biases that matter, scores that differ
     at::Generator generator = at::detail::createCPUGenerator(++salt);
-    at::Tensor noise = at::normal(0.0, item.value().dim() < 2 ? 0.3 : 0.15, item.value().sizes(), generator);
+    at::Tensor noise =
+        at::normal(0.0, item.value().dim() < 2 ? 0.3 : 0.15, item.value().sizes(), generator);
     item.value().add_(noise);
   }
   return model;
@@ -49,7 +50,10 @@ std::shared_ptr<Transformer> model_of(const TransformerOptions& options) {
 
 KVCache cache_of(const Transformer& model) {
   const DecoderShape& s = model.shape();
-  return KVCache({.layers = s.layers, .kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = model.compute().dtype});
+  return KVCache({.layers = s.layers,
+                  .kv_heads = s.kv_heads,
+                  .head_dim = s.head_dim,
+                  .dtype = model.compute().dtype});
 }
 
 at::Tensor whole(Transformer& model, const std::vector<int64_t>& tokens) {
@@ -111,7 +115,8 @@ TEST(InferenceEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
   TransformerOptions o = llama();
   o.context = 2048;
   const std::vector<int64_t> tokens = random_tokens(600, 61, 2);  // more than one span of keys
-  for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+  for (const WeightFormat format :
+       {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
     const auto model = model_of(o);
     model->set_compute({.weights = format});
     const at::Tensor single = in_pieces(*model, tokens, 1);
@@ -135,7 +140,8 @@ TEST(InferenceEngine, QuantisedWeightsStayNearTheModel) {
     const double off = (found - expected).square().mean().sqrt().item<double>();
     EXPECT_LT(off, share * size) << static_cast<int>(format);
     EXPECT_GT(off, 1e-6 * size) << "was the engine used at all?";
-    EXPECT_TRUE(at::equal(whole(*model, tokens), found)) << "a pass without a cache sees other weights";
+    EXPECT_TRUE(at::equal(whole(*model, tokens), found))
+        << "a pass without a cache sees other weights";
   }
 }
 

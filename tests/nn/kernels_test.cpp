@@ -1,19 +1,20 @@
 // Every instruction set against references in double, over sizes with and without a vector tail.
 #include "nn/kernels/kernels.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace continuo {
 namespace {
 
 std::vector<float> numbers(int64_t n, int salt, float scale = 1.0f) {
   std::vector<float> v(n);
-  for (int64_t i = 0; i < n; ++i) v[i] = scale * std::sin(0.7f * static_cast<float>(i * 3 + salt) + 0.1f * salt);
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = scale * std::sin(0.7f * static_cast<float>(i * 3 + salt) + 0.1f * salt);
   return v;
 }
 
@@ -65,8 +66,8 @@ TEST_P(KernelTest, NormMatchesTheFormula) {
       const auto delta = stored<T>(numbers(rows * hidden, 3));
       std::vector<float> sum(rows * hidden), rstd(rows);
       std::vector<T> y(rows * hidden);
-      table_->typed<T>().add_rms_norm(rows, hidden, residual.data(), delta.data(), weight.data(), 1e-5f, sum.data(),
-                                      y.data(), rstd.data());
+      table_->typed<T>().add_rms_norm(rows, hidden, residual.data(), delta.data(), weight.data(),
+                                      1e-5f, sum.data(), y.data(), rstd.data());
       for (int64_t r = 0; r < rows; ++r) {
         double squares = 0;
         for (int64_t i = 0; i < hidden; ++i) {
@@ -88,16 +89,19 @@ TEST_P(KernelTest, SwigluMatchesTheFormulaAndItsDerivative) {
   for_types([&](auto type, double tolerance) {
     using T = decltype(type);
     const int64_t n = 37;
-    const auto gate = stored<T>(numbers(n, 1, 6)), up = stored<T>(numbers(n, 2, 2)), dout = stored<T>(numbers(n, 5));
+    const auto gate = stored<T>(numbers(n, 1, 6)), up = stored<T>(numbers(n, 2, 2)),
+               dout = stored<T>(numbers(n, 5));
     std::vector<T> out(n), dgate(n), dup(n);
     table_->typed<T>().swiglu(n, gate.data(), up.data(), out.data());
-    table_->typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(), dup.data());
+    table_->typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(),
+                                       dup.data());
     for (int64_t i = 0; i < n; ++i) {
       const double g = as_float(gate[i]), u = as_float(up[i]), d = as_float(dout[i]);
       const double s = 1 / (1 + std::exp(-g));
       EXPECT_NEAR(as_float(out[i]), g * s * u, tolerance * (1 + std::abs(g * u)));
       EXPECT_NEAR(as_float(dup[i]), d * g * s, tolerance * (1 + std::abs(d * g)));
-      EXPECT_NEAR(as_float(dgate[i]), d * u * s * (1 + g * (1 - s)), tolerance * (1 + std::abs(d * u * g)));
+      EXPECT_NEAR(as_float(dgate[i]), d * u * s * (1 + g * (1 - s)),
+                  tolerance * (1 + std::abs(d * u * g)));
     }
   });
 }
@@ -111,14 +115,18 @@ TEST_P(KernelTest, RowsOfTheLinearDoNotDependOnTheirNeighbours) {
       const auto weight = stored<T>(numbers(out * in, 2));
       const auto bias = numbers(out, 4);
       std::vector<T> together(rows * out), alone(out);
-      table_->typed<T>().linear_rows(rows, in, out, 0, out, x.data(), weight.data(), bias.data(), together.data());
+      table_->typed<T>().linear_rows(rows, in, out, 0, out, x.data(), weight.data(), bias.data(),
+                                     together.data());
       for (int64_t r = 0; r < rows; ++r) {
-        table_->typed<T>().linear_rows(1, in, out, 0, 3, x.data() + r * in, weight.data(), bias.data(), alone.data());
-        table_->typed<T>().linear_rows(1, in, out, 3, out, x.data() + r * in, weight.data(), bias.data(), alone.data());
+        table_->typed<T>().linear_rows(1, in, out, 0, 3, x.data() + r * in, weight.data(),
+                                       bias.data(), alone.data());
+        table_->typed<T>().linear_rows(1, in, out, 3, out, x.data() + r * in, weight.data(),
+                                       bias.data(), alone.data());
         for (int64_t n = 0; n < out; ++n) {
           EXPECT_EQ(together[r * out + n], alone[n]) << "row " << r << " out " << n;
           double expected = bias[n];
-          for (int64_t k = 0; k < in; ++k) expected += static_cast<double>(x[r * in + k]) * as_float(weight[n * in + k]);
+          for (int64_t k = 0; k < in; ++k)
+            expected += static_cast<double>(x[r * in + k]) * as_float(weight[n * in + k]);
           EXPECT_NEAR(as_float(alone[n]), expected, tolerance * (2 + std::abs(expected)));
         }
       }
@@ -135,18 +143,21 @@ TEST_P(KernelTest, DecodeAttentionIsASoftmaxAverage) {
       const auto v = stored<T>(numbers(length * dim, 3));
       std::vector<float> scores(length);
       std::vector<T> out(group * dim);
-      table_->typed<T>().decode_attention(group, dim, length, q.data(), k.data(), v.data(), 0.3f, scores.data(), out.data());
+      table_->typed<T>().decode_attention(group, dim, length, q.data(), k.data(), v.data(), 0.3f,
+                                          scores.data(), out.data());
       for (int64_t g = 0; g < group; ++g) {
         std::vector<double> weight(length);
         double total = 0;
         for (int64_t t = 0; t < length; ++t) {
           double dot = 0;
-          for (int64_t i = 0; i < dim; ++i) dot += static_cast<double>(as_float(q[g * dim + i])) * as_float(k[t * dim + i]);
+          for (int64_t i = 0; i < dim; ++i)
+            dot += static_cast<double>(as_float(q[g * dim + i])) * as_float(k[t * dim + i]);
           total += weight[t] = std::exp(0.3 * dot);
         }
         for (int64_t i = 0; i < dim; ++i) {
           double expected = 0;
-          for (int64_t t = 0; t < length; ++t) expected += weight[t] / total * as_float(v[t * dim + i]);
+          for (int64_t t = 0; t < length; ++t)
+            expected += weight[t] / total * as_float(v[t * dim + i]);
           EXPECT_NEAR(as_float(out[g * dim + i]), expected, tolerance * 2) << "dim " << dim;
         }
       }
@@ -173,11 +184,14 @@ TEST_P(KernelTest, CrossEntropyAndItsGradient) {
           const double p = std::exp(original[i] - lse);
           entropy -= p * std::log(p);
           if (original[i] > original[best]) best = i;
-          const double d = p * (1 + 2 * z * lse) - smoothing / static_cast<double>(vocabulary) - (i == target ? 1 - smoothing : 0);
+          const double d = p * (1 + 2 * z * lse) - smoothing / static_cast<double>(vocabulary) -
+                           (i == target ? 1 - smoothing : 0);
           EXPECT_NEAR(logits[i], 0.5 * d, 3e-6) << "V " << vocabulary << " i " << i;
         }
         EXPECT_NEAR(terms.nll, lse - original[target], 1e-5);
-        EXPECT_NEAR(terms.loss, (1 - smoothing) * (lse - original[target]) + smoothing * mean + z * lse * lse, 2e-5);
+        EXPECT_NEAR(terms.loss,
+                    (1 - smoothing) * (lse - original[target]) + smoothing * mean + z * lse * lse,
+                    2e-5);
         EXPECT_NEAR(terms.entropy, entropy, 1e-5);
         EXPECT_EQ(terms.correct, best == target);
       }
@@ -198,7 +212,8 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
   std::vector<float> x(17, 1.00390625f);
   x[3] = x[16] = nan;
   std::vector<uint16_t> y(17);
-  table_->bf16.linear_rows(17, 1, 1, 0, 1, x.data(), std::vector<uint16_t>{0x3f80}.data(), nullptr, y.data());
+  table_->bf16.linear_rows(17, 1, 1, 0, 1, x.data(), std::vector<uint16_t>{0x3f80}.data(), nullptr,
+                           y.data());
   EXPECT_EQ(y[0], 0x3f80);
   EXPECT_EQ(y[3] & 0x7fff, 0x7fc0);
   std::vector<float> wide(17);
@@ -207,7 +222,8 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE(std::isnan(wide[16]));
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest,
+                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Kernels, ChoosesATable) {

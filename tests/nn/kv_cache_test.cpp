@@ -1,8 +1,7 @@
 #include "nn/kv_cache.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/ops/full.h>
+#include <gtest/gtest.h>
 
 namespace continuo {
 namespace {
@@ -12,7 +11,8 @@ KVCache small() { return KVCache({.layers = 2, .kv_heads = 3, .head_dim = 4}); }
 // Writes `value` for `count` new positions of every layer.
 void extend(KVCache& cache, int64_t id, int64_t count, double value) {
   cache.reserve(id, count);
-  for (int64_t layer = 0; layer < 2; ++layer) cache.storage(id, layer).narrow(2, cache.length(id), count).fill_(value);
+  for (int64_t layer = 0; layer < 2; ++layer)
+    cache.storage(id, layer).narrow(2, cache.length(id), count).fill_(value);
   cache.commit(id, count);
 }
 

@@ -1,10 +1,9 @@
 #include "nn/linear.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include "support/tiny_model.h"
@@ -43,7 +42,8 @@ TEST(Linear, DecodingRowsAreBitwiseIndependentOfTheBatch) {
     for (int64_t r = 0; r < x.size(0); ++r) {
       EXPECT_TRUE(layer(x.narrow(0, r, 1)).equal(together.narrow(0, r, 1))) << r;
     }
-    EXPECT_LT(max_difference(together, at::linear(x.to(at::kFloat), layer->weight)), dtype == at::kFloat ? 1e-4 : 0.3);
+    EXPECT_LT(max_difference(together, at::linear(x.to(at::kFloat), layer->weight)),
+              dtype == at::kFloat ? 1e-4 : 0.3);
   }
 }
 

@@ -1,7 +1,7 @@
 // The loops that measure the machine do what they say; their speed is nobody's test.
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "nn/kernels/kernels.h"
 

@@ -1,7 +1,6 @@
-// The matrix products of training: kernels against double precision for every instruction set, and the tensor functions.
+// The matrix products of training: kernels against double precision for every instruction set, and
+// the tensor functions.
 #include "nn/matmul.h"
-
-#include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
@@ -12,6 +11,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
 
 #include "nn/kernels/kernels.h"
 #include "support/tiny_model.h"
@@ -28,12 +28,17 @@ class GemmKernelTest : public testing::TestWithParam<const char*> {
     if (!table_) GTEST_SKIP() << "this CPU has no " << GetParam();
   }
 
-  // A [m, k] · B [k, n] where each lies along rows or columns; small integers, so that every sum is exact.
+  // A [m, k] · B [k, n] where each lies along rows or columns; small integers, so that every sum is
+  // exact.
   template <class T>
   void check(int64_t m, int64_t n, int64_t k, Along a_along, Along b_along) const {
     const GemmKernels<T>& kernel = table_->gemm<T>();
-    const auto a_at = [](int64_t i, int64_t j) { return static_cast<float>((i * 7 + j * 3) % 11 - 5); };
-    const auto b_at = [](int64_t i, int64_t j) { return static_cast<float>((i * 5 + j * 2) % 9 - 4); };
+    const auto a_at = [](int64_t i, int64_t j) {
+      return static_cast<float>((i * 7 + j * 3) % 11 - 5);
+    };
+    const auto b_at = [](int64_t i, int64_t j) {
+      return static_cast<float>((i * 5 + j * 2) % 9 - 4);
+    };
     const auto stored = [](float x) {
       if constexpr (sizeof(T) == 4) {
         return x;
@@ -43,24 +48,31 @@ class GemmKernelTest : public testing::TestWithParam<const char*> {
         return static_cast<uint16_t>(bits >> 16);
       }
     };
-    const int64_t a_stride = (a_along == Along::rows ? k : m) + 3, b_stride = (b_along == Along::rows ? k : n) + 5;
-    std::vector<T> a((a_along == Along::rows ? m : k) * a_stride), b((b_along == Along::rows ? n : k) * b_stride);
+    const int64_t a_stride = (a_along == Along::rows ? k : m) + 3,
+                  b_stride = (b_along == Along::rows ? k : n) + 5;
+    std::vector<T> a((a_along == Along::rows ? m : k) * a_stride),
+        b((b_along == Along::rows ? n : k) * b_stride);
     for (int64_t i = 0; i < m; ++i) {
-      for (int64_t s = 0; s < k; ++s) a[a_along == Along::rows ? i * a_stride + s : s * a_stride + i] = stored(a_at(i, s));
+      for (int64_t s = 0; s < k; ++s)
+        a[a_along == Along::rows ? i * a_stride + s : s * a_stride + i] = stored(a_at(i, s));
     }
     for (int64_t j = 0; j < n; ++j) {
-      for (int64_t s = 0; s < k; ++s) b[b_along == Along::rows ? j * b_stride + s : s * b_stride + j] = stored(b_at(s, j));
+      for (int64_t s = 0; s < k; ++s)
+        b[b_along == Along::rows ? j * b_stride + s : s * b_stride + j] = stored(b_at(s, j));
     }
-    const auto up = [](int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; };
+    const auto up = [](int64_t x, int64_t multiple) {
+      return (x + multiple - 1) / multiple * multiple;
+    };
     const int64_t packed_k = up(k, kernel.depth);
-    std::vector<T> left(up(m, kernel.rows) * packed_k, T(1)), right(up(n, kernel.columns) * packed_k, T(1));
+    std::vector<T> left(up(m, kernel.rows) * packed_k, T(1)),
+        right(up(n, kernel.columns) * packed_k, T(1));
     kernel.pack_left(a_along, m, k, a.data(), a_stride, packed_k, left.data());
     kernel.pack_right(b_along, n, k, b.data(), b_stride, packed_k, right.data());
     const int64_t stride = n + 2;
     std::vector<float> c(m * stride, 0.5f);
     for (int64_t p = 0; p < n; p += kernel.columns) {
-      kernel.multiply_float(a_along, m, std::min(kernel.columns, n - p), packed_k, left.data(), right.data() + p * packed_k,
-                            c.data() + p, stride, true);
+      kernel.multiply_float(a_along, m, std::min(kernel.columns, n - p), packed_k, left.data(),
+                            right.data() + p * packed_k, c.data() + p, stride, true);
     }
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -78,8 +90,14 @@ class GemmKernelTest : public testing::TestWithParam<const char*> {
 TEST_P(GemmKernelTest, AllShapesAndLayoutsAreExact) {
   for (const Along a : {Along::rows, Along::columns}) {
     for (const Along b : {Along::rows, Along::columns}) {
-      for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {12, 32, 32}, {13, 33, 31}, {24, 64, 64}, {5, 70, 47}, {37, 15, 96}}) {
-        SCOPED_TRACE(testing::Message() << m << 'x' << n << 'x' << k << " layouts " << int(a) << int(b));
+      for (const auto& [m, n, k] : {std::tuple{1, 1, 1},
+                                    {12, 32, 32},
+                                    {13, 33, 31},
+                                    {24, 64, 64},
+                                    {5, 70, 47},
+                                    {37, 15, 96}}) {
+        SCOPED_TRACE(testing::Message()
+                     << m << 'x' << n << 'x' << k << " layouts " << int(a) << int(b));
         check<float>(m, n, k, a, b);
         check<uint16_t>(m, n, k, a, b);
       }
@@ -87,17 +105,21 @@ TEST_P(GemmKernelTest, AllShapesAndLayoutsAreExact) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GemmKernelTest, testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(All, GemmKernelTest,
+                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
                          [](const auto& test) { return std::string(test.param); });
 
 // Whoever computes them, our kernels or ATen.
 class MatmulTest : public testing::TestWithParam<at::ScalarType> {
  protected:
-  at::Tensor random(int64_t rows, int64_t columns) const { return at::randn({rows, columns}).to(GetParam()); }
+  at::Tensor random(int64_t rows, int64_t columns) const {
+    return at::randn({rows, columns}).to(GetParam());
+  }
   // Relative to the largest value: rounding of the result, and of sums in another order.
   void expect_near(const at::Tensor& value, const at::Tensor& exact) const {
     const double bound = value.scalar_type() == at::kFloat ? 2e-5 : 1e-2;
-    EXPECT_LT(max_difference(value.to(at::kDouble), exact), bound * exact.abs().max().item<double>());
+    EXPECT_LT(max_difference(value.to(at::kDouble), exact),
+              bound * exact.abs().max().item<double>());
   }
   static at::Tensor wide(const at::Tensor& x) { return x.to(at::kDouble); }
 };
@@ -106,7 +128,8 @@ TEST_P(MatmulTest, ProductsAreThoseOfDoublePrecision) {
   // The second cuts k, the third also the columns of the right operand.
   for (const auto& [m, n, k] : {std::tuple{70, 50, 33}, {30, 40, 7001}, {20, 3000, 1600}}) {
     SCOPED_TRACE(testing::Message() << m << 'x' << n << 'x' << k);
-    const at::Tensor a = random(m, k), b = random(n, k), bt = b.t().contiguous(), at_ = a.t().contiguous();
+    const at::Tensor a = random(m, k), b = random(n, k), bt = b.t().contiguous(),
+                     at_ = a.t().contiguous();
     const at::Tensor exact = at::mm(wide(a), wide(b).t());
     expect_near(matmul_nt(a, b), exact);
     expect_near(matmul_nn(a, bt), exact);
@@ -146,7 +169,9 @@ TEST_P(MatmulTest, NothingTimesSomethingIsNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MatmulTest, testing::Values(at::kFloat, at::kBFloat16),
-                         [](const auto& test) { return std::string(test.param == at::kFloat ? "fp32" : "bf16"); });
+                         [](const auto& test) {
+                           return std::string(test.param == at::kFloat ? "fp32" : "bf16");
+                         });
 
 }  // namespace
 }  // namespace continuo

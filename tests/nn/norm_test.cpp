@@ -1,11 +1,10 @@
 #include "nn/norm.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/rsqrt.h>
+#include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
 
@@ -62,7 +61,8 @@ TEST(LayerNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
   at::Tensor r = residual.detach().to(at::kDouble).set_requires_grad(true);
   const at::Tensor sum = r + delta.to(at::kDouble);
   const at::Tensor centred = sum - sum.mean(-1, true);
-  const at::Tensor y = reference(centred, norm->weight.detach().to(at::kDouble), 1e-5) + norm->bias.detach();
+  const at::Tensor y =
+      reference(centred, norm->weight.detach().to(at::kDouble), 1e-5) + norm->bias.detach();
   (y * upstream).sum().backward();
   EXPECT_LT(max_difference(out.normalised, y), 1e-5);
   EXPECT_LT(max_difference(out.residual, sum), 1e-6);

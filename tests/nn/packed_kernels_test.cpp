@@ -1,11 +1,12 @@
-// Packed products and the engine's attention against double precision, for every instruction set and odd shapes.
-#include <gtest/gtest.h>
-
+// Packed products and the engine's attention against double precision, for every instruction set
+// and odd shapes.
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <tuple>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "nn/kernels/kernels.h"
 
@@ -14,7 +15,8 @@ namespace {
 
 std::vector<float> waves(int64_t n, int salt) {
   std::vector<float> v(n);
-  for (int64_t i = 0; i < n; ++i) v[i] = std::sin(0.37f * static_cast<float>(i * 5 + salt)) * (1 + static_cast<float>(i % 7));
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = std::sin(0.37f * static_cast<float>(i * 5 + salt)) * (1 + static_cast<float>(i % 7));
   return v;
 }
 
@@ -38,7 +40,8 @@ Activations activations(const PackedKernels& k, WeightFormat format, int64_t row
   Activations a;
   a.floats.assign(n, 0);
   const std::vector<float> values = waves(rows * in, 3);
-  for (int64_t r = 0; r < rows; ++r) std::copy_n(values.data() + r * in, in, a.floats.data() + r * stride);
+  for (int64_t r = 0; r < rows; ++r)
+    std::copy_n(values.data() + r * in, in, a.floats.data() + r * stride);
   a.seen = a.floats;
   if (format == WeightFormat::bf16) {
     a.halves.resize(n);
@@ -49,9 +52,11 @@ Activations activations(const PackedKernels& k, WeightFormat format, int64_t row
     a.scales.resize(n / kQuantBlock);
     a.offsets.resize(n / kQuantBlock);
     k.quantise(n, a.floats.data(), a.integers.data(), a.scales.data(), a.offsets.data());
-    for (int64_t i = 0; i < n; ++i) a.seen[i] = static_cast<float>(a.integers[i]) * a.scales[i / kQuantBlock];
+    for (int64_t i = 0; i < n; ++i)
+      a.seen[i] = static_cast<float>(a.integers[i]) * a.scales[i / kQuantBlock];
   }
-  a.input = {a.floats.data(), a.halves.data(), a.integers.data(), a.scales.data(), a.offsets.data()};
+  a.input = {a.floats.data(), a.halves.data(), a.integers.data(), a.scales.data(),
+             a.offsets.data()};
   return a;
 }
 
@@ -72,7 +77,8 @@ class PackedKernelTest : public testing::TestWithParam<Case> {
     std::vector<std::byte> data(panels * bytes);
     for (int64_t p = 0; p < panels; ++p) {
       const float* rows[kPanel] = {};
-      for (int64_t r = 0; r < kPanel && p * kPanel + r < out; ++r) rows[r] = w.data() + (p * kPanel + r) * in;
+      for (int64_t r = 0; r < kPanel && p * kPanel + r < out; ++r)
+        rows[r] = w.data() + (p * kPanel + r) * in;
       kernels_->pack(format_, in, rows, data.data() + p * bytes);
     }
     return data;
@@ -91,12 +97,14 @@ TEST_P(PackedKernelTest, PackingKeepsWhatTheFormatCan) {
       kernels_->unpack(format_, in, data.data(), r, back.data());
       for (int64_t k = 0; k < in; ++k) {
         float largest = 0;
-        for (int64_t i = k / 32 * 32; i < std::min(in, k / 32 * 32 + 32); ++i) largest = std::max(largest, std::abs(w[r * in + i]));
+        for (int64_t i = k / 32 * 32; i < std::min(in, k / 32 * 32 + 32); ++i)
+          largest = std::max(largest, std::abs(w[r * in + i]));
         const float allowed = format_ == WeightFormat::f32    ? 0
                               : format_ == WeightFormat::bf16 ? std::abs(w[r * in + k]) / 256
                               : format_ == WeightFormat::q8   ? largest / 127 * 0.52f
                                                               : largest / 8 * 1.6f;
-        ASSERT_LE(std::abs(back[k] - w[r * in + k]), allowed) << "row " << r << " k " << k << " of " << in;
+        ASSERT_LE(std::abs(back[k] - w[r * in + k]), allowed)
+            << "row " << r << " k " << k << " of " << in;
       }
     }
   }
@@ -111,7 +119,8 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
       std::vector<double> weights(out * in);
       std::vector<float> row(in);
       for (int64_t n = 0; n < out; ++n) {
-        kernels_->unpack(format_, in, data.data() + n / kPanel * panel_bytes(format_, in), n % kPanel, row.data());
+        kernels_->unpack(format_, in, data.data() + n / kPanel * panel_bytes(format_, in),
+                         n % kPanel, row.data());
         for (int64_t k = 0; k < in; ++k) weights[n * in + k] = row[k];
       }
       for (const int64_t rows : {1, 2, 5, 6, 7, 8, 13, 33}) {
@@ -126,11 +135,14 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
               sum += term;
               size += std::abs(term);
             }
-            ASSERT_NEAR(y[m * stride + n], sum, 2e-6 * size + 1e-12) << in << " in, row " << m << " of " << rows << ", " << n;
+            ASSERT_NEAR(y[m * stride + n], sum, 2e-6 * size + 1e-12)
+                << in << " in, row " << m << " of " << rows << ", " << n;
           }
         }
-        const int64_t last = rows - 1, blocks = packed_inputs(in) / kQuantBlock, begin = last * packed_inputs(in);
-        const PackedInput one = {a.floats.data() + begin, a.halves.empty() ? nullptr : a.halves.data() + begin,
+        const int64_t last = rows - 1, blocks = packed_inputs(in) / kQuantBlock,
+                      begin = last * packed_inputs(in);
+        const PackedInput one = {a.floats.data() + begin,
+                                 a.halves.empty() ? nullptr : a.halves.data() + begin,
                                  a.integers.empty() ? nullptr : a.integers.data() + begin,
                                  a.scales.empty() ? nullptr : a.scales.data() + last * blocks,
                                  a.offsets.empty() ? nullptr : a.offsets.data() + last * blocks};
@@ -188,11 +200,13 @@ TEST_P(CompressedPanelTest, EveryWeightIsKeptExactlyInThePanelOrBesideIt) {
     const auto rows = rows_of(w, in);
     std::vector<std::byte> shorter(panel_bytes(format_, in)), plain(panel_bytes(plain_, in));
     std::vector<Exception> exceptions(kPanel * in);
-    const int64_t count = kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), kPanel * in);
+    const int64_t count = kernels_->compress(format_, in, rows.data(), shorter.data(),
+                                             exceptions.data(), kPanel * in);
     ASSERT_LE(count, kPanel * in);
     if (in == 100) {
       EXPECT_GT(count, 100);
-      EXPECT_EQ(kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), 50), 51);
+      EXPECT_EQ(kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), 50),
+                51);
       kernels_->compress(format_, in, rows.data(), shorter.data(), exceptions.data(), kPanel * in);
     }
     kernels_->pack(plain_, in, rows.data(), plain.data());
@@ -205,7 +219,8 @@ TEST_P(CompressedPanelTest, EveryWeightIsKeptExactlyInThePanelOrBesideIt) {
         EXPECT_EQ(found[exceptions[i].k], 0.0f) << "an exception counts twice";
         found[exceptions[i].k] = exceptions[i].value;
       }
-      ASSERT_EQ(std::memcmp(found.data(), expected.data(), in * sizeof(float)), 0) << "row " << r << " of " << in;
+      ASSERT_EQ(std::memcmp(found.data(), expected.data(), in * sizeof(float)), 0)
+          << "row " << r << " of " << in;
     }
   }
 }
@@ -217,7 +232,9 @@ TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
   std::vector<std::byte> shorter(2 * panel_bytes(format_, in)), plain(2 * panel_bytes(plain_, in));
   for (int64_t p = 0; p < 2; ++p) {
     Exception none;
-    ASSERT_EQ(kernels_->compress(format_, in, one.data(), shorter.data() + p * panel_bytes(format_, in), &none, 0), 0);
+    ASSERT_EQ(kernels_->compress(format_, in, one.data(),
+                                 shorter.data() + p * panel_bytes(format_, in), &none, 0),
+              0);
     kernels_->pack(plain_, in, one.data(), plain.data() + p * panel_bytes(plain_, in));
   }
   for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
@@ -225,7 +242,8 @@ TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
     std::vector<float> found(rows * 2 * kPanel), expected(rows * 2 * kPanel);
     kernels_->product(format_, rows, in, 0, 2, a.input, shorter.data(), found.data(), 2 * kPanel);
     kernels_->product(plain_, rows, in, 0, 2, a.input, plain.data(), expected.data(), 2 * kPanel);
-    EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0) << rows << " rows";
+    EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
+        << rows << " rows";
   }
 }
 
@@ -237,17 +255,19 @@ TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
   for (const int64_t dim : {16, 64, 80, 128}) {
     for (const int64_t length : {1, 15, 16, 17, 256}) {
       const int64_t group = 3;
-      const std::vector<float> q = waves(group * dim, 5), k = waves(length * dim, 6), v = waves(length * dim, 7);
+      const std::vector<float> q = waves(group * dim, 5), k = waves(length * dim, 6),
+                               v = waves(length * dim, 7);
       const float scale = 0.01f;
       std::vector<float> scores(length + 16), out(group * dim);
       std::vector<AttentionPart> parts(group);
-      table->packed.attend_f32(group, dim, length, q.data(), k.data(), v.data(), scale, scores.data(), parts.data(),
-                               out.data());
+      table->packed.attend_f32(group, dim, length, q.data(), k.data(), v.data(), scale,
+                               scores.data(), parts.data(), out.data());
       for (int64_t g = 0; g < group; ++g) {
         std::vector<double> p(length);
         double high = -INFINITY, total = 0;
         for (int64_t t = 0; t < length; ++t) {
-          for (int64_t i = 0; i < dim; ++i) p[t] += static_cast<double>(q[g * dim + i]) * k[t * dim + i];
+          for (int64_t i = 0; i < dim; ++i)
+            p[t] += static_cast<double>(q[g * dim + i]) * k[t * dim + i];
           p[t] *= scale;
           high = std::max(high, p[t]);
         }
@@ -256,7 +276,8 @@ TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
         for (int64_t i = 0; i < dim; ++i) {
           double sum = 0;
           for (int64_t t = 0; t < length; ++t) sum += p[t] * v[t * dim + i];
-          ASSERT_NEAR(out[g * dim + i] / parts[g].total, sum / total, 2e-4) << dim << " " << length << " " << g << " " << i;
+          ASSERT_NEAR(out[g * dim + i] / parts[g].total, sum / total, 2e-4)
+              << dim << " " << length << " " << g << " " << i;
         }
       }
     }
@@ -264,22 +285,26 @@ TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
 }
 
 std::string case_name(const testing::TestParamInfo<Case>& info) {
-  constexpr const char* kFormats[] = {"f32", "bf16", "q8", "q4", "f32_in_28", "f32_in_12", "bf16_in_12"};
-  return std::string(std::get<0>(info.param)) + "_" + kFormats[static_cast<int>(std::get<1>(info.param))];
+  constexpr const char* kFormats[] = {"f32",       "bf16",      "q8",        "q4",
+                                      "f32_in_28", "f32_in_12", "bf16_in_12"};
+  return std::string(std::get<0>(info.param)) + "_" +
+         kFormats[static_cast<int>(std::get<1>(info.param))];
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest,
                          testing::Values("portable", "avx2", "avx512", "avx512vnni"));
 INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
-                         testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
-                                          testing::Values(WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8,
-                                                          WeightFormat::q4)),
+                         testing::Combine(testing::Values("portable", "avx2", "avx512",
+                                                          "avx512vnni"),
+                                          testing::Values(WeightFormat::f32, WeightFormat::bf16,
+                                                          WeightFormat::q8, WeightFormat::q4)),
                          case_name);
-INSTANTIATE_TEST_SUITE_P(All, CompressedPanelTest,
-                         testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
-                                          testing::Values(WeightFormat::f32_in_28, WeightFormat::f32_in_12,
-                                                          WeightFormat::bf16_in_12)),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(
+    All, CompressedPanelTest,
+    testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+                     testing::Values(WeightFormat::f32_in_28, WeightFormat::f32_in_12,
+                                     WeightFormat::bf16_in_12)),
+    case_name);
 
 }  // namespace
 }  // namespace continuo

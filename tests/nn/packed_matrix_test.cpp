@@ -1,14 +1,13 @@
 // Packed matrices: what is stored shorter, and that it is the same matrix.
 #include "nn/packed_matrix.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
 
 #include "nn/kernels/kernels.h"
 
@@ -21,12 +20,14 @@ at::Tensor gaussian(int64_t out, int64_t in, uint64_t seed) {
 }
 
 at::Tensor times(const PackedMatrix& w, const at::Tensor& x, int64_t out) {
-  at::Tensor padded = at::zeros({x.size(0), w.stride_in()}), y = at::zeros({x.size(0), w.stride_out()});
+  at::Tensor padded = at::zeros({x.size(0), w.stride_in()}),
+             y = at::zeros({x.size(0), w.stride_out()});
   padded.narrow(1, 0, x.size(1)).copy_(x);
   PackedScratch scratch;
   scratch.fit(w.format, padded.numel());
   prepare(w, 0, x.size(0), padded.const_data_ptr<float>(), scratch);
-  product(w, x.size(0), prepared(w, padded.const_data_ptr<float>(), scratch), 0, w.panels, y.mutable_data_ptr<float>());
+  product(w, x.size(0), prepared(w, padded.const_data_ptr<float>(), scratch), 0, w.panels,
+          y.mutable_data_ptr<float>());
   return y.narrow(1, 0, out);
 }
 
@@ -44,7 +45,8 @@ TEST(PackedMatrix, TrainedLookingWeightsAreStoredShorterAndStayTheSame) {
                             Expected{WeightFormat::f32, WeightFormat::f32_in_12, rounded, rounded},
                             Expected{WeightFormat::bf16, WeightFormat::bf16_in_12, w, rounded}}) {
     PanelArena arena(3 * panel_bytes(e.asked, 100));
-    const PackedMatrix packed = pack_concatenated(arena, e.asked, {e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)});
+    const PackedMatrix packed =
+        pack_concatenated(arena, e.asked, {e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)});
     EXPECT_EQ(packed.format, e.stored);
     EXPECT_LT(packed.bytes(), 3 * panel_bytes(e.asked, 100));
     EXPECT_FALSE(packed.exceptions.empty());
@@ -63,7 +65,8 @@ TEST(PackedMatrix, WeightsOfAllMagnitudesAreStoredPlain) {
     PanelArena arena(panel_bytes(format, 64));
     const PackedMatrix packed = pack_concatenated(arena, format, {w});
     EXPECT_EQ(packed.format, format);
-    EXPECT_TRUE(at::equal(unpack(packed, 32), format == WeightFormat::f32 ? w : w.to(at::kBFloat16).to(at::kFloat)));
+    EXPECT_TRUE(at::equal(unpack(packed, 32),
+                          format == WeightFormat::f32 ? w : w.to(at::kBFloat16).to(at::kFloat)));
   }
 }
 

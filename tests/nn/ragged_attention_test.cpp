@@ -1,7 +1,5 @@
 #include "nn/ragged_attention.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -12,6 +10,7 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
+#include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
 
@@ -21,18 +20,22 @@ namespace {
 using test::max_difference;
 
 // One document at a time, in double, with an explicit mask.
-at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& b,
-                     double scale, const AttentionLimits& limits = {}) {
+at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::vector<int64_t>& b, double scale,
+                     const AttentionLimits& limits = {}) {
   const int64_t group = q.size(1) / k.size(1);
   std::vector<at::Tensor> out;
   for (size_t d = 0; d + 1 < b.size(); ++d) {
     const int64_t n = b[d + 1] - b[d];
     const auto cut = [&](const at::Tensor& x) { return x.narrow(0, b[d], n).transpose(0, 1); };
-    const at::Tensor keys = cut(k).repeat_interleave(group, 0), values = cut(v).repeat_interleave(group, 0);
+    const at::Tensor keys = cut(k).repeat_interleave(group, 0),
+                     values = cut(v).repeat_interleave(group, 0);
     at::Tensor scores = at::matmul(cut(q), keys.transpose(1, 2)) * scale;
     if (limits.softcap > 0) scores = at::tanh(scores / limits.softcap) * limits.softcap;
     at::Tensor unseen = at::ones({n, n}, at::TensorOptions(at::kBool)).triu(1);
-    if (limits.window > 0) unseen = unseen.logical_or(at::ones({n, n}, at::TensorOptions(at::kBool)).tril(-limits.window));
+    if (limits.window > 0)
+      unseen =
+          unseen.logical_or(at::ones({n, n}, at::TensorOptions(at::kBool)).tril(-limits.window));
     scores = scores.masked_fill(unseen, -std::numeric_limits<double>::infinity());
     out.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
   }
@@ -69,13 +72,14 @@ TEST(RaggedAttention, LongDocumentsAreCutInPartsBesideShortOnes) {
 }
 
 // Windows shorter and longer than a block of queries, documents of one block and of several.
-const std::vector<AttentionLimits> kLimits = {{.window = 1},  {.window = 7},
-                                              {.window = 100}, {.window = 70, .softcap = 2},
+const std::vector<AttentionLimits> kLimits = {{.window = 1},    {.window = 7},
+                                              {.window = 100},  {.window = 70, .softcap = 2},
                                               {.softcap = 1.5}, {.window = 1000}};
 
 TEST(RaggedAttention, WindowsAndSoftCapsAgreeWithAMaskedReferenceIncludingGradients) {
   for (const AttentionLimits& limits : kLimits) {
-    SCOPED_TRACE(testing::Message() << "window " << limits.window << ", soft cap " << limits.softcap);
+    SCOPED_TRACE(testing::Message()
+                 << "window " << limits.window << ", soft cap " << limits.softcap);
     expect_reference({0, 3, 204, 304}, 4, 2, limits);
   }
 }
@@ -84,7 +88,8 @@ TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
   const c10::NoGradGuard no_grad;
   const int64_t n = 230;
   for (const AttentionLimits& limits : kLimits) {
-    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
+    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}),
+                     v = at::randn({n, 2, 16});
     const at::Tensor whole = reference(q, k, v, {0, n}, 0.25, limits);
     KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
     const int64_t id = cache.add();
@@ -92,10 +97,12 @@ TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
     int64_t begin = 0;
     for (const int64_t size : {150, 1, 20, 1, 1, 57}) {
       cache.reserve(id, size);
-      const at::Tensor out = cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
-                                              v.narrow(0, begin, size), {0, size}, 0.25, cache, 0, limits);
+      const at::Tensor out =
+          cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
+                           v.narrow(0, begin, size), {0, size}, 0.25, cache, 0, limits);
       cache.commit(id, size);
-      EXPECT_LT(max_difference(out, whole.narrow(0, begin, size)), 1e-5) << limits.window << " at " << begin;
+      EXPECT_LT(max_difference(out, whole.narrow(0, begin, size)), 1e-5)
+          << limits.window << " at " << begin;
       begin += size;
     }
   }
@@ -112,10 +119,12 @@ TEST(RaggedAttention, CachedStepsAgreeWithTheWholeDocument) {
   int64_t at_token = 0;
   for (const int64_t chunk : {int64_t{7}, int64_t{1}, int64_t{5}, int64_t{1}, int64_t{9}}) {
     cache.reserve(id, chunk);
-    const at::Tensor out = cached_attention(q.narrow(0, at_token, chunk), k.narrow(0, at_token, chunk),
-                                            v.narrow(0, at_token, chunk), {0, chunk}, 0.25, cache, 0);
+    const at::Tensor out =
+        cached_attention(q.narrow(0, at_token, chunk), k.narrow(0, at_token, chunk),
+                         v.narrow(0, at_token, chunk), {0, chunk}, 0.25, cache, 0);
     cache.commit(id, chunk);
-    EXPECT_LT(max_difference(out, whole.narrow(0, at_token, chunk)), 1e-5) << "chunk at " << at_token;
+    EXPECT_LT(max_difference(out, whole.narrow(0, at_token, chunk)), 1e-5)
+        << "chunk at " << at_token;
     at_token += chunk;
   }
 }
@@ -125,7 +134,8 @@ TEST(RaggedAttention, AFewCachedRowsHaveTheBitsOfSingleSteps) {
   const c10::NoGradGuard no_grad;
   for (const AttentionLimits& limits : {AttentionLimits{}, AttentionLimits{.window = 9}}) {
     const int64_t n = 40;
-    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
+    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}),
+                     v = at::randn({n, 2, 16});
     const auto in_pieces = [&](int64_t piece) {
       KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
       cache.activate({cache.add()});
@@ -133,8 +143,9 @@ TEST(RaggedAttention, AFewCachedRowsHaveTheBitsOfSingleSteps) {
       for (int64_t begin = 0; begin < n; begin += piece) {
         const int64_t size = std::min(piece, n - begin);
         cache.reserve(0, size);
-        out.push_back(cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size), v.narrow(0, begin, size),
-                                       {0, size}, 0.25, cache, 0, limits));
+        out.push_back(cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
+                                       v.narrow(0, begin, size), {0, size}, 0.25, cache, 0,
+                                       limits));
         cache.commit(0, size);
       }
       return at::cat(out);

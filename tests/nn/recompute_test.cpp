@@ -1,9 +1,8 @@
 #include "nn/recompute.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
 
@@ -12,7 +11,8 @@ namespace {
 
 TEST(Recompute, RunsAgainInTheBackwardPassAndReachesInnerParameters) {
   at::Tensor weight = at::randn({4, 4}).set_requires_grad(true);
-  at::Tensor x = at::randn({2, 4}).set_requires_grad(true), y = at::randn({2, 4}).set_requires_grad(true);
+  at::Tensor x = at::randn({2, 4}).set_requires_grad(true),
+             y = at::randn({2, 4}).set_requires_grad(true);
   int calls = 0;
   const TensorFunction f = [&](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
     ++calls;

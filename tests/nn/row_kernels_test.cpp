@@ -1,10 +1,11 @@
-// The kernels over a row of logits against double precision, for every instruction set and odd lengths.
-#include <gtest/gtest.h>
-
+// The kernels over a row of logits against double precision, for every instruction set and odd
+// lengths.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "core/random.h"
 #include "nn/kernels/kernels.h"
@@ -18,7 +19,8 @@ constexpr int64_t kLengths[] = {1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 1000, 40
 std::vector<float> bell(int64_t n, double spread, double offset = 0) {
   const Random random(7, "row kernels");
   std::vector<float> row(static_cast<size_t>(n));
-  for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(spread * random.normal(n, i) + offset);
+  for (size_t i = 0; i < row.size(); ++i)
+    row[i] = static_cast<float>(spread * random.normal(n, i) + offset);
   return row;
 }
 
@@ -43,7 +45,8 @@ TEST_P(RowKernelTest, SummaryFindsMaximaAndCountsWhatLives) {
     EXPECT_EQ(s.live, live);
     EXPECT_EQ(s.max, *std::max_element(row.begin(), row.end()));
     for (int64_t b = 0; b < std::ssize(blocks); ++b) {
-      const auto begin = row.begin() + b * kRowBlock, end = row.begin() + std::min(n, (b + 1) * kRowBlock);
+      const auto begin = row.begin() + b * kRowBlock,
+                 end = row.begin() + std::min(n, (b + 1) * kRowBlock);
       EXPECT_EQ(blocks[b], *std::max_element(begin, end));
     }
   }
@@ -55,7 +58,8 @@ TEST_P(RowKernelTest, SummarySeesEveryFault) {
       for (const float fault : {kInf, std::numeric_limits<float>::quiet_NaN()}) {
         std::vector<float> row = bell(n, 3), blocks(row_blocks(n));
         row[i] = fault;
-        EXPECT_TRUE(k->summary(n, row.data(), blocks.data()).faulty) << n << " " << i << " " << fault;
+        EXPECT_TRUE(k->summary(n, row.data(), blocks.data()).faulty)
+            << n << " " << i << " " << fault;
       }
     }
   }
@@ -66,7 +70,8 @@ TEST_P(RowKernelTest, ReachingFindsAllTokensAtOrAboveTheBar) {
     std::vector<float> row = bell(n, 3), blocks(row_blocks(n));
     for (int64_t i = 1; i < n; i += 5) row[i] = -kInf;
     k->summary(n, row.data(), blocks.data());
-    for (const float bar : {-kInf, std::numeric_limits<float>::lowest(), -1.0f, row[n / 2], 5.0f, 1e9f}) {
+    for (const float bar :
+         {-kInf, std::numeric_limits<float>::lowest(), -1.0f, row[n / 2], 5.0f, 1e9f}) {
       std::vector<int32_t> wanted, hits(n + 1);
       for (int64_t i = 0; i < n; ++i) {
         if (row[i] >= bar) wanted.push_back(static_cast<int32_t>(i));
@@ -92,8 +97,10 @@ TEST_P(RowKernelTest, ExpSumsKeepTheirBound) {
           weighted += y * std::exp(y);
         }
         const ExpSums s = k->exp_sums(n, row.data(), max, static_cast<float>(scale), true);
-        EXPECT_NEAR(s.sum / static_cast<double>(sum), 1, 2e-6) << n << " " << spread << " " << scale;
-        EXPECT_NEAR(s.weighted, static_cast<double>(weighted), 2e-6 * static_cast<double>(sum - weighted) + 1e-30);
+        EXPECT_NEAR(s.sum / static_cast<double>(sum), 1, 2e-6)
+            << n << " " << spread << " " << scale;
+        EXPECT_NEAR(s.weighted, static_cast<double>(weighted),
+                    2e-6 * static_cast<double>(sum - weighted) + 1e-30);
         const ExpSums plain = k->exp_sums(n, row.data(), max, static_cast<float>(scale), false);
         EXPECT_EQ(plain.sum, s.sum);
         EXPECT_EQ(plain.weighted, 0);
@@ -136,15 +143,16 @@ TEST_P(RowKernelTest, GumbelHitsNameEveryTokenThatCouldWinAndFewOthers) {
         std::vector<double> values;
         for (int64_t i = 0; i < n; ++i) {
           const auto token = static_cast<uint64_t>(first + i);
-          const double u = Random::to_uniform_open(random.block(key.position, token >> 1)[token & 1]);
+          const double u =
+              Random::to_uniform_open(random.block(key.position, token >> 1)[token & 1]);
           values.push_back((static_cast<double>(row[i]) - max) / t - std::log(-std::log(u)));
         }
         std::vector<double> order = values;
         std::sort(order.rbegin(), order.rend());
         const double bar = order[std::min<size_t>(2, order.size() - 1)];
         std::vector<int32_t> hits(n + 1);
-        hits.resize(k->gumbel_hits(first, n, row.data(), max, static_cast<float>(1 / t), static_cast<float>(bar), key,
-                                   hits.data()));
+        hits.resize(k->gumbel_hits(first, n, row.data(), max, static_cast<float>(1 / t),
+                                   static_cast<float>(bar), key, hits.data()));
         EXPECT_TRUE(std::is_sorted(hits.begin(), hits.end()));
         for (int64_t i = 0; i < n; ++i) {
           const bool is_named = std::binary_search(hits.begin(), hits.end(), i);
@@ -158,7 +166,8 @@ TEST_P(RowKernelTest, GumbelHitsNameEveryTokenThatCouldWinAndFewOthers) {
   EXPECT_LT(named, 2 * needed);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, RowKernelTest, testing::Values("portable", "avx2", "avx512", "avx512vnni"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, RowKernelTest,
+                         testing::Values("portable", "avx2", "avx512", "avx512vnni"));
 
 }  // namespace
 }  // namespace continuo

@@ -1,11 +1,10 @@
 #include "nn/swiglu.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/silu.h>
+#include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
 
@@ -21,14 +20,17 @@ TEST(Swiglu, ForwardAndGradientsAgreeWithPlainOperators) {
       const c10::NoGradGuard no_grad;
       for (at::Tensor& p : down->parameters()) p.copy_(at::randn(p.sizes()));
     }
-    at::Tensor gate = at::randn({6, 24}).set_requires_grad(true), up = at::randn({6, 24}).set_requires_grad(true);
+    at::Tensor gate = at::randn({6, 24}).set_requires_grad(true),
+               up = at::randn({6, 24}).set_requires_grad(true);
     const at::Tensor upstream = at::randn({6, 10});
     const at::Tensor y = swiglu_linear(gate, up, *down);
     (y * upstream).sum().backward();
 
-    at::Tensor g = gate.detach().clone().set_requires_grad(true), u = up.detach().clone().set_requires_grad(true);
+    at::Tensor g = gate.detach().clone().set_requires_grad(true),
+               u = up.detach().clone().set_requires_grad(true);
     at::Tensor w = down->weight.detach().clone().set_requires_grad(true);
-    const at::Tensor expected = at::linear(at::silu(g) * u, w, bias ? down->bias.detach() : at::Tensor());
+    const at::Tensor expected =
+        at::linear(at::silu(g) * u, w, bias ? down->bias.detach() : at::Tensor());
     (expected * upstream).sum().backward();
     EXPECT_LT(max_difference(y, expected), 1e-4);
     EXPECT_LT(max_difference(gate.grad(), g.grad()), 1e-4);

@@ -1,8 +1,6 @@
 // The team of threads behind the decode engine: every unit once, stages one after the other.
 #include "nn/team.h"
 
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <mutex>
 #include <set>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
+#include <gtest/gtest.h>
 
 namespace continuo {
 namespace {
@@ -25,7 +24,8 @@ class TwoThreads {
 };
 
 TEST(Team, HasAMemberOnEveryThread) {
-  // at::parallel_for is a plain loop where this file was compiled without OpenMP: everything would run on one thread.
+  // at::parallel_for is a plain loop where this file was compiled without OpenMP: everything would
+  // run on one thread.
   const TwoThreads two;
   std::mutex mutex;
   std::set<std::thread::id> threads;
@@ -77,7 +77,8 @@ TEST_P(TeamTest, DealsEveryUnitOnceInEveryStage) {
         for (int64_t i = begin; i < end; ++i) calls[s][i].fetch_add(1);
       });
       member.wait({memory.data(), std::ssize(memory)});
-      for (const auto& count : calls[s]) EXPECT_EQ(count.load(), 1) << "a member went on before the stage had ended";
+      for (const auto& count : calls[s])
+        EXPECT_EQ(count.load(), 1) << "a member went on before the stage had ended";
     }
   });
 }

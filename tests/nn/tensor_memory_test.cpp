@@ -1,10 +1,10 @@
 #include "nn/tensor_memory.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <random>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace continuo {
 namespace {
@@ -45,7 +45,8 @@ TEST(SegmentAllocator, AStepTakesTheMemoryOfTheStepBefore) {
   int64_t reserved = 0;
   for (int step = 0; step < 5; ++step) {
     std::vector<c10::DataPtr> tensors;
-    for (size_t i = 1; i <= 40; ++i) tensors.push_back(allocator.allocate(i * 200000 + static_cast<size_t>(step) * 640));
+    for (size_t i = 1; i <= 40; ++i)
+      tensors.push_back(allocator.allocate(i * 200000 + static_cast<size_t>(step) * 640));
     if (step == 0) reserved = allocator.reserved_bytes();
     EXPECT_LE(allocator.reserved_bytes(), reserved + static_cast<int64_t>(64 * kMegabyte));
   }
@@ -65,7 +66,9 @@ TEST(SegmentAllocator, NeighboursThatAreFreeBecomeOne) {
 TEST(SegmentAllocator, WhatWasNeededOnceGoesBack) {
   SegmentAllocator allocator;
   const c10::DataPtr small = allocator.allocate(kMegabyte);
-  { const c10::DataPtr large = allocator.allocate(600 * kMegabyte); }
+  {
+    const c10::DataPtr large = allocator.allocate(600 * kMegabyte);
+  }
   EXPECT_LT(allocator.reserved_bytes(), static_cast<int64_t>(100 * kMegabyte));
 }
 

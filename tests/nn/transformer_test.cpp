@@ -12,11 +12,16 @@ using test::ragged;
 using test::random_tokens;
 using test::tiny_model;
 
-at::Tensor all_logits(Transformer& model, const RaggedInput& input) { return model.logits(model.forward(input)); }
+at::Tensor all_logits(Transformer& model, const RaggedInput& input) {
+  return model.logits(model.forward(input));
+}
 
 KVCache cache_for(const Transformer& model) {
   const DecoderShape& s = model.shape();
-  return KVCache({.layers = s.layers, .kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = model.compute().dtype});
+  return KVCache({.layers = s.layers,
+                  .kv_heads = s.kv_heads,
+                  .head_dim = s.head_dim,
+                  .dtype = model.compute().dtype});
 }
 
 TEST(Transformer, NoTokenSeesItsFuture) {
@@ -84,7 +89,8 @@ TEST(Transformer, DecodingASequenceGivesTheSameBitsInAnyBatch) {
   };
   KVCache alone = cache_for(*model), batch = cache_for(*model);
   const int64_t single = prefill(alone, 1, 12);
-  const int64_t other = prefill(batch, 2, 5), same = prefill(batch, 1, 12), third = prefill(batch, 3, 33);
+  const int64_t other = prefill(batch, 2, 5), same = prefill(batch, 1, 12),
+                third = prefill(batch, 3, 33);
   for (int64_t step = 0; step < 6; ++step) {
     alone.activate({single});
     batch.activate({other, same, third});

@@ -1,4 +1,5 @@
-// A tokenizer whose ids are bytes, with four specials after them: enough for everything that is not about text.
+// A tokenizer whose ids are bytes, with four specials after them: enough for everything that is not
+// about text.
 #pragma once
 
 #include <filesystem>
@@ -15,14 +16,20 @@ class ByteTokenizer : public Tokenizer {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
     return ids;
   }
-  std::vector<TokenId> encode_continuation(std::string_view text) const override { return encode(text); }
+  std::vector<TokenId> encode_continuation(std::string_view text) const override {
+    return encode(text);
+  }
   std::string decode(std::span<const TokenId> ids, bool) const override {
     std::string text;
     for (const TokenId id : ids) text += token_bytes(id);
     return text;
   }
-  std::string token_bytes(TokenId id) const override { return id < 256 ? std::string(1, static_cast<char>(id)) : ""; }
-  std::string piece(TokenId id) const override { return id < 256 ? token_bytes(id) : "<" + std::to_string(id) + ">"; }
+  std::string token_bytes(TokenId id) const override {
+    return id < 256 ? std::string(1, static_cast<char>(id)) : "";
+  }
+  std::string piece(TokenId id) const override {
+    return id < 256 ? token_bytes(id) : "<" + std::to_string(id) + ">";
+  }
   std::optional<TokenId> find(std::string_view) const override { return std::nullopt; }
   bool is_special(TokenId id) const override { return id >= 256; }
   bool has_dummy_prefix() const override { return false; }

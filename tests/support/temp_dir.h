@@ -1,20 +1,21 @@
 // A directory that lives as long as the test that made it.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
+#include <unistd.h>
+
 namespace continuo::test {
 
 class TempDir {
  public:
   TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "continuo_test_XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "continuo_test_XXXXXX").string();
     path_ = mkdtemp(pattern.data());
   }
   ~TempDir() {

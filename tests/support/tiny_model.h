@@ -14,12 +14,22 @@
 namespace continuo::test {
 
 inline TransformerOptions tiny_options() {
-  return {.layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .head_dim = 8, .intermediate = 48, .vocabulary = 61,
-          .context = 128, .norm_epsilon = 1e-5, .rope_theta = 100.0, .tie_embeddings = true};
+  return {.layers = 2,
+          .hidden = 32,
+          .heads = 4,
+          .kv_heads = 2,
+          .head_dim = 8,
+          .intermediate = 48,
+          .vocabulary = 61,
+          .context = 128,
+          .norm_epsilon = 1e-5,
+          .rope_theta = 100.0,
+          .tie_embeddings = true};
 }
 
 // Weights large enough that every part matters.
-inline std::shared_ptr<Transformer> tiny_model(const TransformerOptions& options = tiny_options(), int64_t seed = 1) {
+inline std::shared_ptr<Transformer> tiny_model(const TransformerOptions& options = tiny_options(),
+                                               int64_t seed = 1) {
   auto model = std::make_shared<Transformer>(options);
   model->initialise(seed);
   const c10::NoGradGuard no_grad;
@@ -30,7 +40,8 @@ inline std::shared_ptr<Transformer> tiny_model(const TransformerOptions& options
 }
 
 // Documents of random tokens laid end to end.
-inline RaggedInput ragged(const std::vector<std::vector<int64_t>>& documents, int64_t first_position = 0) {
+inline RaggedInput ragged(const std::vector<std::vector<int64_t>>& documents,
+                          int64_t first_position = 0) {
   RaggedInput input;
   std::vector<at::Tensor> tokens, positions;
   input.boundaries = {0};
@@ -39,7 +50,8 @@ inline RaggedInput ragged(const std::vector<std::vector<int64_t>>& documents, in
     at::Tensor ids = at::empty({n}, at::TensorOptions(at::kLong));
     std::copy(d.begin(), d.end(), ids.data_ptr<int64_t>());
     tokens.push_back(ids);
-    positions.push_back(at::arange(first_position, first_position + n, at::TensorOptions(at::kLong)));
+    positions.push_back(
+        at::arange(first_position, first_position + n, at::TensorOptions(at::kLong)));
     input.boundaries.push_back(input.boundaries.back() + n);
   }
   input.tokens = at::cat(tokens);

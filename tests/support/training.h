@@ -29,7 +29,8 @@ inline std::shared_ptr<const ExampleStore> byte_store(const TempDir& directory, 
   std::string text;
   for (int64_t i = 0; i < rows; ++i) {
     std::string prompt;
-    for (int64_t k = 0; k <= (i * 7) % 11; ++k) prompt += static_cast<char>('a' + (i * 5 + k * 3) % 26);
+    for (int64_t k = 0; k <= (i * 7) % 11; ++k)
+      prompt += static_cast<char>('a' + (i * 5 + k * 3) % 26);
     std::string completion(prompt.rbegin(), prompt.rend());
     completion += '!';
     text += nlohmann::json({{"prompt", prompt}, {"completion", completion}}).dump();
@@ -39,7 +40,8 @@ inline std::shared_ptr<const ExampleStore> byte_store(const TempDir& directory, 
   DataConfig config;
   config.cache = (directory / "cache").string();
   config.train.emplace_back().path = file.string();
-  return open_example_store(config, config.train, ByteTokenizer(), PromptTemplate(PromptConfig{}), 128);
+  return open_example_store(config, config.train, ByteTokenizer(), PromptTemplate(PromptConfig{}),
+                            128);
 }
 
 struct RunOptions {
@@ -48,7 +50,8 @@ struct RunOptions {
   int64_t checkpoint_every = 0;
   bool resume = false;
   bool with_eval = false;
-  std::optional<LoraOptions> lora = {};  // adapters on every linear layer instead of the model's own weights
+  // Adapters on every linear layer instead of the model's own weights.
+  std::optional<LoraOptions> lora = {};
 };
 
 struct RunResult {
@@ -64,7 +67,8 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
                                           const std::shared_ptr<DropoutPass>& pass) {
   NamedParameters parameters;
   if (!options.lora) {
-    for (const auto& item : model.named_parameters()) parameters.emplace_back(item.key(), item.value());
+    for (const auto& item : model.named_parameters())
+      parameters.emplace_back(item.key(), item.value());
     return parameters;
   }
   for (at::Tensor& parameter : model.parameters()) parameter.set_requires_grad(false);
@@ -81,12 +85,14 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
 }
 
 // Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.
-inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr<const ExampleStore> store,
-                           const RunOptions& options, const std::function<void(int64_t)>& after_samples = {}) {
+inline RunResult train_run(const std::filesystem::path& run_dir,
+                           std::shared_ptr<const ExampleStore> store, const RunOptions& options,
+                           const std::function<void(int64_t)>& after_samples = {}) {
   at::set_num_threads(1);  // a forked child has none of the pool's threads
   std::filesystem::create_directories(run_dir);
   auto model = tiny_model(byte_model_options());
-  model->set_compute({.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
+  model->set_compute(
+      {.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();
   NamedParameters parameters = trained_parameters(*model, options, pass);
   AdamW optimizer(parameters, {});
@@ -106,7 +112,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr
   stream.seek({.epoch = state.epoch, .index = state.index});
   StepLoader loader(stream);
   const LrSchedule schedule({}, options.train.lr, options.train.steps);
-  const std::optional<int64_t> resume_at = options.resume ? std::optional(state.step + 1) : std::nullopt;
+  const std::optional<int64_t> resume_at =
+      options.resume ? std::optional(state.step + 1) : std::nullopt;
   MetricsLog metrics(run_dir / "metrics.jsonl", resume_at);
   TensorBoardWriter tensorboard(run_dir / "tb", resume_at);
   Trainer trainer({.decoder = *model,
@@ -123,7 +130,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir, std::shared_ptr
                    .write_model =
                        [&](const std::filesystem::path& directory) {
                          NamedTensors tensors;
-                         for (const auto& [name, p] : parameters) tensors.emplace_back(name, p.detach());
+                         for (const auto& [name, p] : parameters)
+                           tensors.emplace_back(name, p.detach());
                          write_safetensors(directory / "model.safetensors", tensors);
                        },
                    .show_samples = after_samples,

@@ -76,7 +76,8 @@ ChatSegments prompt_part(ChatSegments segments) {
 
 // Templates that tell the model today's date were rendered on another day.
 std::string undated(const std::string& text) {
-  return std::regex_replace(text, std::regex("Current date: \\d{4}-\\d{2}-\\d{2}"), "Current date: today");
+  return std::regex_replace(text, std::regex("Current date: \\d{4}-\\d{2}-\\d{2}"),
+                            "Current date: today");
 }
 
 TEST(ChatTemplate, TextIsThatOfTransformers) {

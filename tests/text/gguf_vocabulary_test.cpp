@@ -27,9 +27,12 @@ INSTANTIATE_TEST_SUITE_P(Golden, GgufVocabularyTest,
                          [](const auto& name) { return std::string(name.param); });
 
 TEST(GgufVocabulary, TokenizersWithoutACounterpartAreRefused) {
-  EXPECT_NE(test::error_of([] { gguf_vocabulary(test::golden_tokenizer("unigram")); }).find("Unigram"),
-            std::string::npos);
-  EXPECT_NE(test::error_of([] { gguf_vocabulary(test::golden_tokenizer("behaviors")); }).find("pre_tokenizer"),
+  EXPECT_NE(
+      test::error_of([] { gguf_vocabulary(test::golden_tokenizer("unigram")); }).find("Unigram"),
+      std::string::npos);
+  EXPECT_NE(test::error_of([] {
+              gguf_vocabulary(test::golden_tokenizer("behaviors"));
+            }).find("pre_tokenizer"),
             std::string::npos);
 }
 

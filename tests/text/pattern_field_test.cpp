@@ -50,9 +50,7 @@ TEST(PatternField, StepsOfSequencesInOrder) {
     deep = {{"type", "Sequence"}, {"steps", nlohmann::json::array({deep})}};
   }
   EXPECT_NE(test::error_of([&] { walk(deep); }).find("nested too deep"), std::string::npos);
-  EXPECT_NE(test::error_of([&] {
-              walk({{"type", "Sequence"}});
-            }).find("has no 'steps'"),
+  EXPECT_NE(test::error_of([&] { walk({{"type", "Sequence"}}); }).find("has no 'steps'"),
             std::string::npos);
 }
 

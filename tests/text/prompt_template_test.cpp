@@ -100,14 +100,12 @@ TEST(PromptTemplate, Faults) {
   EXPECT_NE(fault({.user = "{text}"}).find("user: must hold {content} once"), std::string::npos);
   EXPECT_NE(fault({.assistant = "<|bot|>{content}"}).find("not in `specials`"), std::string::npos);
   EXPECT_NE(fault({.specials = {""}}).find("specials: one is empty"), std::string::npos);
-  std::string message = error_of([] {
-    PromptTemplate{PromptConfig{}}.render(Fields{{"prompt", "x"}, {"answer", "y"}});
-  });
+  std::string message = error_of(
+      [] { PromptTemplate{PromptConfig{}}.render(Fields{{"prompt", "x"}, {"answer", "y"}}); });
   EXPECT_NE(message.find("field 'completion' is missing"), std::string::npos) << message;
   EXPECT_NE(message.find("answer, prompt"), std::string::npos) << message;
-  message = error_of([] {
-    PromptTemplate{PromptConfig{}}.render(std::vector<Turn>{{"tool", "x"}});
-  });
+  message =
+      error_of([] { PromptTemplate{PromptConfig{}}.render(std::vector<Turn>{{"tool", "x"}}); });
   EXPECT_NE(message.find("unknown role 'tool'"), std::string::npos) << message;
 }
 

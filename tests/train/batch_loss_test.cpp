@@ -1,8 +1,7 @@
 #include "train/batch_loss.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/ops/log_softmax.h>
+#include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
 
@@ -58,7 +57,8 @@ TEST(BatchLoss, GradientsOfTwoBatchesAddUpToThoseOfTheirUnion) {
   auto model = tiny_model();
   const auto gradient = [&](const std::vector<std::vector<int64_t>>& batches) {
     model->zero_grad();
-    for (const auto& lengths : batches) batch_loss(*model, make_documents(lengths, 1), 0.1, {}).sum.backward();
+    for (const auto& lengths : batches)
+      batch_loss(*model, make_documents(lengths, 1), 0.1, {}).sum.backward();
     return model->head_weight().grad().clone();
   };
   EXPECT_LT(max_difference(gradient({{4, 7}, {6}}), gradient({{4, 7, 6}})), 1e-5);

@@ -159,7 +159,8 @@ TEST_F(Checkpoints, ANewRunDoesNotMixWithAnOldOne) {
 
 TEST_F(Checkpoints, OneWriterAtATime) {
   CheckpointWriter writer(run, {});
-  EXPECT_TRUE(has(error_of([&] { CheckpointWriter second(run, {}); }), "another process is training"));
+  EXPECT_TRUE(
+      has(error_of([&] { CheckpointWriter second(run, {}); }), "another process is training"));
 }
 
 TEST_F(Checkpoints, SavingAStepAgainReplacesIt) {

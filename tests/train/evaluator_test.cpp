@@ -1,8 +1,7 @@
 #include "train/evaluator.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/ops/log_softmax.h>
+#include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "support/training.h"
@@ -30,7 +29,8 @@ TEST(Evaluator, CountsCompletionTokensAndTheEndOfSequenceOnly) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 4);
   int64_t expected = 0;
-  for (int64_t i = 0; i < 4; ++i) expected += (i * 7) % 11 + 1 + 1 + 1;  // reversed prompt, "!", end of sequence
+  for (int64_t i = 0; i < 4; ++i)
+    expected += (i * 7) % 11 + 1 + 1 + 1;  // reversed prompt, "!", end of sequence
   auto model = tiny_model(byte_model_options());
   EXPECT_EQ(evaluate(*model, *store, 64).tokens, expected);
 }

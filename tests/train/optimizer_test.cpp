@@ -1,7 +1,5 @@
 #include "train/optimizer.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -10,6 +8,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "support/tiny_model.h"
@@ -18,7 +17,8 @@ namespace continuo {
 namespace {
 
 NamedParameters two_parameters() {
-  return {{"matrix", at::ones({3, 2}).set_requires_grad(true)}, {"norm", at::ones({2}).set_requires_grad(true)}};
+  return {{"matrix", at::ones({3, 2}).set_requires_grad(true)},
+          {"norm", at::ones({2}).set_requires_grad(true)}};
 }
 
 void set_gradients(const NamedParameters& parameters, double value) {
@@ -34,7 +34,8 @@ struct Scalar {
     m = c.beta1 * m + (1 - c.beta1) * g;
     v = c.beta2 * v + (1 - c.beta2) * g * g;
     x -= lr * decay * x;
-    x -= lr * (m / (1 - std::pow(c.beta1, t))) / (std::sqrt(v / (1 - std::pow(c.beta2, t))) + c.epsilon);
+    x -= lr * (m / (1 - std::pow(c.beta1, t))) /
+         (std::sqrt(v / (1 - std::pow(c.beta2, t))) + c.epsilon);
   }
 };
 
@@ -65,7 +66,8 @@ TEST(AdamW, ClipsToTheGlobalNorm) {
   scalar.step(5 / before, 0.01, config, 0);
   EXPECT_NEAR(parameters[0].second[0][0].item<double>(), scalar.x, 1e-6);
   // The second moment shows that clipping reached it.
-  EXPECT_NEAR(optimizer.state()[2].second[0][0].item<double>(), 0.05 * 25 / (before * before), 1e-7);
+  EXPECT_NEAR(optimizer.state()[2].second[0][0].item<double>(), 0.05 * 25 / (before * before),
+              1e-7);
 }
 
 TEST(AdamW, ANonFiniteNormChangesNothing) {

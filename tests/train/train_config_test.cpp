@@ -8,7 +8,8 @@ namespace {
 TEST(TrainConfig, ReadsItsKeysAndDerivesTheLoss) {
   TrainConfig config;
   Problems problems;
-  load_config(parse_yaml("{dtype: bf16, z_loss: 1e-4, loss_memory_mb: 2}", "t.yaml"), config, problems);
+  load_config(parse_yaml("{dtype: bf16, z_loss: 1e-4, loss_memory_mb: 2}", "t.yaml"), config,
+              problems);
   problems.raise();
   EXPECT_EQ(scalar_type(config.dtype), at::kBFloat16);
   EXPECT_EQ(config.loss().memory_budget, 2 << 20);
@@ -24,7 +25,8 @@ TEST(TrainConfig, WrongValuesAreRefused) {
     FAIL();
   } catch (const Error& error) {
     const std::string text = error.what();
-    for (const char* key : {"dtype", "lr", "label_smoothing"}) EXPECT_NE(text.find(key), std::string::npos) << text;
+    for (const char* key : {"dtype", "lr", "label_smoothing"})
+      EXPECT_NE(text.find(key), std::string::npos) << text;
   }
 }
 

@@ -54,7 +54,8 @@ TEST(TrainState, EveryKeyIsNeededAndChecked) {
         << key << ": " << state_fault(without);
     auto wrong = good;
     wrong[key] = nlohmann::json::array();
-    EXPECT_NE(state_fault(wrong).find("'" + key + "'"), std::string::npos) << key << ": " << state_fault(wrong);
+    EXPECT_NE(state_fault(wrong).find("'" + key + "'"), std::string::npos)
+        << key << ": " << state_fault(wrong);
   }
 }
 

@@ -20,7 +20,8 @@ using test::train_run;
 
 void expect_equal_bits(const RunResult& a, const RunResult& b) {
   ASSERT_EQ(a.weights.size(), b.weights.size());
-  for (size_t i = 0; i < a.weights.size(); ++i) EXPECT_TRUE(a.weights[i].equal(b.weights[i])) << "parameter " << i;
+  for (size_t i = 0; i < a.weights.size(); ++i)
+    EXPECT_TRUE(a.weights[i].equal(b.weights[i])) << "parameter " << i;
 }
 
 std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) {
@@ -44,10 +45,12 @@ TEST(Trainer, EveryMicroBatchSplitGivesTheSameTraining) {
   for (size_t r = 1; r < runs.size(); ++r) {
     EXPECT_EQ(runs[r].state.trained_tokens, runs[0].state.trained_tokens);
     for (size_t i = 0; i < runs[0].weights.size(); ++i) {
-      EXPECT_LT(max_difference(runs[r].weights[i], runs[0].weights[i]), 2e-4) << "run " << r << " parameter " << i;
+      EXPECT_LT(max_difference(runs[r].weights[i], runs[0].weights[i]), 2e-4)
+          << "run " << r << " parameter " << i;
     }
   }
-  const auto first = metrics_of(directory / "split1"), last = metrics_of(directory / "split1048576");
+  const auto first = metrics_of(directory / "split1"),
+             last = metrics_of(directory / "split1048576");
   ASSERT_EQ(first.size(), 5u);
   for (size_t s = 0; s < first.size(); ++s) {
     EXPECT_NEAR(first[s]["loss"].get<double>(), last[s]["loss"].get<double>(), 1e-4);
@@ -77,7 +80,9 @@ TEST_P(LearningTest, LearnsAndCountsWhatItSaw) {
 }
 
 const auto kTypes = testing::Values(ComputeType::kFloat32, ComputeType::kBfloat16);
-const auto type_name = [](const auto& test) { return test.param == ComputeType::kFloat32 ? "fp32" : "bf16"; };
+const auto type_name = [](const auto& test) {
+  return test.param == ComputeType::kFloat32 ? "fp32" : "bf16";
+};
 INSTANTIATE_TEST_SUITE_P(Types, LearningTest, kTypes, type_name);
 
 class ResumeTest : public testing::TestWithParam<ComputeType> {};
@@ -92,7 +97,8 @@ TEST_P(ResumeTest, ARunKilledBetweenCheckpointsEndsWithTheSameBits) {
   options.batch.micro_tokens = 40;
   const RunResult whole = train_run(directory / "whole", store, options);
 
-  // The child dies without any clean-up at step 8: checkpoints of 3 and 6 are there, metrics reach 8.
+  // The child dies without any clean-up at step 8: checkpoints of 3 and 6 are there, metrics
+  // reach 8.
   const pid_t child = fork();
   if (child == 0) {
     RunOptions dying = options;
@@ -147,7 +153,8 @@ TEST(Trainer, RecomputationChangesNoLoss) {
   train_run(directory / "plain", store, options);
   options.train.recompute = true;
   train_run(directory / "recompute", store, options);
-  const auto plain = metrics_of(directory / "plain"), recomputed = metrics_of(directory / "recompute");
+  const auto plain = metrics_of(directory / "plain"),
+             recomputed = metrics_of(directory / "recompute");
   ASSERT_EQ(plain.size(), recomputed.size());
   for (size_t s = 0; s < plain.size(); ++s) {
     EXPECT_NEAR(plain[s]["loss"].get<double>(), recomputed[s]["loss"].get<double>(), 2e-3);

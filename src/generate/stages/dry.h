@@ -59,8 +59,8 @@ class Dry : public StageBase<Dry, DryParams> {
     const size_t n = text.size();
     if (n == 0 || is_breaker(text[n - 1], context.vocabulary)) return;
     const std::vector<uint32_t> common = common_suffixes(text);
-    // A repeat cannot be longer than the run of tokens since the last breaker; how long that is beyond
-    // the longest repeat does not matter.
+    // A repeat cannot be longer than the run of tokens since the last breaker; how long that is
+    // beyond the longest repeat does not matter.
     const size_t longest = *std::max_element(common.begin(), common.end());
     if (longest < static_cast<size_t>(params_.allowed_length)) return;
     size_t run = 1;

@@ -1,6 +1,7 @@
-// Causal attention of one head over one document, forward and backward, in tiles of kAttentionTile queries by as many keys
-// (Dao et al., arXiv 2205.14135: online softmax forward, recomputed probabilities backward). Products of bfloat16 tensors
-// take bfloat16 operands and sum in float, as the matrix products around them do.
+// Causal attention of one head over one document, forward and backward, in tiles of kAttentionTile
+// queries by as many keys (Dao et al., arXiv 2205.14135: online softmax forward, recomputed
+// probabilities backward). Products of bfloat16 tensors take bfloat16 operands and sum in float, as
+// the matrix products around them do.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +11,13 @@ namespace continuo {
 
 inline constexpr int64_t kAttentionTile = 64;
 
-// Query i sees the keys past − window + i < j ≤ past + i, all j ≤ past + i when window is 0; there are past + queries keys.
+// Query i sees the keys past − window + i < j ≤ past + i, all j ≤ past + i when window is 0; there
+// are past + queries keys.
 struct AttentionShape {
   int64_t queries = 0, past = 0;
-  int64_t dim = 0;            // a multiple of 16
-  int64_t query_stride = 0;   // elements between tokens of q, out and their gradients
-  int64_t key_stride = 0;     // of k and v
+  int64_t dim = 0;           // a multiple of 16
+  int64_t query_stride = 0;  // elements between tokens of q, out and their gradients
+  int64_t key_stride = 0;    // of k and v
   int64_t window = 0;
   float scale = 1;
 
@@ -29,19 +31,25 @@ struct AttentionKernels {
   // Room that one call needs, in bytes, aligned to 64.
   int64_t (*forward_scratch)(int64_t dim);
   int64_t (*backward_scratch)(int64_t queries, int64_t dim);
-  // Elements of the form in which the forward pass reads n values [n, dim] of a document; 0: it reads them as they are.
+  // Elements of the form in which the forward pass reads n values [n, dim] of a document; 0: it
+  // reads them as they are.
   int64_t (*packed_values)(int64_t n, int64_t dim);
   void (*pack_values)(int64_t n, int64_t dim, int64_t stride, const T* values, T* packed);
-  // Queries [begin, end), at most a tile, `begin` a multiple of it. q: at query 0; packed: from pack_values, or nullptr where
-  // that has no elements. Writes out [end − begin rows at query `begin`] and lse [queries], both given at query 0.
-  void (*forward)(const AttentionShape& shape, int64_t begin, int64_t end, const T* q, const T* k, const T* v,
-                  const T* packed, T* out, float* lse, std::byte* scratch);
-  // What the tiles of keys with number % parts == part give; past is 0. Writes [queries, dim] float: dq, this part's share of
-  // it, and those rows of dk and dv that belong to its keys, this head's share of them.
-  void (*backward)(const AttentionShape& shape, int64_t part, int64_t parts, const T* q, const T* k, const T* v, const T* out,
-                   const T* dout, const float* lse, float* dq, float* dk, float* dv, std::byte* scratch);
-  // to[t, :] = Σ_g parts[g · part_stride + t · dim + :] for n tokens; `to` has `stride` elements between tokens.
-  void (*sum_heads)(int64_t n, int64_t dim, int64_t group, int64_t part_stride, const float* parts, int64_t stride, T* to);
+  // Queries [begin, end), at most a tile, `begin` a multiple of it. q: at query 0; packed: from
+  // pack_values, or nullptr where that has no elements. Writes out [end − begin rows at query
+  // `begin`] and lse [queries], both given at query 0.
+  void (*forward)(const AttentionShape& shape, int64_t begin, int64_t end, const T* q, const T* k,
+                  const T* v, const T* packed, T* out, float* lse, std::byte* scratch);
+  // What the tiles of keys with number % parts == part give; past is 0. Writes [queries, dim]
+  // float: dq, this part's share of it, and those rows of dk and dv that belong to its keys, this
+  // head's share of them.
+  void (*backward)(const AttentionShape& shape, int64_t part, int64_t parts, const T* q, const T* k,
+                   const T* v, const T* out, const T* dout, const float* lse, float* dq, float* dk,
+                   float* dv, std::byte* scratch);
+  // to[t, :] = Σ_g parts[g · part_stride + t · dim + :] for n tokens; `to` has `stride` elements
+  // between tokens.
+  void (*sum_heads)(int64_t n, int64_t dim, int64_t group, int64_t part_stride, const float* parts,
+                    int64_t stride, T* to);
 };
 
 }  // namespace continuo

@@ -1,13 +1,16 @@
-// Panels whose weights are stored shorter without loss (packed.h): unpacking in registers, packing. Included by packed_impl.h
-// only. The upper byte of a weight, its sign and most of its exponent, takes few values within a panel and is stored as a code
-// of four bits; the other bytes stay as they are.
+// Panels whose weights are stored shorter without loss (packed.h): unpacking in registers, packing.
+// Included by packed_impl.h only. The upper byte of a weight, its sign and most of its exponent,
+// takes few values within a panel and is stored as a code of four bits; the other bytes stay as
+// they are.
 #pragma once
 
 namespace continuo {
 namespace {
 
-// A panel begins with its table: sixteen upper bytes, four times, so that a code's upper two bits do not matter.
-constexpr int64_t kUnit = 4;         // values of k that are stored together, two in the low and two in the high nibbles
+// A panel begins with its table: sixteen upper bytes, four times, so that a code's upper two bits
+// do not matter.
+// Values of k that are stored together, two in the low and two in the high nibbles.
+constexpr int64_t kUnit = 4;
 
 using VecB = Lanes<uint8_t, 64>;
 using VecS16 = Lanes<uint16_t, 32>;
@@ -46,20 +49,30 @@ inline V alternate(V a, V b) {
   } else {
     constexpr int kHalf = 8 / sizeof(Element<V>), kFrom = Second ? kHalf : 0;
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / 2 + I / (2 * kHalf) * kHalf + kFrom + I % 2 * lanes_of<V>)...);
+      return __builtin_shufflevector(
+          a, b, (I / 2 + I / (2 * kHalf) * kHalf + kFrom + I % 2 * lanes_of<V>)...);
     }(std::make_integer_sequence<int, lanes_of<V>>());
   }
 }
 
-// Where the bytes of a weight lie: `half` and `place` number its output n = 16 · half + 4 · (place / 4) + place % 4.
-// Of bfloat16 pairs, 16 bytes hold four outputs of the lower half, k and k + 1 alternating, then four of the upper half;
-// of floats four lower and four upper outputs of k, then those of k + 1. Alternating bytes, and for floats words, then gives
-// the vectors that the products take.
-constexpr int64_t byte_of_pair(int64_t n, int64_t k) { return n % 16 / 4 * 16 + n / 16 * 8 + n % 4 * 2 + k % 2; }
-constexpr int64_t byte_of_float(int64_t n, int64_t k) { return n % 16 / 4 * 16 + k % 2 * 8 + n / 16 * 4 + n % 4; }
-constexpr int64_t word_of_float(int64_t n, int64_t k) { return k % 2 * 32 + n % 16 / 4 * 8 + n / 16 * 4 + n % 4; }
+// Where the bytes of a weight lie: `half` and `place` number its output n = 16 · half + 4 · (place
+// / 4) + place % 4. Of bfloat16 pairs, 16 bytes hold four outputs of the lower half, k and k + 1
+// alternating, then four of the upper half; of floats four lower and four upper outputs of k, then
+// those of k + 1. Alternating bytes, and for floats words, then gives the vectors that the products
+// take.
+constexpr int64_t byte_of_pair(int64_t n, int64_t k) {
+  return n % 16 / 4 * 16 + n / 16 * 8 + n % 4 * 2 + k % 2;
+}
+constexpr int64_t byte_of_float(int64_t n, int64_t k) {
+  return n % 16 / 4 * 16 + k % 2 * 8 + n / 16 * 4 + n % 4;
+}
+constexpr int64_t word_of_float(int64_t n, int64_t k) {
+  return k % 2 * 32 + n % 16 / 4 * 8 + n / 16 * 4 + n % 4;
+}
 
-constexpr int64_t unit_bytes(WeightFormat format) { return format == WeightFormat::f32_in_28 ? 448 : 192; }
+constexpr int64_t unit_bytes(WeightFormat format) {
+  return format == WeightFormat::f32_in_28 ? 448 : 192;
+}
 
 // Calls f(i, w0, w1) for the pairs of k in the unit at `p`: pair i as panel_bf16 reads it.
 template <class F>
@@ -74,14 +87,16 @@ inline void unpack_pairs(const uint8_t* p, VecB table, const F& f) {
   pair(1, shifted);
 }
 
-// Calls f(i, w0, w1) for the values of k in the unit at `p`: the i-th as panel_f32 reads it. Words: the low halves are there.
+// Calls f(i, w0, w1) for the values of k in the unit at `p`: the i-th as panel_f32 reads it. Words:
+// the low halves are there.
 template <bool Words, class F>
 inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
   const VecB codes = load_as<VecB>(p);
   const VecB shifted = bits_as<VecB>(bits_as<VecS16>(codes) >> 4);
   const auto value = [&](int i, VecB upper) {
     const VecS16 low = Words ? load_as<VecS16>(p + 192 + 64 * i) : VecS16{};
-    f(i, bits_as<Vec>(alternate<false>(low, bits_as<VecS16>(upper))), bits_as<Vec>(alternate<true>(low, bits_as<VecS16>(upper))));
+    f(i, bits_as<Vec>(alternate<false>(low, bits_as<VecS16>(upper))),
+      bits_as<Vec>(alternate<true>(low, bits_as<VecS16>(upper))));
   };
   const auto pair = [&](int i, VecB nibbles) {
     const VecB low = load_as<VecB>(p + 64 + 64 * i), high = look_up(nibbles, table);
@@ -92,9 +107,10 @@ inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
   pair(1, shifted);
 }
 
-// Packs; weights whose upper byte has no code become zero and are listed. → how many; above `capacity` the panel is unusable.
-int64_t packed_compress(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel, Exception* exceptions,
-                        int64_t capacity) {
+// Packs; weights whose upper byte has no code become zero and are listed. → how many; above
+// `capacity` the panel is unusable.
+int64_t packed_compress(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel,
+                        Exception* exceptions, int64_t capacity) {
   const int64_t padded = packed_inputs(in);
   const auto value = [&](int64_t n, int64_t k) -> uint32_t {
     if (!rows[n] || k >= in) return 0;
@@ -129,11 +145,13 @@ int64_t packed_compress(WeightFormat format, int64_t in, const float* const* row
       const uint32_t bits = value(n, k);
       if (!coded[bits >> 24]) {
         if (found == capacity) return capacity + 1;
-        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k), bits_as<float>(bits)};
+        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k),
+                               bits_as<float>(bits)};
         continue;
       }
       const int64_t i = k % kUnit / 2;
-      const int64_t place = format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+      const int64_t place =
+          format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
       unit[place] |= static_cast<uint8_t>(codes[bits >> 24] << (4 * i));
       unit[64 + 64 * i + place] = static_cast<uint8_t>(bits >> 16);
       if (format == WeightFormat::f32_in_28) {
@@ -150,9 +168,11 @@ inline float compressed_value(WeightFormat format, const std::byte* panel, int64
   const auto* table = reinterpret_cast<const uint8_t*>(panel);
   const uint8_t* unit = table + panel_header(format) + k / kUnit * unit_bytes(format);
   const int64_t i = k % kUnit / 2;
-  const int64_t place = format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+  const int64_t place =
+      format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
   uint16_t word = 0;
-  if (format == WeightFormat::f32_in_28) std::memcpy(&word, unit + 192 + 128 * i + 2 * word_of_float(n, k), sizeof word);
+  if (format == WeightFormat::f32_in_28)
+    std::memcpy(&word, unit + 192 + 128 * i + 2 * word_of_float(n, k), sizeof word);
   const uint32_t bits = static_cast<uint32_t>(table[unit[place] >> (4 * i) & 15]) << 24 |
                         static_cast<uint32_t>(unit[64 + 64 * i + place]) << 16 | word;
   return bits_as<float>(bits);

@@ -4,7 +4,8 @@
 namespace continuo {
 namespace {
 
-// Σ lanes of sixteen vectors at once, lane i of the result from the i-th: folding pairs keeps all lanes busy.
+// Σ lanes of sixteen vectors at once, lane i of the result from the i-th: folding pairs keeps all
+// lanes busy.
 inline Vec sums_of_sixteen(const Vec* v) {
   Vec a[8];
   for (int i = 0; i < 8; ++i) a[i] = lower<8>(v[i], v[i + 8]) + upper<8>(v[i], v[i + 8]);
@@ -15,8 +16,8 @@ inline Vec sums_of_sixteen(const Vec* v) {
 
 // Vectors: of a head, 0 where the compiler does not know them.
 template <class T, int Vectors>
-void attend_of(int64_t group, int64_t dim, int64_t length, const float* q, const T* keys, const T* values, float scale,
-               float* scores, AttentionPart* parts, float* out) {
+void attend_of(int64_t group, int64_t dim, int64_t length, const float* q, const T* keys,
+               const T* values, float scale, float* scores, AttentionPart* parts, float* out) {
   const int64_t vectors = Vectors > 0 ? Vectors : dim / kLanes;
   for (int64_t g = 0; g < group; ++g, q += dim, out += dim) {
     Vec query[Vectors > 0 ? Vectors : 1];
@@ -71,9 +72,11 @@ void attend_of(int64_t group, int64_t dim, int64_t length, const float* q, const
 }
 
 template <class T>
-void attend(int64_t group, int64_t dim, int64_t length, const float* q, const T* keys, const T* values, float scale,
-            float* scores, AttentionPart* parts, float* out) {
-  const auto run = dim == 4 * kLanes ? attend_of<T, 4> : dim == 8 * kLanes ? attend_of<T, 8> : attend_of<T, 0>;
+void attend(int64_t group, int64_t dim, int64_t length, const float* q, const T* keys,
+            const T* values, float scale, float* scores, AttentionPart* parts, float* out) {
+  const auto run = dim == 4 * kLanes   ? attend_of<T, 4>
+                   : dim == 8 * kLanes ? attend_of<T, 8>
+                                       : attend_of<T, 0>;
   run(group, dim, length, q, keys, values, scale, scores, parts, out);
 }
 

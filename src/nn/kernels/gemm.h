@@ -1,13 +1,15 @@
-// Dense matrix products out of packed panels (Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
-// 2008): C[m][n] += Σ_k A[m][k] · B[k][n], summed in float. A is packed in panels of `rows` rows, B in panels of `columns`
-// columns; a panel pair is multiplied without leaving the registers. The bits of an element depend on k and its cut alone.
+// Dense matrix products out of packed panels (Goto & van de Geijn, "Anatomy of High-Performance
+// Matrix Multiplication", 2008): C[m][n] += Σ_k A[m][k] · B[k][n], summed in float. A is packed in
+// panels of `rows` rows, B in panels of `columns` columns; a panel pair is multiplied without
+// leaving the registers. The bits of an element depend on k and its cut alone.
 #pragma once
 
 #include <cstdint>
 
 namespace continuo {
 
-// How an operand lies in memory: with k along its rows (A [m][k], B [n][k]) or across them (A [k][m], B [k][n]).
+// How an operand lies in memory: with k along its rows (A [m][k], B [n][k]) or across them (A
+// [k][m], B [k][n]).
 enum class Along { rows, columns };
 
 template <class T>
@@ -15,15 +17,19 @@ struct GemmKernels {
   int64_t rows, columns;
   int64_t depth;  // packed k is a multiple of this, filled up with zeros
 
-  // `count` rows of A (columns of B) from `from`, `stride` elements between rows in memory, to whole panels one after the
-  // other, each `packed_k` long in k. Missing rows and values of k are zeros.
-  void (*pack_left)(Along along, int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k, T* panels);
-  void (*pack_right)(Along along, int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k, T* panels);
-  // m rows (from their first panel) by n ≤ columns of one panel of B; `along` as the rows were packed. add: C is added to.
-  void (*multiply_float)(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right, float* c,
-                         int64_t stride, bool add);
-  void (*multiply_narrow)(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right, T* c,
-                          int64_t stride, bool add);
+  // `count` rows of A (columns of B) from `from`, `stride` elements between rows in memory, to
+  // whole panels one after the other, each `packed_k` long in k. Missing rows and values of k are
+  // zeros.
+  void (*pack_left)(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
+                    int64_t packed_k, T* panels);
+  void (*pack_right)(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
+                     int64_t packed_k, T* panels);
+  // m rows (from their first panel) by n ≤ columns of one panel of B; `along` as the rows were
+  // packed. add: C is added to.
+  void (*multiply_float)(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
+                         const T* right, float* c, int64_t stride, bool add);
+  void (*multiply_narrow)(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
+                          const T* right, T* c, int64_t stride, bool add);
 };
 
 }  // namespace continuo

@@ -1,5 +1,6 @@
-// The kernels of gemm.h. Included by kernels_impl.cpp only. As in tile_impl.h, bfloat16 is multiplied in pairs along k:
-// a "unit" is the 32 bits that one lane takes in at once, one float or two bfloat16.
+// The kernels of gemm.h. Included by kernels_impl.cpp only. As in tile_impl.h, bfloat16 is
+// multiplied in pairs along k: a "unit" is the 32 bits that one lane takes in at once, one float or
+// two bfloat16.
 #pragma once
 
 #include "nn/kernels/gemm.h"
@@ -17,14 +18,16 @@ constexpr int kGemmRows = 6, kGemmVectors = 1;
 constexpr int kGemmColumns = kGemmVectors * kLanes;
 constexpr int kGemmUnits = 16;  // of k in a block: a cache line of a row
 
-// Panels of A are blocks of kGemmUnits units of k: [row][unit] where k lay along the rows, [unit][row] where it lay across.
+// Panels of A are blocks of kGemmUnits units of k: [row][unit] where k lay along the rows,
+// [unit][row] where it lay across.
 template <Along A>
 constexpr int left_unit(int row, int unit) {
   return A == Along::rows ? row * kGemmUnits + unit : unit * kGemmRows + row;
 }
 
 template <Along A, class T>
-void pack_left_panel(int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k, T* panel) {
+void pack_left_panel(int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k,
+                     T* panel) {
   constexpr int64_t kElements = kDepth<T>, kBlock = kGemmUnits * kElements;
   for (int64_t b = 0; b < packed_k; b += kBlock, panel += kBlock * kGemmRows) {
     const int64_t there = smaller(kBlock, k - b);
@@ -56,12 +59,13 @@ void pack_left_panel(int64_t count, int64_t k, const T* from, int64_t stride, in
 template <class T>
 void pack_left_across(int64_t k, const T* from, int64_t stride, T* panel) {
   static_assert(kGemmRows <= kLanes);
-  for (int64_t i = 0; i + kDepth<T> <= k; i += kDepth<T>, from += kDepth<T> * stride, panel += kDepth<T> * kGemmRows) {
+  for (int64_t i = 0; i + kDepth<T> <= k;
+       i += kDepth<T>, from += kDepth<T> * stride, panel += kDepth<T> * kGemmRows) {
     if constexpr (kDepth<T> == 1) {
       std::memcpy(panel, from, kGemmRows * sizeof(T));
     } else {
-      const VecU both = convert<VecU>(load_as<VecH>(from)) |
-                        (convert<VecU>(load_as<VecH>(from + stride)) << 16);
+      const VecU both =
+          convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
       uint32_t units[kLanes];
       store_as(units, both);
       std::memcpy(panel, units, kGemmRows * sizeof(uint32_t));
@@ -70,7 +74,8 @@ void pack_left_across(int64_t k, const T* from, int64_t stride, T* panel) {
 }
 
 template <class T>
-void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k, T* panels) {
+void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
+                    int64_t packed_k, T* panels) {
   for (int64_t m = 0; m < count; m += kGemmRows, panels += kGemmRows * packed_k) {
     const int64_t rows = smaller(kGemmRows, count - m);
     if (along == Along::rows) {
@@ -96,22 +101,25 @@ inline void load_right(Along along, const T* from, int64_t stride, VecU* block) 
     for (int64_t u = 0; u < kLanes; ++u) block[u] = load_as<VecU>(from + u * stride);
   } else {
     for (int64_t u = 0; u < kLanes; ++u, from += 2 * stride) {
-      block[u] = convert<VecU>(load_as<VecH>(from)) |
-                 (convert<VecU>(load_as<VecH>(from + stride)) << 16);
+      block[u] =
+          convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
     }
   }
 }
 
 // The same at the edges: `columns` columns and `k` values of k, zeros beyond.
 template <class T>
-void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int64_t stride, VecU* block) {
+void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int64_t stride,
+                     VecU* block) {
   for (int64_t u = 0; u < kLanes; ++u) {
     T units[kLanes * kDepth<T>];
     for (int64_t i = 0; i < kLanes; ++i) {
       for (int64_t e = 0; e < kDepth<T>; ++e) {
         const int64_t step = u * kDepth<T> + e;
         const bool there = i < columns && step < k;
-        units[i * kDepth<T> + e] = !there ? T{} : along == Along::rows ? from[i * stride + step] : from[step * stride + i];
+        units[i * kDepth<T> + e] = !there                 ? T{}
+                                   : along == Along::rows ? from[i * stride + step]
+                                                          : from[step * stride + i];
       }
     }
     block[u] = load_as<VecU>(units);
@@ -120,13 +128,15 @@ void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int
 
 // Panels of B are [unit of k][column].
 template <class T>
-void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k, T* panels) {
+void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
+                     int64_t packed_k, T* panels) {
   constexpr int64_t kBlock = kLanes * kDepth<T>;
   for (int64_t n = 0; n < count; n += kGemmColumns, panels += kGemmColumns * packed_k) {
     for (int64_t c = 0; c < kGemmColumns; c += kLanes) {
       const int64_t columns = smaller(kLanes, count - n - c);
       for (int64_t b = 0; b < packed_k; b += kBlock) {
-        const T* at = along == Along::rows ? from + (n + c) * stride + b : from + b * stride + n + c;
+        const T* at =
+            along == Along::rows ? from + (n + c) * stride + b : from + b * stride + n + c;
         VecU block[kLanes];
         if (columns == kLanes && b + kBlock <= k) {
           load_right(along, at, stride, block);
@@ -134,7 +144,7 @@ void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64
           load_right_edge(along, columns, k - b, at, stride, block);
         }
         for (int64_t u = 0; u < kLanes; ++u) {
-          store_as(panels + (b + u * kDepth<T>) * kGemmColumns + c * kDepth<T>, block[u]);
+          store_as(panels + (b + u * kDepth<T>)*kGemmColumns + c * kDepth<T>, block[u]);
         }
       }
     }
@@ -143,7 +153,8 @@ void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64
 
 // One panel of A by one of B.
 template <Along A, class T>
-inline void gemm_tile(int64_t packed_k, const T* left, const T* right, Vec (&sum)[kGemmRows][kGemmVectors]) {
+inline void gemm_tile(int64_t packed_k, const T* left, const T* right,
+                      Vec (&sum)[kGemmRows][kGemmVectors]) {
   constexpr int64_t kElements = kDepth<T>;
   for (int r = 0; r < kGemmRows; ++r) {
     for (int v = 0; v < kGemmVectors; ++v) sum[r][v] = Vec{};
@@ -157,7 +168,8 @@ inline void gemm_tile(int64_t packed_k, const T* left, const T* right, Vec (&sum
       }
       for (int r = 0; r < kGemmRows; ++r) {
         for (int v = 0; v < kGemmVectors; ++v) {
-          sum[r][v] = Operand<T>::multiply_add(sum[r][v], row[v], left + left_unit<A>(r, u) * kElements);
+          sum[r][v] =
+              Operand<T>::multiply_add(sum[r][v], row[v], left + left_unit<A>(r, u) * kElements);
         }
       }
     }
@@ -167,12 +179,14 @@ inline void gemm_tile(int64_t packed_k, const T* left, const T* right, Vec (&sum
 }
 
 template <class To>
-inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, int64_t n, To* c, int64_t stride, bool add) {
+inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, int64_t n, To* c,
+                       int64_t stride, bool add) {
   if (n < kGemmColumns) {
     for (int64_t r = 0; r < rows; ++r) {
       float values[kGemmColumns];
       for (int v = 0; v < kGemmVectors; ++v) store(values + v * kLanes, sum[r][v]);
-      for (int64_t i = 0; i < n; ++i) put(c + r * stride + i, add ? to_float(c[r * stride + i]) + values[i] : values[i]);
+      for (int64_t i = 0; i < n; ++i)
+        put(c + r * stride + i, add ? to_float(c[r * stride + i]) + values[i] : values[i]);
     }
     return;
   }
@@ -185,9 +199,10 @@ inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, 
 }
 
 template <Along A, class T, class To>
-void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right, To* c, int64_t stride,
-                          bool add) {
-  for (int64_t r = 0; r < m; r += kGemmRows, left += kGemmRows * packed_k, c += kGemmRows * stride) {
+void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right,
+                          To* c, int64_t stride, bool add) {
+  for (int64_t r = 0; r < m;
+       r += kGemmRows, left += kGemmRows * packed_k, c += kGemmRows * stride) {
     Vec sum[kGemmRows][kGemmVectors];
     gemm_tile<A>(packed_k, left, right, sum);
     gemm_store(sum, smaller(kGemmRows, m - r), n, c, stride, add);
@@ -195,16 +210,16 @@ void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const T* left,
 }
 
 template <class T>
-void gemm_multiply_float(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right, float* c,
-                         int64_t stride, bool add) {
+void gemm_multiply_float(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
+                         const T* right, float* c, int64_t stride, bool add) {
   const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, T, float>
                                       : gemm_multiply_panels<Along::columns, T, float>;
   f(m, n, packed_k, left, right, c, stride, add);
 }
 
 template <class T>
-void gemm_multiply_narrow(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right, T* c, int64_t stride,
-                          bool add) {
+void gemm_multiply_narrow(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
+                          const T* right, T* c, int64_t stride, bool add) {
   const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, T, T>
                                       : gemm_multiply_panels<Along::columns, T, T>;
   f(m, n, packed_k, left, right, c, stride, add);
@@ -212,7 +227,7 @@ void gemm_multiply_narrow(Along along, int64_t m, int64_t n, int64_t packed_k, c
 
 template <class T>
 constexpr GemmKernels<T> gemm_table() {
-  return {kGemmRows,         kGemmColumns,       kGemmUnits * kDepth<T>, gemm_pack_left<T>,
+  return {kGemmRows,          kGemmColumns,           kGemmUnits * kDepth<T>, gemm_pack_left<T>,
           gemm_pack_right<T>, gemm_multiply_float<T>, gemm_multiply_narrow<T>};
 }
 

@@ -19,7 +19,8 @@ const Kernels* kernels_for(const char* instruction_set) {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512cd");
   if (std::strcmp(instruction_set, "avx512vnni") == 0) {
-    const bool supported = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+    const bool supported = avx512 && __builtin_cpu_supports("avx512vnni") &&
+                           __builtin_cpu_supports("avx512bf16") &&
                            __builtin_cpu_supports("avx512vbmi");
     return supported ? &kAvx512VnniKernels : nullptr;
   }

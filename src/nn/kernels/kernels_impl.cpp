@@ -16,12 +16,11 @@ inline void for_lanes(int64_t n, Body body, Tail tail) {
 }  // namespace
 }  // namespace continuo
 
+#include "nn/kernels/attention_impl.h"
+#include "nn/kernels/gemm_impl.h"
 #include "nn/kernels/machine_impl.h"
 #include "nn/kernels/packed_impl.h"
 #include "nn/kernels/row_impl.h"
-
-#include "nn/kernels/attention_impl.h"
-#include "nn/kernels/gemm_impl.h"
 
 namespace continuo {
 namespace {
@@ -29,8 +28,8 @@ namespace {
 inline float root(float x) { return __builtin_sqrtf(x); }
 
 template <class T>
-void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* delta, const float* weight,
-                  float eps, float* sum_out, T* y, float* rstd) {
+void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* delta,
+                  const float* weight, float eps, float* sum_out, T* y, float* rstd) {
   for (int64_t r = 0; r < rows; ++r, residual += hidden, y += hidden) {
     const float* x = residual;
     Vec squares{};
@@ -58,7 +57,8 @@ void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* 
           },
           [&](int64_t i) { tail_squares += residual[i] * residual[i]; });
     }
-    const float scale = 1.0f / root((sum(squares) + tail_squares) / static_cast<float>(hidden) + eps);
+    const float scale =
+        1.0f / root((sum(squares) + tail_squares) / static_cast<float>(hidden) + eps);
     rstd[r] = scale;
     for_lanes(
         hidden, [&](int64_t i) { store(y + i, load(x + i) * scale * load(weight + i)); },
@@ -72,8 +72,9 @@ void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* 
 
 // y = x·s·w with s = (mean x² + eps)^-½ gives dx = s·(w·dy) − x·s³/hidden · Σ(w·dy·x).
 template <class T>
-void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const float* dsum, const float* x,
-                           const float* weight, const float* rstd, float* dx, T* ddelta, float* dweight) {
+void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const float* dsum,
+                           const float* x, const float* weight, const float* rstd, float* dx,
+                           T* ddelta, float* dweight) {
   for (int64_t r = 0; r < rows; ++r, dy += hidden, x += hidden, dx += hidden) {
     const float s = rstd[r];
     Vec dot{};
@@ -111,8 +112,8 @@ void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const floa
 }
 
 template <class T>
-void rope(int64_t rows, int64_t heads, int64_t dim, const T* in, const int64_t* positions, const float* cos,
-          const float* sin, float sign, T* out) {
+void rope(int64_t rows, int64_t heads, int64_t dim, const T* in, const int64_t* positions,
+          const float* cos, const float* sin, float sign, T* out) {
   const int64_t half = dim / 2;
   for (int64_t r = 0; r < rows; ++r) {
     const float* c = cos + positions[r] * half;
@@ -168,9 +169,9 @@ void swiglu_backward(int64_t n, const T* dout, const T* gate, const T* up, T* dg
       });
 }
 
-// Dot products of Rows rows with one row of the weight. The weight is read as one stream from front to back: several rows
-// of it side by side would halve what the prefetchers deliver. Every product is accumulated in the same two vectors in
-// the same order whatever Rows is.
+// Dot products of Rows rows with one row of the weight. The weight is read as one stream from front
+// to back: several rows of it side by side would halve what the prefetchers deliver. Every product
+// is accumulated in the same two vectors in the same order whatever Rows is.
 template <int Rows, class T>
 inline void dot_rows(int64_t in, const float* x, const T* weight, float bias, T* y, int64_t out) {
   Vec even[Rows] = {}, odd[Rows] = {};
@@ -190,8 +191,8 @@ inline void dot_rows(int64_t in, const float* x, const T* weight, float bias, T*
 }
 
 template <class T>
-void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end, const float* x, const T* weight,
-                 const float* bias, T* y) {
+void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end, const float* x,
+                 const T* weight, const float* bias, T* y) {
   for (int64_t n = begin; n < end; ++n) {
     const T* w = weight + n * in;
     const float b = bias ? bias[n] : 0.0f;
@@ -204,8 +205,8 @@ void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t e
 }
 
 template <class T>
-void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, const T* keys, const T* values,
-                      float scale, float* scores, T* out) {
+void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, const T* keys,
+                      const T* values, float scale, float* scores, T* out) {
   constexpr int64_t kMaxVectors = 16;  // dim ≤ 256 stays in registers and on the stack
   const int64_t vectors = dim / kLanes;
   for (int64_t g = 0; g < group; ++g, q += dim, out += dim) {
@@ -237,9 +238,11 @@ void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, co
     Vec acc[kMaxVectors] = {};
     for (int64_t t = 0; t < length; ++t) {
       const T* v = values + t * dim;
-      for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i) acc[i] += load(v + i * kLanes) * scores[t];
+      for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
+        acc[i] += load(v + i * kLanes) * scores[t];
     }
-    for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i) store(out + i * kLanes, acc[i] * inverse);
+    for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
+      store(out + i * kLanes, acc[i] * inverse);
     for (int64_t i = (vectors < kMaxVectors ? vectors : kMaxVectors) * kLanes; i < dim; ++i) {
       float tail = 0;
       for (int64_t t = 0; t < length; ++t) tail += to_float(values[t * dim + i]) * scores[t];
@@ -249,8 +252,8 @@ void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, co
 }
 
 template <class T>
-CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target, float label_smoothing, float z_loss,
-                                bool gradient, float scale) {
+CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target,
+                                float label_smoothing, float z_loss, bool gradient, float scale) {
   Vec highs = splat(-__builtin_inff());
   float high = -__builtin_inff();
   Vec plain{};
@@ -304,9 +307,11 @@ CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target, f
     // d/dl = p·(1 + 2·z·lse) − (1−ε)·[target] − ε/V
     const float share = scale * (1.0f + 2.0f * z_loss * lse) / total;
     const float floor = scale * label_smoothing / static_cast<float>(vocabulary);
-    const float target_share = exp(at_target - high) * share - floor - scale * (1.0f - label_smoothing);
+    const float target_share =
+        exp(at_target - high) * share - floor - scale * (1.0f - label_smoothing);
     for_lanes(
-        vocabulary, [&](int64_t i) { store(logits + i, exp(load(logits + i) - high) * share - floor); },
+        vocabulary,
+        [&](int64_t i) { store(logits + i, exp(load(logits + i) - high) * share - floor); },
         [&](int64_t i) { put(logits + i, exp(to_float(logits[i]) - high) * share - floor); });
     put(logits + target, target_share);
   }
@@ -316,13 +321,15 @@ CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target, f
 template <class T>
 void widen(int64_t n, const T* in, float* out) {
   for_lanes(
-      n, [&](int64_t i) { store(out + i, load(in + i)); }, [&](int64_t i) { out[i] = to_float(in[i]); });
+      n, [&](int64_t i) { store(out + i, load(in + i)); },
+      [&](int64_t i) { out[i] = to_float(in[i]); });
 }
 
 template <class T>
 constexpr TypedKernels<T> table() {
-  return {add_rms_norm<T>, add_rms_norm_backward<T>, rope<T>,          swiglu<T>, swiglu_backward<T>,
-          linear_rows<T>,  decode_attention<T>,      cross_entropy<T>, widen<T>};
+  return {add_rms_norm<T>,     add_rms_norm_backward<T>, rope<T>,
+          swiglu<T>,           swiglu_backward<T>,       linear_rows<T>,
+          decode_attention<T>, cross_entropy<T>,         widen<T>};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
-// Vectors of a fixed number of lanes, whatever the registers hold: one of the compiler's portable vectors where a register is
-// wide enough, pairs of such vectors, or pairs of pairs, where it is not. g++ 12 splits a vector that is wider than a register
-// through memory and lane by lane; pairs stay in registers. Included by vec.h only, inside kernels_impl.cpp.
+// Vectors of a fixed number of lanes, whatever the registers hold: one of the compiler's portable
+// vectors where a register is wide enough, pairs of such vectors, or pairs of pairs, where it is
+// not. g++ 12 splits a vector that is wider than a register through memory and lane by lane; pairs
+// stay in registers. Included by vec.h only, inside kernels_impl.cpp.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ template <class E, int N>
 struct PartsOf<E, N, 1> {
   typedef E Type __attribute__((vector_size(N * sizeof(E))));
 };
-// N lanes of E in as many parts as every vector has, so that lanes of different types meet part by part.
+// N lanes of E in as many parts as every vector has, so that lanes of different types meet part by
+// part.
 template <class E, int N>
 using Lanes = typename PartsOf<E, N, kParts>::Type;
 
@@ -47,25 +49,25 @@ using Element = std::remove_cvref_t<decltype(std::declval<V>()[0])>;
 template <class V>
 constexpr int lanes_of = sizeof(V) / sizeof(Element<V>);
 
-#define CONTINUO_LANES_OPERATOR(op)                                                    \
-  template <class H>                                                                   \
-  inline auto operator op(Pair<H> a, Pair<H> b) {                                      \
-    return Pair<decltype(a.low op b.low)>{a.low op b.low, a.high op b.high};           \
-  }                                                                                    \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>       \
-  inline auto operator op(Pair<H> a, S s) {                                            \
-    const auto b = static_cast<Element<H>>(s);                                         \
-    return Pair<decltype(a.low op b)>{a.low op b, a.high op b};                        \
-  }                                                                                    \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>       \
-  inline auto operator op(S s, Pair<H> b) {                                            \
-    const auto a = static_cast<Element<H>>(s);                                         \
-    return Pair<decltype(a op b.low)>{a op b.low, a op b.high};                        \
+#define CONTINUO_LANES_OPERATOR(op)                                              \
+  template <class H>                                                             \
+  inline auto operator op(Pair<H> a, Pair<H> b) {                                \
+    return Pair<decltype(a.low op b.low)>{a.low op b.low, a.high op b.high};     \
+  }                                                                              \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>> \
+  inline auto operator op(Pair<H> a, S s) {                                      \
+    const auto b = static_cast<Element<H>>(s);                                   \
+    return Pair<decltype(a.low op b)>{a.low op b, a.high op b};                  \
+  }                                                                              \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>> \
+  inline auto operator op(S s, Pair<H> b) {                                      \
+    const auto a = static_cast<Element<H>>(s);                                   \
+    return Pair<decltype(a op b.low)>{a op b.low, a op b.high};                  \
   }
-#define CONTINUO_LANES_ASSIGNMENT(op)                                                  \
-  template <class H, class X>                                                          \
-  inline Pair<H>& operator op##=(Pair<H>& a, X b) {                                    \
-    return a = a op b;                                                                 \
+#define CONTINUO_LANES_ASSIGNMENT(op)               \
+  template <class H, class X>                       \
+  inline Pair<H>& operator op##=(Pair<H>& a, X b) { \
+    return a = a op b;                              \
   }
 CONTINUO_LANES_OPERATOR(+)
 CONTINUO_LANES_OPERATOR(-)
@@ -153,7 +155,8 @@ inline V broadcast(Element<V> x) {
   }
 }
 
-// Of a and b in groups of D lanes, the first of every two groups, or the second: one of a, one of b, and so on.
+// Of a and b in groups of D lanes, the first of every two groups, or the second: one of a, one of
+// b, and so on.
 template <int D, bool Second, class V>
 inline V groups(V a, V b) {
   if constexpr (is_pair<V> && D == lanes_of<V> / 2) {
@@ -163,7 +166,8 @@ inline V groups(V a, V b) {
   } else {
     constexpr int kFrom = Second ? D : 0;
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      return __builtin_shufflevector(a, b, (I / D % 2 == 0 ? I + kFrom : lanes_of<V> + I + kFrom - D)...);
+      return __builtin_shufflevector(a, b,
+                                     (I / D % 2 == 0 ? I + kFrom : lanes_of<V> + I + kFrom - D)...);
     }(std::make_integer_sequence<int, lanes_of<V>>());
   }
 }
@@ -176,7 +180,8 @@ inline V upper(V a, V b) {
   return groups<D, true>(a, b);
 }
 
-// All lanes combined pairwise in a fixed order, so equal inputs give equal bits whatever the registers are.
+// All lanes combined pairwise in a fixed order, so equal inputs give equal bits whatever the
+// registers are.
 template <class V, class Combine>
 inline auto fold(V v, const Combine& combine) {
   if constexpr (is_pair<V>) {

@@ -40,7 +40,7 @@ float machine_multiply_add(int64_t rounds) {
   return sum(chains[0]);
 }
 
-constexpr MachineKernels kMachineKernels = {machine_read, machine_multiply_add, kChains * kLanes};
+constexpr MachineKernels kMachineKernels = {machine_read, machine_multiply_add, kChains* kLanes};
 
 }  // namespace
 }  // namespace continuo

@@ -1,21 +1,24 @@
-// Products of activations with packed weights: what decoding is made of. A matrix [out, in] is stored as panels of
-// kPanel output rows whose values for one k lie side by side, so that a panel is read as one stream, a vector holds as many
-// outputs as it has lanes, nothing is summed across lanes, and several rows of activations share what was read.
-// Every output is accumulated over k in one fixed order, whatever the number of rows: a row's bits do not depend on the rows
-// beside it. The formats differ in what they keep of a weight:
+// Products of activations with packed weights: what decoding is made of. A matrix [out, in] is
+// stored as panels of kPanel output rows whose values for one k lie side by side, so that a panel
+// is read as one stream, a vector holds as many outputs as it has lanes, nothing is summed across
+// lanes, and several rows of activations share what was read. Every output is accumulated over k in
+// one fixed order, whatever the number of rows: a row's bits do not depend on the rows beside it.
+// The formats differ in what they keep of a weight:
 //   f32   [in][32] float, activations float
 //   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
-//   q8    per 32 values of k: [8][32][4] uint8 = value + 128, then [32] half scales; activations int8 per 32 values
-//   q4    per 32 values of k: [4][32][4] uint8, k in the low and k + 16 in the high nibble, = value + 8, then [32] half scales
-// Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored shorter without loss, where the
-// matrix allows it: per panel a table of the 15 most frequent upper bytes and zero, then per four values of k
+//   q8    per 32 values of k: [8][32][4] uint8 = value + 128, then [32] half scales; activations
+//   int8 per 32 values q4    per 32 values of k: [4][32][4] uint8, k in the low and k + 16 in the
+//   high nibble, = value + 8, then [32] half scales
+// Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored
+// shorter without loss, where the matrix allows it: per panel a table of the 15 most frequent upper
+// bytes and zero, then per four values of k
 //   f32_in_28    [64] uint8 codes of two upper bytes, [2][64] second bytes, [4][32] lower halves
 //   f32_in_12    the same without the lower halves: floats that all are bfloat16
 //   bf16_in_12   the same for bfloat16 products
-// Weights whose upper byte is not in the table are zero in the panel and listed beside it; the order within the 64 is that in
-// which vectors unpack (compressed_impl.h). The products are those of f32 and bf16, bit for bit, but for listed weights, which
-// are added at the end.
-// Integer sums are exact, so q8 and q4 differ between instruction sets only by the rounding of float sums.
+// Weights whose upper byte is not in the table are zero in the panel and listed beside it; the
+// order within the 64 is that in which vectors unpack (compressed_impl.h). The products are those
+// of f32 and bf16, bit for bit, but for listed weights, which are added at the end. Integer sums
+// are exact, so q8 and q4 differ between instruction sets only by the rounding of float sums.
 #pragma once
 
 #include <cstddef>
@@ -28,16 +31,23 @@ enum class WeightFormat { f32, bf16, q8, q4, f32_in_28, f32_in_12, bf16_in_12 };
 inline constexpr int64_t kPanel = 32;       // output rows of a panel
 inline constexpr int64_t kQuantBlock = 32;  // values of k that share a scale
 
-constexpr int64_t packed_inputs(int64_t in) { return (in + kQuantBlock - 1) / kQuantBlock * kQuantBlock; }
+constexpr int64_t packed_inputs(int64_t in) {
+  return (in + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
+}
 
 constexpr bool reads_halves(WeightFormat format) {
   return format == WeightFormat::bf16 || format == WeightFormat::bf16_in_12;
 }
-constexpr bool reads_integers(WeightFormat format) { return format == WeightFormat::q8 || format == WeightFormat::q4; }
+constexpr bool reads_integers(WeightFormat format) {
+  return format == WeightFormat::q8 || format == WeightFormat::q4;
+}
 
 // Bytes of the table that a compressed panel begins with.
 constexpr int64_t panel_header(WeightFormat format) {
-  return format == WeightFormat::f32_in_28 || format == WeightFormat::f32_in_12 || format == WeightFormat::bf16_in_12 ? 64 : 0;
+  return format == WeightFormat::f32_in_28 || format == WeightFormat::f32_in_12 ||
+                 format == WeightFormat::bf16_in_12
+             ? 64
+             : 0;
 }
 
 // Bytes of one panel.
@@ -61,13 +71,14 @@ constexpr int64_t panel_bytes(WeightFormat format, int64_t in) {
   return 0;
 }
 
-// Rows of activations as the products read them; `stride` = packed_inputs(in), what lies beyond `in` is zero.
+// Rows of activations as the products read them; `stride` = packed_inputs(in), what lies beyond
+// `in` is zero.
 struct PackedInput {
-  const float* values = nullptr;         // f32 and its kin: [rows, stride]
-  const uint16_t* halves = nullptr;      // bf16 and its kin: [rows, stride]
-  const int8_t* integers = nullptr;      // q8, q4: [rows, stride]
-  const float* scales = nullptr;         // q8, q4: [rows, stride / 32]
-  const int32_t* offsets = nullptr;      // q8, q4: [rows, stride / 32], Σ integers
+  const float* values = nullptr;     // f32 and its kin: [rows, stride]
+  const uint16_t* halves = nullptr;  // bf16 and its kin: [rows, stride]
+  const int8_t* integers = nullptr;  // q8, q4: [rows, stride]
+  const float* scales = nullptr;     // q8, q4: [rows, stride / 32]
+  const int32_t* offsets = nullptr;  // q8, q4: [rows, stride / 32], Σ integers
 };
 
 // A weight that a compressed panel cannot hold: row n of the panel, and its exact value.
@@ -76,7 +87,8 @@ struct Exception {
   float value;
 };
 
-// What a run of keys contributes to one head's attention: Σ exp(score − high), beside Σ exp(score − high) · value.
+// What a run of keys contributes to one head's attention: Σ exp(score − high), beside Σ exp(score −
+// high) · value.
 struct AttentionPart {
   float high, total;
 };
@@ -84,25 +96,29 @@ struct AttentionPart {
 struct PackedKernels {
   // One panel from kPanel rows of `in` floats; null rows are zeros.
   void (*pack)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel);
-  // The same for the compressed formats; the weights that do not fit go to `exceptions`, in the order of k. → how many; above
-  // `capacity` the panel is unusable.
-  int64_t (*compress)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel, Exception* exceptions,
-                      int64_t capacity);
+  // The same for the compressed formats; the weights that do not fit go to `exceptions`, in the
+  // order of k. → how many; above `capacity` the panel is unusable.
+  int64_t (*compress)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel,
+                      Exception* exceptions, int64_t capacity);
   bool compresses;  // quickly enough to be worth it
   // The values of row r of a panel as the products see them.
   void (*unpack)(WeightFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
-  // y[m · stride_y + p · kPanel + n] for all rows m, panels p in [begin, end), n < kPanel. data: panel 0.
-  void (*product)(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end, const PackedInput& x,
-                  const std::byte* data, float* y, int64_t stride_y);
+  // y[m · stride_y + p · kPanel + n] for all rows m, panels p in [begin, end), n < kPanel. data:
+  // panel 0.
+  void (*product)(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                  const PackedInput& x, const std::byte* data, float* y, int64_t stride_y);
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
   void (*round)(int64_t n, const float* x, uint16_t* halves);
   void (*quantise)(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets);
-  // `group` heads of one row, q [group, dim] float, over a run of their keys and values [length, dim]; dim a multiple of 16.
-  // scores: room for length + 15. → parts [group], out [group, dim] = Σ exp(score − high) · value.
-  void (*attend_f32)(int64_t group, int64_t dim, int64_t length, const float* q, const float* keys, const float* values,
-                     float scale, float* scores, AttentionPart* parts, float* out);
-  void (*attend_bf16)(int64_t group, int64_t dim, int64_t length, const float* q, const uint16_t* keys,
-                      const uint16_t* values, float scale, float* scores, AttentionPart* parts, float* out);
+  // `group` heads of one row, q [group, dim] float, over a run of their keys and values [length,
+  // dim]; dim a multiple of 16. scores: room for length + 15. → parts [group], out [group, dim] = Σ
+  // exp(score − high) · value.
+  void (*attend_f32)(int64_t group, int64_t dim, int64_t length, const float* q, const float* keys,
+                     const float* values, float scale, float* scores, AttentionPart* parts,
+                     float* out);
+  void (*attend_bf16)(int64_t group, int64_t dim, int64_t length, const float* q,
+                      const uint16_t* keys, const uint16_t* values, float scale, float* scores,
+                      AttentionPart* parts, float* out);
   void (*narrow_f32)(int64_t n, const float* x, float* y);
   void (*narrow_bf16)(int64_t n, const float* x, uint16_t* y);
 };

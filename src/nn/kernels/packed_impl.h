@@ -1,4 +1,5 @@
-// The packed products of packed.h. Included by kernels_impl.cpp only, inside its anonymous namespace.
+// The packed products of packed.h. Included by kernels_impl.cpp only, inside its anonymous
+// namespace.
 #pragma once
 
 #if defined(__AVX2__)
@@ -10,10 +11,12 @@
 namespace continuo {
 namespace {
 
-// Sixteen halves, finite: shifting exponent and mantissa into place is off by the difference of the biases.
+// Sixteen halves, finite: shifting exponent and mantissa into place is off by the difference of the
+// biases.
 inline Vec load_half(const uint16_t* p) {
 #if defined(__AVX512F__)
-  return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return (Vec)_mm512_maskz_cvtph_ps(0xffff,
+                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #else
   const VecU h = convert<VecU>(load_as<VecH>(p));
   const VecU magnitude = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
@@ -24,7 +27,8 @@ inline Vec load_half(const uint16_t* p) {
 inline uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<_Float16>(x)); }
 inline float from_half(uint16_t bits) { return static_cast<float>(bits_as<_Float16>(bits)); }
 
-// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for every lane.
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for
+// every lane.
 template <int Bits, class I, class B>
 inline I dot4(I sum, B w, int32_t x) {
 #if defined(__AVX512VNNI__)
@@ -39,9 +43,11 @@ inline I dot4(I sum, B w, int32_t x) {
       const __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
       return sum + (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     }
-    const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16((__m256i)w, 8);
+    const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)),
+                  odd = _mm256_srli_epi16((__m256i)w, 8);
     const __m256i four = _mm256_set1_epi32(x);
-    const __m256i first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), second = _mm256_srai_epi16(four, 8);
+    const __m256i first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8),
+                  second = _mm256_srai_epi16(four, 8);
     return sum + (I)_mm256_madd_epi16(even, first) + (I)_mm256_madd_epi16(odd, second);
 #else
     const I wide = bits_as<I>(w);
@@ -57,7 +63,8 @@ inline I dot4(I sum, B w, int32_t x) {
 // sum[i] + w[2i] · x[0] + w[2i + 1] · x[1], all bfloat16.
 inline Vec dot2(Vec sum, VecU w, uint32_t x) {
 #if defined(__AVX512BF16__)
-  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(static_cast<int>(x)));
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w,
+                               (__m512bh)_mm512_set1_epi32(static_cast<int>(x)));
 #else
   const VecU both = broadcast<VecU>(x);
   sum += bits_as<Vec>(w << 16) * bits_as<Vec>(both << 16);
@@ -101,13 +108,13 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
 
 template <class T>
 void narrow(int64_t n, const float* x, T* y) {
-  for_lanes(
-      n, [&](int64_t i) { store(y + i, load(x + i)); }, [&](int64_t i) { put(y + i, x[i]); });
+  for_lanes(n, [&](int64_t i) { store(y + i, load(x + i)); }, [&](int64_t i) { put(y + i, x[i]); });
 }
 
-constexpr PackedKernels kPackedKernels = {packed_pack,   packed_compress, kCompresses,   packed_unpack,
-                                          packed_product, packed_round,   packed_quantise, attend<float>,
-                                          attend<uint16_t>, narrow<float>, narrow<uint16_t>};
+constexpr PackedKernels kPackedKernels = {packed_pack,     packed_compress, kCompresses,
+                                          packed_unpack,   packed_product,  packed_round,
+                                          packed_quantise, attend<float>,   attend<uint16_t>,
+                                          narrow<float>,   narrow<uint16_t>};
 
 }  // namespace
 }  // namespace continuo

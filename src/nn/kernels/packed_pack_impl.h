@@ -4,12 +4,14 @@
 namespace continuo {
 namespace {
 
-// The scale of 32 weights. 8 bits: the largest reaches ±127. 4 bits: the best of a few, by the squared error that is left,
-// weighted by the squares of the weights: large ones carry more of the result.
+// The scale of 32 weights. 8 bits: the largest reaches ±127. 4 bits: the best of a few, by the
+// squared error that is left, weighted by the squares of the weights: large ones carry more of the
+// result.
 template <int Bits>
 float block_scale(const float* w) {
   float extreme = 0;
-  for (int64_t i = 0; i < kQuantBlock; ++i) extreme = __builtin_fabsf(w[i]) > __builtin_fabsf(extreme) ? w[i] : extreme;
+  for (int64_t i = 0; i < kQuantBlock; ++i)
+    extreme = __builtin_fabsf(w[i]) > __builtin_fabsf(extreme) ? w[i] : extreme;
   if (extreme == 0.0f) return 0.0f;
   if constexpr (Bits == 8) return __builtin_fabsf(extreme) / 127.0f;
   float best = 0, best_gain = -1;
@@ -34,7 +36,8 @@ float block_scale(const float* w) {
 
 template <int Bits>
 void pack_quantised(int64_t in, const float* const* rows, std::byte* panel) {
-  constexpr int kLow = Bits == 8 ? -127 : -8, kHigh = Bits == 8 ? 127 : 7, kOffset = Bits == 8 ? 128 : 8;
+  constexpr int kLow = Bits == 8 ? -127 : -8, kHigh = Bits == 8 ? 127 : 7,
+                kOffset = Bits == 8 ? 128 : 8;
   constexpr int64_t kWeights = kQuantBlock * kPanel * Bits / 8;
   auto* out = reinterpret_cast<uint8_t*>(panel);
   for (int64_t b = 0; b < packed_inputs(in) / kQuantBlock; ++b, out += kWeights + 2 * kPanel) {
@@ -48,7 +51,10 @@ void pack_quantised(int64_t in, const float* const* rows, std::byte* panel) {
       const float scale = from_half(half), inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
       for (int64_t i = 0; i < kQuantBlock; ++i) {
         const float rounded = __builtin_rintf(w[i] * inverse);
-        const int q = static_cast<int>(rounded < kLow ? kLow : rounded > kHigh ? kHigh : rounded) + kOffset;
+        const int q = static_cast<int>(rounded < kLow    ? kLow
+                                       : rounded > kHigh ? kHigh
+                                                         : rounded) +
+                      kOffset;
         if constexpr (Bits == 8) {
           out[(i / 4 * kPanel + r) * 4 + i % 4] = static_cast<uint8_t>(q);
         } else {
@@ -66,7 +72,8 @@ void packed_pack(WeightFormat format, int64_t in, const float* const* rows, std:
   std::memset(panel, 0, panel_bytes(format, in));
   auto* floats = reinterpret_cast<float*>(panel);
   auto* halves = reinterpret_cast<uint16_t*>(panel);
-  // Few columns at a time: the rows' reads and the panel's writes then both stay in the first cache.
+  // Few columns at a time: the rows' reads and the panel's writes then both stay in the first
+  // cache.
   constexpr int64_t kColumns = 16;
   for (int64_t begin = 0; begin < in; begin += kColumns) {
     const int64_t end = begin + kColumns < in ? begin + kColumns : in;
@@ -82,7 +89,8 @@ void packed_pack(WeightFormat format, int64_t in, const float* const* rows, std:
   }
 }
 
-void packed_unpack(WeightFormat format, int64_t in, const std::byte* panel, int64_t r, float* values) {
+void packed_unpack(WeightFormat format, int64_t in, const std::byte* panel, int64_t r,
+                   float* values) {
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);
   const auto* bytes = reinterpret_cast<const uint8_t*>(panel);

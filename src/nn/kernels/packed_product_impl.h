@@ -4,8 +4,9 @@
 namespace continuo {
 namespace {
 
-// What is asked for while a panel is read: nothing, where the hardware fetches fast enough by itself; the same stream further on,
-// into the first or the second cache; or a share of the next panel.
+// What is asked for while a panel is read: nothing, where the hardware fetches fast enough by
+// itself; the same stream further on, into the first or the second cache; or a share of the next
+// panel.
 enum class Fetch { nothing, into_first, into_second, next_panel };
 
 // A product of a few rows with one panel.
@@ -20,7 +21,8 @@ struct PanelRun {
   const std::byte* ahead;  // memory from here on, a share of the next panel at 2^-slower the pace
   int slower;
 
-  // Beside the reading of so many lines at w. Inlined by order: to GCC 12 a call that only prefetches does nothing.
+  // Beside the reading of so many lines at w. Inlined by order: to GCC 12 a call that only
+  // prefetches does nothing.
   [[gnu::always_inline]] void prefetch(const void* w, int lines) const {
     const int64_t at = static_cast<const std::byte*>(w) - weights;
     if (fetch == Fetch::into_first) {
@@ -28,7 +30,8 @@ struct PanelRun {
     } else if (fetch == Fetch::into_second) {
       for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead + at + 64 * i, 0, 2);
     } else if (fetch == Fetch::next_panel) {
-      for (int i = 0; i <= (lines - 1) >> slower; ++i) __builtin_prefetch(ahead + (at >> slower) + 64 * i, 0, 2);
+      for (int i = 0; i <= (lines - 1) >> slower; ++i)
+        __builtin_prefetch(ahead + (at >> slower) + 64 * i, 0, 2);
     }
   }
 };
@@ -92,7 +95,8 @@ void panel_bf16_in_12(const PanelRun& r) {
   const uint16_t* in = r.x.halves + r.row * r.stride;
   for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(WeightFormat::bf16_in_12)) {
     r.prefetch(w, 3);
-    unpack_pairs(w, table, [&](int i, VecU w0, VecU w1) { sums.add_pair(w0, w1, in + k + 2 * i, r.stride); });
+    unpack_pairs(w, table,
+                 [&](int i, VecU w0, VecU w1) { sums.add_pair(w0, w1, in + k + 2 * i, r.stride); });
   }
   sums.store_to(r);
 }
@@ -106,7 +110,8 @@ void panel_f32_shorter(const PanelRun& r) {
   const float* in = r.x.values + r.row * r.stride;
   for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(Format)) {
     r.prefetch(w, kWords ? 7 : 3);
-    unpack_floats<kWords>(w, table, [&](int i, Vec w0, Vec w1) { sums.add_float(w0, w1, in + k + i, r.stride); });
+    unpack_floats<kWords>(
+        w, table, [&](int i, Vec w0, Vec w1) { sums.add_float(w0, w1, in + k + i, r.stride); });
   }
   sums.store_to(r);
 }
@@ -114,7 +119,8 @@ void panel_f32_shorter(const PanelRun& r) {
 // Bytes of a block of 32 values of k: q8, q4.
 constexpr int64_t block_bytes(int bits) { return kQuantBlock * kPanel * bits / 8 + 2 * kPanel; }
 
-// Bits = 8 or 4. The offset that makes weights unsigned is taken back through the sum of the activations.
+// Bits = 8 or 4. The offset that makes weights unsigned is taken back through the sum of the
+// activations.
 template <int M, int Bits>
 void panel_quantised(const PanelRun& r) {
   constexpr int kGroups = 8;  // of four values of k
@@ -127,7 +133,8 @@ void panel_quantised(const PanelRun& r) {
   const int32_t* offsets = r.x.offsets + r.row * blocks;
   for (int64_t b = 0; b < blocks; ++b, w += block_bytes(Bits)) {
     VecI part[M][2];
-    for (int m = 0; m < M; ++m) part[m][0] = part[m][1] = VecI{} - kOffset * offsets[m * blocks + b];
+    for (int m = 0; m < M; ++m)
+      part[m][0] = part[m][1] = VecI{} - kOffset * offsets[m * blocks + b];
     const auto group = [&](int g, VecB w0, VecB w1) {
       for (int m = 0; m < M; ++m) {
         int32_t four;
@@ -169,20 +176,27 @@ struct PanelFunctions {
   int64_t most;
   PanelFunction of[8];
 };
-constexpr PanelFunctions kF32 = {kMostFloat, {panel_f32<1>, panel_f32<2>, panel_f32<3>, panel_f32<4>, panel_f32<5>, panel_f32<6>,
-                                     panel_f32<7>, panel_f32<8>}};
-constexpr PanelFunctions kBf16 = {kMostFloat, {panel_bf16<1>, panel_bf16<2>, panel_bf16<3>, panel_bf16<4>, panel_bf16<5>,
-                                      panel_bf16<6>, panel_bf16<7>, panel_bf16<8>}};
-constexpr PanelFunctions kBf16In12 = {kMostFloat, {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>,
-                                          panel_bf16_in_12<4>, panel_bf16_in_12<5>, panel_bf16_in_12<6>,
-                                          panel_bf16_in_12<7>, panel_bf16_in_12<8>}};
+constexpr PanelFunctions kF32 = {kMostFloat,
+                                 {panel_f32<1>, panel_f32<2>, panel_f32<3>, panel_f32<4>,
+                                  panel_f32<5>, panel_f32<6>, panel_f32<7>, panel_f32<8>}};
+constexpr PanelFunctions kBf16 = {kMostFloat,
+                                  {panel_bf16<1>, panel_bf16<2>, panel_bf16<3>, panel_bf16<4>,
+                                   panel_bf16<5>, panel_bf16<6>, panel_bf16<7>, panel_bf16<8>}};
+constexpr PanelFunctions kBf16In12 = {
+    kMostFloat,
+    {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>, panel_bf16_in_12<4>,
+     panel_bf16_in_12<5>, panel_bf16_in_12<6>, panel_bf16_in_12<7>, panel_bf16_in_12<8>}};
 template <WeightFormat F>
-constexpr PanelFunctions kShorter = {kMostFloat, {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
-                                         panel_f32_shorter<4, F>, panel_f32_shorter<5, F>, panel_f32_shorter<6, F>,
-                                         panel_f32_shorter<7, F>, panel_f32_shorter<8, F>}};
+constexpr PanelFunctions kShorter = {
+    kMostFloat,
+    {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
+     panel_f32_shorter<4, F>, panel_f32_shorter<5, F>, panel_f32_shorter<6, F>,
+     panel_f32_shorter<7, F>, panel_f32_shorter<8, F>}};
 template <int Bits>
-constexpr PanelFunctions kQuantised = {kMostQuantised, {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
-                                           panel_quantised<4, Bits>, panel_quantised<5, Bits>, panel_quantised<6, Bits>}};
+constexpr PanelFunctions kQuantised = {
+    kMostQuantised,
+    {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
+     panel_quantised<4, Bits>, panel_quantised<5, Bits>, panel_quantised<6, Bits>}};
 
 const PanelFunctions& panel_functions(WeightFormat format) {
   switch (format) {
@@ -203,8 +217,9 @@ const PanelFunctions& panel_functions(WeightFormat format) {
   }
 }
 
-// How one group of few rows asks for its lines. Measured on Zen 4 with two threads, medians of 9 runs in turn: 8 bits 216 tokens/s
-// with lines 4 KiB ahead into the first cache, 217 without, 248 as here; float32 83, 101 without; 4 bits and bfloat16 equal.
+// How one group of few rows asks for its lines. Measured on Zen 4 with two threads, medians of 9
+// runs in turn: 8 bits 216 tokens/s with lines 4 KiB ahead into the first cache, 217 without, 248
+// as here; float32 83, 101 without; 4 bits and bfloat16 equal.
 struct Reading {
   Fetch fetch;
   int64_t ahead;  // bytes
@@ -215,10 +230,10 @@ constexpr Reading reading(WeightFormat format) {
   return {Fetch::nothing, 0};
 }
 
-// A panel is read from memory once and stays in the second cache for all groups of rows, which share the fetching of the next
-// panel.
-void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end, const PackedInput& x,
-                    const std::byte* data, float* y, int64_t stride_y) {
+// A panel is read from memory once and stays in the second cache for all groups of rows, which
+// share the fetching of the next panel.
+void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                    const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
   const PanelFunctions& functions = panel_functions(format);
   const Reading one = reading(format);
@@ -230,9 +245,11 @@ void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t m = rows * g / groups, count = rows * (g + 1) / groups - m;
       const bool alone = groups == 1;
-      const std::byte* ahead = alone ? weights + one.ahead : weights + bytes + (g & ((1 << slower) - 1)) * (bytes >> slower);
-      functions.of[count - 1]({x, m, stride, weights, panel, y + m * stride_y + p * kPanel, stride_y,
-                                alone ? one.fetch : Fetch::next_panel, ahead, slower});
+      const std::byte* ahead =
+          alone ? weights + one.ahead
+                : weights + bytes + (g & ((1 << slower) - 1)) * (bytes >> slower);
+      functions.of[count - 1]({x, m, stride, weights, panel, y + m * stride_y + p * kPanel,
+                               stride_y, alone ? one.fetch : Fetch::next_panel, ahead, slower});
     }
   }
 }

@@ -1,5 +1,6 @@
-// CPU kernels over one row of float logits, for sampling: they find what is worth a second look, so that only few tokens of
-// a large vocabulary are touched one by one. No tensors, no threads. Sums are kept in double lanes of fixed order.
+// CPU kernels over one row of float logits, for sampling: they find what is worth a second look, so
+// that only few tokens of a large vocabulary are touched one by one. No tensors, no threads. Sums
+// are kept in double lanes of fixed order.
 #pragma once
 
 #include <cstdint>
@@ -36,18 +37,21 @@ struct NoiseKey {
 struct RowKernels {
   // block_max: [row_blocks(n)], the largest of every kRowBlock logits.
   RowSummary (*summary)(int64_t n, const float* x, float* block_max);
-  // The tokens with x ≥ bar, ascending, into `hits` [n] → how many. block_max: blocks whose entry is lower are not looked at.
+  // The tokens with x ≥ bar, ascending, into `hits` [n] → how many. block_max: blocks whose entry
+  // is lower are not looked at.
   int64_t (*reaching)(int64_t n, const float* x, const float* block_max, float bar, int32_t* hits);
-  // Exponentials in float (relative error below 2e-7 for the rounded y), four of them added in float, then in double: the sum is
-  // within 2e-6 of the exact one, relative, for y down to −16; whatever lies below weighs too little to matter.
+  // Exponentials in float (relative error below 2e-7 for the rounded y), four of them added in
+  // float, then in double: the sum is within 2e-6 of the exact one, relative, for y down to −16;
+  // whatever lies below weighs too little to matter.
   ExpSums (*exp_sums)(int64_t n, const float* x, float max, float scale, bool weighted);
   // −inf is left out.
   DeviationSums (*deviations)(int64_t n, const float* x, double center);
-  // Tokens first … first + n − 1 (first is even; x[0] is the logit of `first`) that may win a Gumbel-max draw: their
-  // offsets from `first`, ascending, into `hits` [n + 1] → how many. `bar` is the value to beat, less max · scale. Names every
-  // token with (x − max) · scale + noise ≥ bar, and few others.
-  int64_t (*gumbel_hits)(int64_t first, int64_t n, const float* x, float max, float scale, float bar, NoiseKey key,
-                         int32_t* hits);
+  // Tokens first … first + n − 1 (first is even; x[0] is the logit of `first`) that may win a
+  // Gumbel-max draw: their offsets from `first`, ascending, into `hits` [n + 1] → how many. `bar`
+  // is the value to beat, less max · scale. Names every token with (x − max) · scale + noise ≥ bar,
+  // and few others.
+  int64_t (*gumbel_hits)(int64_t first, int64_t n, const float* x, float max, float scale,
+                         float bar, NoiseKey key, int32_t* hits);
 };
 
 }  // namespace continuo

@@ -1,5 +1,5 @@
-// The kernels of row.h. Included by kernels_impl.cpp only, once per instruction set. Vectors are as wide as the registers are:
-// of wider ones g++ 12 compares and selects lane by lane.
+// The kernels of row.h. Included by kernels_impl.cpp only, once per instruction set. Vectors are as
+// wide as the registers are: of wider ones g++ 12 compares and selects lane by lane.
 #pragma once
 
 #include <cstdint>
@@ -84,7 +84,8 @@ inline uint32_t lanes_reaching(RowVec v, float bar) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(bar), _CMP_GE_OQ);
 #elif defined(__AVX2__)
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_set1_ps(bar), _CMP_GE_OQ)));
+  return static_cast<uint32_t>(
+      _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_set1_ps(bar), _CMP_GE_OQ)));
 #elif defined(__SSE2__)
   return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpge_ps((__m128)v, _mm_set1_ps(bar))));
 #else
@@ -94,8 +95,10 @@ inline uint32_t lanes_reaching(RowVec v, float bar) {
 #endif
 }
 
-// Appends the numbers of those lanes, the first being `first`; none from n on: what fills up a last vector may reach −inf.
-inline void append_reaching(RowVec v, float bar, int64_t first, int64_t n, int32_t* hits, int64_t& count) {
+// Appends the numbers of those lanes, the first being `first`; none from n on: what fills up a last
+// vector may reach −inf.
+inline void append_reaching(RowVec v, float bar, int64_t first, int64_t n, int32_t* hits,
+                            int64_t& count) {
   for (uint32_t lanes = lanes_reaching(v, bar); lanes != 0; lanes &= lanes - 1) {
     const int64_t i = first + __builtin_ctz(lanes);
     if (i < n) hits[count++] = static_cast<int32_t>(i);
@@ -115,8 +118,8 @@ int64_t row_reaching(int64_t n, const float* x, const float* block_max, float ba
   return count;
 }
 
-// e^y for y ≤ 0: 2^n · e^r with |r| ≤ ln2/2, e^r by a minimax polynomial of degree 6 (3e-9) that is exact at 0. Far below
-// it ends at e^−87, which no sum notices.
+// e^y for y ≤ 0: 2^n · e^r with |r| ≤ ln2/2, e^r by a minimax polynomial of degree 6 (3e-9) that is
+// exact at 0. Far below it ends at e^−87, which no sum notices.
 inline RowVec exp_of_nonpositive(RowVec y) {
   const RowVec shifted = y * 1.44269504088896341f + 12582912.0f;  // 1.5·2^23 rounds to an integer
   const RowVec n = shifted - 12582912.0f;
@@ -149,7 +152,8 @@ ExpSums exp_sums_of(int64_t n, const float* x, float highest, float scale) {
 }
 
 ExpSums exp_sums(int64_t n, const float* x, float highest, float scale, bool weighted) {
-  return weighted ? exp_sums_of<true>(n, x, highest, scale) : exp_sums_of<false>(n, x, highest, scale);
+  return weighted ? exp_sums_of<true>(n, x, highest, scale)
+                  : exp_sums_of<false>(n, x, highest, scale);
 }
 
 DeviationSums deviations(int64_t n, const float* x, double center) {
@@ -173,7 +177,8 @@ DeviationSums deviations(int64_t n, const float* x, double center) {
   return total;
 }
 
-// Products of the lower halves of the wide lanes. The compiler does not see that the upper ones do not count.
+// Products of the lower halves of the wide lanes. The compiler does not see that the upper ones do
+// not count.
 inline RowWords product(RowWords a, uint32_t b) {
 #if defined(__AVX512F__)
   return (a & uint64_t{0xffffffff}) * uint64_t{b};  // has products of 64 bits, no slower
@@ -186,9 +191,9 @@ inline RowWords product(RowWords a, uint32_t b) {
 #endif
 }
 
-// The upper 32 bits of the noise of kRowLanes tokens from `first`: Philox4x32-10, one block of the generator in the lower
-// half of each wide lane; what the upper halves hold is of no account. Words 1 and 3 are what two neighbouring tokens
-// begin with.
+// The upper 32 bits of the noise of kRowLanes tokens from `first`: Philox4x32-10, one block of the
+// generator in the lower half of each wide lane; what the upper halves hold is of no account. Words
+// 1 and 3 are what two neighbouring tokens begin with.
 inline RowInts noise_tops(int64_t first, NoiseKey key) {
   RowWords c0{}, c1{}, c2{}, c3{};
   c0 += key.position;
@@ -198,9 +203,9 @@ inline RowInts noise_tops(int64_t first, NoiseKey key) {
   uint32_t k0 = key.key[0], k1 = key.key[1];
   for (int round = 0; round < 10; ++round) {
     const RowWords p0 = product(c0, 0xD2511F53), p1 = product(c2, 0xCD9E8D57);
-    c0 = (p1 >> 32) ^ c1 ^ uint64_t{k0};
+    c0 = (p1 >> 32) ^ c1 ^ uint64_t { k0 };
     c1 = p1;
-    c2 = (p0 >> 32) ^ c3 ^ uint64_t{k1};
+    c2 = (p0 >> 32) ^ c3 ^ uint64_t { k1 };
     c3 = p0;
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
@@ -208,18 +213,19 @@ inline RowInts noise_tops(int64_t first, NoiseKey key) {
   return bits_as<RowInts>((c1 & uint64_t{0xffffffff}) | c3 << 32);
 }
 
-int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, float scale, float bar, NoiseKey key,
-                    int32_t* hits) {
-  // u, of which t are the upper 32 bits, can only win when 1 − u ≤ e^(y − bar), and 1 − u > (2^32 − 1 − t)/2^32 ≥ w/2^24,
-  // w being the upper 24 bits of the complement. The bits of a float, read as an integer, are a lower bound of
-  // 2^23·(log2 + 127): log2 w ≤ 24 + (y − bar)·log2 e.
+int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, float scale, float bar,
+                    NoiseKey key, int32_t* hits) {
+  // u, of which t are the upper 32 bits, can only win when 1 − u ≤ e^(y − bar), and 1 − u > (2^32 −
+  // 1 − t)/2^32 ≥ w/2^24, w being the upper 24 bits of the complement. The bits of a float, read as
+  // an integer, are a lower bound of 2^23·(log2 + 127): log2 w ≤ 24 + (y − bar)·log2 e.
   constexpr float kLog2E = 1.44269504f, kSlack = 0.01f;
   const float slope = scale * kLog2E, offset = 24 + 127 + kSlack - bar * kLog2E;
   int64_t count = 0, i = 0;
   for_row(n, x, [&](RowVec v) {
     const auto w = bits_as<RowInts>(bits_as<RowUnsigned>(~noise_tops(first + i, key)) >> 8);
     const RowInts bits = bits_as<RowInts>(__builtin_convertvector(w, RowVec));
-    const RowVec room = (v - highest) * slope + offset - __builtin_convertvector(bits, RowVec) * 0x1p-23f;
+    const RowVec room =
+        (v - highest) * slope + offset - __builtin_convertvector(bits, RowVec) * 0x1p-23f;
     append_reaching(room, 0, i, n, hits, count);
     i += kRowLanes;
   });

@@ -1,4 +1,5 @@
-// Pointers into contiguous CPU tensors for the kernels, by storage type: float, or uint16_t for bfloat16.
+// Pointers into contiguous CPU tensors for the kernels, by storage type: float, or uint16_t for
+// bfloat16.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,8 +15,8 @@ T* data(const at::Tensor& tensor) {
 // Calls f(T{}) with the storage type of `dtype`.
 template <class F>
 auto with_storage_type(at::ScalarType dtype, F f) {
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "the kernels compute in float32 or bfloat16, not ",
-              dtype);
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16,
+              "the kernels compute in float32 or bfloat16, not ", dtype);
   return dtype == at::kFloat ? f(float{}) : f(uint16_t{});
 }
 

@@ -1,6 +1,6 @@
-// Small products in registers, of which attention (attention_impl.h) and dense products (gemm_impl.h) are made.
-// C[m][n] += Σ_k A[m][k] · B[k][n] broadcasts values of A and reads vectors of B. With bfloat16 a "value" is a pair along k in
-// 32 bits, so every B is stored as [k/2][n][2].
+// Small products in registers, of which attention (attention_impl.h) and dense products
+// (gemm_impl.h) are made. C[m][n] += Σ_k A[m][k] · B[k][n] broadcasts values of A and reads vectors
+// of B. With bfloat16 a "value" is a pair along k in 32 bits, so every B is stored as [k/2][n][2].
 #pragma once
 
 namespace continuo {
@@ -23,20 +23,23 @@ struct Operand<uint16_t> {
   static constexpr int64_t kDepth = 2;
   using Vector = VecU;
   static Vector vector(const uint16_t* p) { return load_as<VecU>(p); }
-  static Vec multiply_add(Vec sum, Vector b, const uint16_t* a) { return dot2(sum, b, load_as<uint32_t>(a)); }
+  static Vec multiply_add(Vec sum, Vector b, const uint16_t* a) {
+    return dot2(sum, b, load_as<uint32_t>(a));
+  }
 };
 
 template <class T>
 constexpr int64_t kDepth = Operand<T>::kDepth;
 
-// Where the values of a left operand lie: elements between rows, and between steps of kDepth along k.
+// Where the values of a left operand lie: elements between rows, and between steps of kDepth along
+// k.
 struct Steps {
   int64_t row, k;
 };
 
 template <class T, int Rows, int Vectors>
-inline void product_tile(int64_t steps, const T* a, Steps at, const T* b, int64_t b_step, float* c, int64_t c_row,
-                         bool add) {
+inline void product_tile(int64_t steps, const T* a, Steps at, const T* b, int64_t b_step, float* c,
+                         int64_t c_row, bool add) {
   Vec sum[Rows][Vectors];
   for (int r = 0; r < Rows; ++r) {
     for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec{};  // `= {}` costs a `rep stos` with g++ 12
@@ -45,7 +48,8 @@ inline void product_tile(int64_t steps, const T* a, Steps at, const T* b, int64_
     typename Operand<T>::Vector right[Vectors];
     for (int v = 0; v < Vectors; ++v) right[v] = Operand<T>::vector(b + v * kLanes * kDepth<T>);
     for (int r = 0; r < Rows; ++r) {
-      for (int v = 0; v < Vectors; ++v) sum[r][v] = Operand<T>::multiply_add(sum[r][v], right[v], a + r * at.row);
+      for (int v = 0; v < Vectors; ++v)
+        sum[r][v] = Operand<T>::multiply_add(sum[r][v], right[v], a + r * at.row);
     }
   }
   for (int r = 0; r < Rows; ++r) {
@@ -66,19 +70,22 @@ constexpr int kProductVectors = 1;
 
 // C [rows][16 · vectors] of `rows` ≤ kProductRows rows; `steps` of kDepth along k.
 template <class T, int Rows = kProductRows, int Vectors = kProductVectors>
-inline void product_rows(int64_t rows, int64_t vectors, int64_t steps, const T* a, Steps at, const T* b, int64_t b_step,
-                         float* c, int64_t c_row, bool add) {
+inline void product_rows(int64_t rows, int64_t vectors, int64_t steps, const T* a, Steps at,
+                         const T* b, int64_t b_step, float* c, int64_t c_row, bool add) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return product_rows<T, Rows - 1, Vectors>(rows, vectors, steps, a, at, b, b_step, c, c_row, add);
+    if (rows < Rows)
+      return product_rows<T, Rows - 1, Vectors>(rows, vectors, steps, a, at, b, b_step, c, c_row,
+                                                add);
   }
   int64_t v = 0;
   for (; v + Vectors <= vectors; v += Vectors) {
-    product_tile<T, Rows, Vectors>(steps, a, at, b + v * kLanes * kDepth<T>, b_step, c + v * kLanes, c_row, add);
+    product_tile<T, Rows, Vectors>(steps, a, at, b + v * kLanes * kDepth<T>, b_step, c + v * kLanes,
+                                   c_row, add);
   }
   if constexpr (Vectors > 1) {
     if (v == vectors) return;
-    product_rows<T, Rows, Vectors - 1>(rows, vectors - v, steps, a, at, b + v * kLanes * kDepth<T>, b_step,
-                                       c + v * kLanes, c_row, add);
+    product_rows<T, Rows, Vectors - 1>(rows, vectors - v, steps, a, at, b + v * kLanes * kDepth<T>,
+                                       b_step, c + v * kLanes, c_row, add);
   }
 }
 
@@ -93,10 +100,12 @@ inline void transpose(VecU* v) {
     t[2 * i + 1] = upper<1>(v[2 * i], v[2 * i + 1]);
   }
   for (int i = 0; i < 16; i += 4) {
-    for (int j = i; j < i + 2; ++j) v[j] = lower<2>(t[j], t[j + 2]), v[j + 2] = upper<2>(t[j], t[j + 2]);
+    for (int j = i; j < i + 2; ++j)
+      v[j] = lower<2>(t[j], t[j + 2]), v[j + 2] = upper<2>(t[j], t[j + 2]);
   }
   for (int i = 0; i < 16; i += 8) {
-    for (int j = i; j < i + 4; ++j) t[j] = lower<4>(v[j], v[j + 4]), t[j + 4] = upper<4>(v[j], v[j + 4]);
+    for (int j = i; j < i + 4; ++j)
+      t[j] = lower<4>(v[j], v[j + 4]), t[j + 4] = upper<4>(v[j], v[j + 4]);
   }
   for (int j = 0; j < 8; ++j) v[j] = lower<8>(t[j], t[j + 8]), v[j + 8] = upper<8>(t[j], t[j + 8]);
 }

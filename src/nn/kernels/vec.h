@@ -1,5 +1,6 @@
-// Sixteen float lanes, with loads and stores for float and bfloat16 storage, exponentials and sums. Included by
-// kernels_impl.cpp only, where everything lives in an anonymous namespace: the same code is compiled once per instruction set.
+// Sixteen float lanes, with loads and stores for float and bfloat16 storage, exponentials and sums.
+// Included by kernels_impl.cpp only, where everything lives in an anonymous namespace: the same
+// code is compiled once per instruction set.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +61,8 @@ inline auto max(V v) {
   return fold(v, [](auto a, auto b) { return max(a, b); });
 }
 
-// x = n · ln2 + r with an integer n and |r| ≤ ln2/2. The lowest bits of `shifted` are n's: it is n + 1.5·2^23, of which the
-// addition rounded to an integer.
+// x = n · ln2 + r with an integer n and |r| ≤ ln2/2. The lowest bits of `shifted` are n's: it is n
+// + 1.5·2^23, of which the addition rounded to an integer.
 struct Reduced {
   Vec r;
   VecI shifted;
@@ -87,7 +88,8 @@ inline Vec exp_of_fraction(Vec r) {
   return p * r + 1.0f;
 }
 
-// e^x (relative error below 2e-7, tested). Underflows to 0, saturates at the largest finite power; NaN stays NaN.
+// e^x (relative error below 2e-7, tested). Underflows to 0, saturates at the largest finite power;
+// NaN stays NaN.
 inline Vec exp(Vec x) {
   const Reduced reduced = reduce(max(min(x, splat(88.0f)), splat(-87.3f)));
   const VecI power = (reduced.shifted - 0x4b400000 + 127) << 23;  // n without the bits of 1.5·2^23
@@ -95,13 +97,14 @@ inline Vec exp(Vec x) {
   return select(x != x, x, select(x < splat(-87.3f), Vec{}, result));
 }
 
-// e^x for x ≤ about 0, without the care for large x (relative error 4e-5 with degree 4, 2e-7 with 7). Below −87 it is 1e-38;
-// NaN stays NaN.
+// e^x for x ≤ about 0, without the care for large x (relative error 4e-5 with degree 4, 2e-7 with
+// 7). Below −87 it is 1e-38; NaN stays NaN.
 template <int Degree>
 inline Vec exp_nonpositive(Vec x) {
   const Vec lowest = splat(-87.3f);
   const Reduced reduced = reduce(select(x < lowest, lowest, x));
-  // The shift leaves n alone. The fraction's power lies in [0.7, 1.42] and n above −127: the product is a normal number.
+  // The shift leaves n alone. The fraction's power lies in [0.7, 1.42] and n above −127: the
+  // product is a normal number.
   const VecI bits = bits_as<VecI>(exp_of_fraction<Degree>(reduced.r)) + (reduced.shifted << 23);
   return select(x != x, x, bits_as<Vec>(bits));
 }

@@ -60,19 +60,6 @@ inline I dot4(I sum, B w, int32_t x) {
 #endif
 }
 
-// sum[i] + w[2i] · x[0] + w[2i + 1] · x[1], all bfloat16.
-inline Vec dot2(Vec sum, VecU w, uint32_t x) {
-#if defined(__AVX512BF16__)
-  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w,
-                               (__m512bh)_mm512_set1_epi32(static_cast<int>(x)));
-#else
-  const VecU both = broadcast<VecU>(x);
-  sum += bits_as<Vec>(w << 16) * bits_as<Vec>(both << 16);
-  sum += bits_as<Vec>(w & 0xffff0000u) * bits_as<Vec>(both & 0xffff0000u);
-  return sum;
-#endif
-}
-
 constexpr int kPanelVectors = static_cast<int>(kPanel) / kLanes;
 static_assert(kPanelVectors == 2);
 

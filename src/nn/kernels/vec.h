@@ -37,6 +37,19 @@ inline void store(uint16_t* p, Vec v) {
 #endif
 }
 
+// sum[i] + w[2i] · x[0] + w[2i + 1] · x[1], all bfloat16.
+inline Vec dot2(Vec sum, VecU w, uint32_t x) {
+#if defined(__AVX512BF16__)
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w,
+                               (__m512bh)_mm512_set1_epi32(static_cast<int>(x)));
+#else
+  const VecU both = broadcast<VecU>(x);
+  sum += bits_as<Vec>(w << 16) * bits_as<Vec>(both << 16);
+  sum += bits_as<Vec>(w & 0xffff0000u) * bits_as<Vec>(both & 0xffff0000u);
+  return sum;
+#endif
+}
+
 inline float to_float(float x) { return x; }
 inline float to_float(uint16_t x) { return bits_as<float>(static_cast<uint32_t>(x) << 16); }
 inline void put(float* p, float x) { *p = x; }

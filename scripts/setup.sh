@@ -1,17 +1,25 @@
 #!/usr/bin/env bash
 # Installs what a build needs: Debian packages, and LibTorch in .venv (unless CMAKE_PREFIX_PATH names one).
 # Safe to run again; quick and quiet when nothing is to do.
-#   scripts/setup.sh [--benchmarks]      also what -DCONTINUO_BENCHMARKS=ON needs
+#   scripts/setup.sh [--tests]           also clang-format, for the test `format`
+#                    [--benchmarks]      also what -DCONTINUO_BENCHMARKS=ON needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/versions.sh
 
-TORCH_VERSION=2.13.0
 PACKAGES=(g++ cmake ninja-build ccache python3 python3-venv libyaml-cpp-dev libsentencepiece-dev
           nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libpcre2-dev
           libutf8proc-dev libgtest-dev)
-[ "${1:-}" != --benchmarks ] || PACKAGES+=(libbenchmark-dev)
-
 say() { printf '%s\n' "$*" >&2; }
+
+tests=
+for option in "$@"; do
+  case $option in
+    --tests) tests=yes ;;
+    --benchmarks) PACKAGES+=(libbenchmark-dev) ;;
+    *) say "There is no option $option"; exit 2 ;;
+  esac
+done
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then
@@ -60,6 +68,14 @@ install_torch() {
   fi
 }
 
+# Debian's clang-format differs from release to release. The tree builds and every other test runs without it.
+install_clang_format() {
+  [ -e .venv/lib/python3*/site-packages/clang_format-"$CLANG_FORMAT_VERSION".dist-info ] && return 0
+  [ -x .venv/bin/pip ] || python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check --retries 1 "clang-format==$CLANG_FORMAT_VERSION" \
+    >/dev/null 2>&1 || say "clang-format $CLANG_FORMAT_VERSION cannot be had now: the test \`format\` will be skipped"
+}
+
 given_torch() {
   local prefix
   IFS=':;' read -ra prefixes <<<"${CMAKE_PREFIX_PATH:-}"
@@ -74,3 +90,4 @@ given_torch() {
 
 install_packages
 given_torch || install_torch
+[ -z "$tests" ] || install_clang_format

@@ -37,19 +37,7 @@ std::optional<PromptTemplate> brought_template(const fs::path& directory,
   }
 }
 
-}  // namespace
-
-PromptTemplate model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
-  if (const fs::path file = directory / kPromptFile; fs::exists(file)) {
-    PromptTemplate prompt = PromptTemplate::load(file);
-    // A checkpoint holds it as it was used.
-    return fs::exists(directory / kStateFile) ? prompt : prompt.bound_to(tokenizer);
-  }
-  auto brought = brought_template(directory, tokenizer, {});
-  return brought ? *std::move(brought) : PromptTemplate(PromptConfig{});
-}
-
-PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
+PromptTemplate chosen_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
   const ExperimentConfig& c = experiment.config;
   const bool from_model = !c.model.from.empty();
   if (c.prompt.chat == kBaseChat && from_model) {
@@ -74,6 +62,29 @@ PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& 
   if (!plain) {
     log_info("prompt template: the {}of {} (a `prompt:` section would replace it)",
              prompt.is_chat() ? "chat template " : "one ", directory.string());
+  }
+  return prompt;
+}
+
+}  // namespace
+
+PromptTemplate model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
+  if (const fs::path file = directory / kPromptFile; fs::exists(file)) {
+    PromptTemplate prompt = PromptTemplate::load(file);
+    // A checkpoint holds it as it was used.
+    return fs::exists(directory / kStateFile) ? prompt : prompt.bound_to(tokenizer);
+  }
+  auto brought = brought_template(directory, tokenizer, {});
+  return brought ? *std::move(brought) : PromptTemplate(PromptConfig{});
+}
+
+PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
+  PromptTemplate prompt = chosen_prompt(experiment, tokenizer);
+  if (prompt.is_chat() && !prompt.end_of_turn() && tokenizer.eos()) {
+    log_info(
+        "the chat template ends no turn with a special token: {} is added to the last answer of "
+        "each row",
+        tokenizer.piece(*tokenizer.eos()));
   }
   return prompt;
 }

@@ -13,7 +13,8 @@ namespace continuo {
 PromptTemplate model_prompt(const std::filesystem::path& directory, const Tokenizer& tokenizer);
 
 // The experiment's `prompt` section; without one, that of the model it starts from. `chat: base`
-// stands for that model's chat template. Error: as above; base without a model or chat template.
+// stands for that model's chat template. Logs what training adds to the template. Error: as above;
+// base without a model or chat template.
 PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer);
 
 // What ends an answer: end-of-sequence and the end of a turn of the chat template.

@@ -1,5 +1,6 @@
 #include "data/example_store.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -39,6 +40,12 @@ std::string store_key(const StorePlan& plan, const Tokenizer& tokenizer,
         .update_sized(source.messages)
         .update_sized(source.text);
     key.update_sized(source.separator).update_sized(source.strip_suffix);
+  }
+  // Earlier releases ended every answer of such conversations with end-of-sequence; their stores
+  // hold other ids.
+  if (prompt.is_chat() && !prompt.end_of_turn() &&
+      std::ranges::count(plan.sources, RowFormat::kMessages, &DataSource::format) > 0) {
+    key.update_sized("only the last answer ends the sequence");
   }
   return key.hex();
 }

@@ -1,5 +1,7 @@
 // Segments → ids with the mask of training. One function serves both sides, which is why they
 // agree.
+#include <algorithm>
+
 #include "text/prompt_template.h"
 
 namespace continuo {
@@ -12,15 +14,15 @@ TokenId require(std::optional<TokenId> id, std::string_view what, std::string_vi
 
 class Encoder {
  public:
-  Encoder(const Tokenizer& tokenizer, bool bos, bool chat) : tokenizer_(tokenizer), chat_(chat) {
+  Encoder(const Tokenizer& tokenizer, bool bos) : tokenizer_(tokenizer) {
     if (bos)
       push(require(tokenizer.bos(), "beginning-of-sequence",
                    "set bos: false in the prompt template"),
            false);
   }
 
-  // Segments of one run, all with the same `trained`.
-  void run(std::span<const Segment> segments, bool trained) {
+  // Segments of one run, all with the same `trained`; `ends`: end-of-sequence closes it.
+  void run(std::span<const Segment> segments, bool trained, bool ends) {
     size_t begin = result_.tokens.size();
     std::string text;
     for (const Segment& segment : segments) {
@@ -33,11 +35,11 @@ class Encoder {
       push_special(segment.text, trained);
     }
     push_text(text, trained);
-    if (!trained || (chat_ && segments.back().special)) return;
+    if (!ends) return;
     TokenId eos =
         require(tokenizer_.eos(), "end-of-sequence", "training needs one to teach where to stop");
-    bool ends = result_.tokens.size() > begin && result_.tokens.back() == eos;
-    if (!ends) push(eos, true);
+    bool ended = result_.tokens.size() > begin && result_.tokens.back() == eos;
+    if (!ended) push(eos, true);
   }
 
   MaskedTokens take() { return std::move(result_); }
@@ -72,19 +74,29 @@ class Encoder {
   }
 
   const Tokenizer& tokenizer_;
-  bool chat_;
   MaskedTokens result_;
 };
 
+// Formats end every answer with end-of-sequence. A chat template writes its ends itself; where it
+// writes none, only the last run that is trained gets the id: generation renders the earlier
+// answers, and must not find there what the template does not write.
+bool takes_end(const PromptTemplate& prompt, std::span<const Segment> run,
+               std::span<const Segment> behind, bool training) {
+  if (!run.back().trained) return false;
+  if (!prompt.is_chat()) return true;
+  return training && !run.back().special && std::ranges::none_of(behind, &Segment::trained);
+}
+
 MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                             std::span<const Segment> segments) {
-  Encoder encoder(tokenizer, prompt.config().bos, prompt.is_chat());
+                             std::span<const Segment> segments, bool training) {
+  Encoder encoder(tokenizer, prompt.config().bos);
   while (!segments.empty()) {
     bool trained = segments.front().trained;
     size_t length = 1;
     while (length < segments.size() && segments[length].trained == trained) ++length;
-    encoder.run(segments.first(length), trained);
+    const std::span<const Segment> run = segments.first(length);
     segments = segments.subspan(length);
+    encoder.run(run, trained, takes_end(prompt, run, segments, training));
   }
   return encoder.take();
 }
@@ -93,14 +105,14 @@ MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& p
 
 MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments) {
-  return encode_segments(tokenizer, prompt, segments);
+  return encode_segments(tokenizer, prompt, segments, /*training=*/true);
 }
 
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                                    std::span<const Segment> segments) {
   while (!segments.empty() && segments.back().trained)
     segments = segments.first(segments.size() - 1);
-  return encode_segments(tokenizer, prompt, segments).tokens;
+  return encode_segments(tokenizer, prompt, segments, /*training=*/false).tokens;
 }
 
 }  // namespace continuo

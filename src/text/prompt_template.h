@@ -102,13 +102,14 @@ class PromptTemplate {
 // `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
 // the document (nothing before it, or BOS alone) goes through `encode`, all other text through
 // `encode_continuation`. End-of-sequence is appended as an id after every trained run, trained,
-// unless the run ends with it as a special segment, or with any special of a chat template, which
-// then ends the turn. Error: tokenizer without EOS (or BOS, where the
-// template wants one), unknown special.
+// unless the run ends with it as a special segment. A chat template ends its turns itself: of its
+// runs only the last one gets the id, and only where no special ends it. Error: tokenizer without
+// EOS (or BOS, where the template wants one), unknown special.
 MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments);
 // The ids that generation starts from; equals the part of encode_training before its last trained
-// run. A trained run at the end of `segments` is left out.
+// run. With a chat template, nothing but what it renders. A trained run at the end of `segments` is
+// left out.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                                    std::span<const Segment> segments);
 

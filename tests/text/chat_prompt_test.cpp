@@ -84,18 +84,44 @@ TEST(ChatPrompt, AnswersEndOnceAndPromptsAreWhatGenerationSees) {
   }
 }
 
+PromptTemplate endless_chat() {
+  return PromptTemplate(
+             PromptConfig{.chat_template =
+                              "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+                              "{% if add_generation_prompt %}assistant: {% endif %}"})
+      .bound_to(small_tokenizer());
+}
+
 TEST(ChatPrompt, WithoutAnEndOfTurnTheSequenceEnds) {
-  const PromptTemplate prompt =
-      PromptTemplate(
-          PromptConfig{.chat_template =
-                           "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-                           "{% if add_generation_prompt %}assistant: {% endif %}"})
-          .bound_to(small_tokenizer());
+  const PromptTemplate prompt = endless_chat();
   EXPECT_FALSE(prompt.end_of_turn());
   const auto segments = prompt.render(std::vector<Turn>{{"user", "the"}, {"assistant", "fox"}});
   const MaskedTokens full = encode_training(small_tokenizer(), prompt, segments);
   const auto last = std::ranges::find(full.tokens, *small_tokenizer().eos()) - full.tokens.begin();
   EXPECT_TRUE(full.trained[static_cast<size_t>(last)]);
+}
+
+// Earlier answers stand as the template writes them, in training and in the history of generation.
+TEST(ChatPrompt, OnlyTheLastAnswerEndsTheSequence) {
+  const PromptTemplate prompt = endless_chat();
+  const auto& tokenizer = small_tokenizer();
+  const std::vector<Turn> turns{
+      {"user", "the"}, {"assistant", "fox"}, {"user", "cat"}, {"assistant", "dog"}};
+  const MaskedTokens full = encode_training(tokenizer, prompt, prompt.render(turns));
+  ASSERT_EQ(std::ranges::count(full.tokens, *tokenizer.eos()), 1);
+  const auto end = std::ranges::find(full.tokens, *tokenizer.eos()) - full.tokens.begin();
+  EXPECT_TRUE(full.trained[static_cast<size_t>(end)]);
+  EXPECT_EQ(tokenizer.decode(std::span(full.tokens).first(static_cast<size_t>(end))),
+            "user: the\nassistant: fox\nuser: cat\nassistant: dog");
+  EXPECT_EQ(std::ranges::count(full.trained, 1), [&] {
+    return std::ssize(tokenizer.encode_continuation("fox")) +
+           std::ssize(tokenizer.encode_continuation("dog")) + 1;
+  }());
+
+  const std::vector<TokenId> ids = encode_prompt(tokenizer, prompt, prompt.render_prompt(turns));
+  EXPECT_EQ(tokenizer.decode(ids, /*special=*/true),
+            "user: the\nassistant: fox\nuser: cat\nassistant: ");
+  EXPECT_TRUE(std::equal(ids.begin(), ids.end(), full.tokens.begin()));
 }
 
 TEST(ChatPrompt, PresetsAreSound) {

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 arguments = argparse.ArgumentParser()
 for name in ("build", "work", "model", "data", "prompt-field", "completion-field"):
     arguments.add_argument("--" + name, required=True)
+arguments.add_argument("--gguf")
+arguments.add_argument("--batch", type=int, default=8)
 a = arguments.parse_args()
 work = pathlib.Path(a.work)
 rows = [json.loads(line) for line in open(a.data)][:100]
@@ -68,7 +70,8 @@ def logits():
             row = json.loads(line)
             ids = torch.tensor(row["tokens"])
             text = json.loads(data.read_text().splitlines()[row["index"]])["text"]
-            texts += tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] == row["tokens"]
+            # BOS where the tokenizer itself opens a text with it.
+            texts += tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] == row["tokens"]
             theirs = model(ids[None, :-1]).logits[0].float()
             at = torch.tensor(row["trained"])
             logp = torch.log_softmax(theirs.double(), -1)[at - 1]
@@ -82,6 +85,52 @@ def logits():
     report("logits of 8 rows, fp32: largest difference", f"{worst:.2e}", "2e-3", worst <= 2e-3)
     report(f"argmax at {positions} positions", f"{same} equal", f"{positions}", same == positions)
     report("nll per token, fp32: largest difference", f"{nll:.2e}", "1e-4", nll <= 1e-4)
+
+
+def greedy(prompts=50, length=32, first=8):
+    """Texts continued as they are, by the most probable token."""
+    texts = [p["prompt"] for p in pairs][:prompts]
+    data = write_rows("texts.jsonl", [{"text": text} for text in texts])
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(a.model)
+
+    def continued(text):
+        ids = tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            out = model.generate(**ids, max_new_tokens=length, do_sample=False, repetition_penalty=1.0)
+        return out[0, ids["input_ids"].shape[1]:].tolist()
+
+    theirs = [continued(text) for text in texts]
+    for name, path in (("directory", a.model), ("GGUF file", a.gguf)):
+        if path:
+            out = continuo("generate", path, "--raw", "--file", data, "--json", "sampler=[greedy]", f"max_new_tokens={length}")
+            ours = [json.loads(line) for line in out.splitlines()]
+            same = sum([token["id"] for token in row["tokens"]] == ids[:len(row["tokens"])]
+                       for row, ids in zip(ours, theirs, strict=True))
+            report(f"greedy tokens from the {name}, {length} a prompt", f"{same} equal", f"{len(texts)}", same == len(texts))
+    if a.gguf:
+        # It rounds activations to 8 bits, so texts part sooner or later.
+        begun = ["".join(token["text"] for token in row["tokens"][:first]) for row in ours]
+        same = sum(ours == theirs for ours, theirs in zip(begun, llamacpp_texts(texts, first), strict=True))
+        report(f"first {first} greedy tokens, llama.cpp", f"{same} equal", f"{0.9 * len(texts):.0f}", same >= 0.9 * len(texts))
+
+
+def llamacpp_texts(prompts, length):
+    """What llama.cpp continues each prompt with; in a process of its own, which its server ends."""
+    code = f"""
+import json, os, sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.n_ctx, params.n_parallel, params.verbosity = {a.gguf!r}, 2048, 1, -1
+server = xllamacpp.Server(params)
+for prompt in json.load(sys.stdin):
+    answer = server.handle_completions({{"prompt": prompt, "temperature": 0, "max_tokens": {length}, "cache_prompt": False}})
+    answer = json.loads(answer) if isinstance(answer, (str, bytes)) else answer
+    print("RESULT" + json.dumps(answer["choices"][0]["text"]), flush=True)
+os._exit(0)
+"""
+    out = subprocess.run([sys.executable, "-c", code], check=True, input=json.dumps(prompts), stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL, text=True).stdout
+    return [json.loads(line[6:]) for line in out.splitlines() if line.startswith("RESULT")]
 
 
 def trl_steps(dtype, steps, batch):
@@ -128,7 +177,7 @@ def steps_of(dtype, steps, batch):
     return [[r["loss"], r["grad_norm"]] for r in records if r["kind"] == "train"]
 
 
-def training(steps=8, batch=8):
+def training(batch, steps=8):
     write_rows("pairs.jsonl", pairs)
     for dtype, loss_bound, norm_bound in (("fp32", 2e-3, 0.01), ("bf16", 1e-2, 0.02)):
         ours, theirs = steps_of(dtype, steps, batch), trl_steps(dtype, steps, batch)
@@ -140,5 +189,6 @@ def training(steps=8, batch=8):
 
 families()
 logits()
-training()
+greedy()
+training(a.batch)
 sys.exit(not all(line[3] for line in lines))

@@ -1,6 +1,6 @@
-# Sourced by parity.sh and compare.sh: `python` is an interpreter that has torch, transformers, trl, peft, datasets and
-# safetensors, with the argument `llama.cpp` also llama-cpp-python. PEERS_PYTHON names one; otherwise they go into
-# .venv-peers (llama.cpp is compiled there, about ten minutes).
+# Sourced by parity.sh and compare.sh: `python` is an interpreter that has torch, transformers, trl, peft, datasets,
+# safetensors and xllamacpp, with the argument `llama.cpp` also llama-cpp-python. PEERS_PYTHON names one; otherwise they
+# go into .venv-peers (llama.cpp is compiled there, about ten minutes).
 . scripts/versions.sh
 peers_python() {
   python=${PEERS_PYTHON:-.venv-peers/bin/python}
@@ -9,7 +9,7 @@ peers_python() {
     echo "Installing transformers and TRL into .venv-peers" >&2
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install --quiet "torch==$TORCH_VERSION" 'numpy>=2' transformers==5.23.0 trl==1.16.0 peft==0.21.2 \
-      datasets safetensors
+      datasets safetensors xllamacpp
   fi
   if [ "${1:-}" = llama.cpp ] && ! "$python" -c 'import llama_cpp' 2>/dev/null; then
     echo "Compiling llama.cpp into .venv-peers" >&2

@@ -82,10 +82,13 @@ LANGUAGE = [
     "{{ ' \u00a0x\u3000 ' | trim }}|{{ 'a' | capitalize }}{{ 'x' | safe }}{{ ['a', 1] | string }}", "{% if x %}a{% elif 1 > 2 %}b{% else %}c{% endif %}", "{% generation %}g{% endgeneration %}\nx", "{{ range(2, 8, 3) | list }} {{ range(3) | length }} {{ dict(a=1, b=2) }} {{ 'ab' * 2 }} {{ [0] * 2 }} {{ [1] + [2] }}",
     "{{ ('a' | upper) ~ 'b' | upper }} {{ -1 | abs }} {{ 1 + 1 | string | int if true }} {{ 'x' if a is defined and a else 'y' }}", "\r\na\r\n{% if 1 %}\r\nb{% endif %}\r\n",
     "{{ undefined_thing }}|{{ (undefined_thing or 'z') }}|{{ undefined_thing | length }}|{{ undefined_thing | trim }}", "{%- macro r(n) -%}{{ n }}{% if n > 0 %},{{ r(n - 1) }}{% endif %}{%- endmacro -%}{{ r(3) }}", "{{ [1, 2, 3] | sum if false else [1, 2] | max }} {{ [3, 1] | min }}",
+    "{{ {'ü': 'é😀\x7f\"\\\\'} | tojson(ensure_ascii=true) }} {{ {'a': [1, 2], 'b': {}} | tojson(separators=(',', ':')) }} {{ {'a': [1, {'c': []}]} | tojson(indent=2, separators=(';', '=')) }}",
+    "{{ {'a': [1, 2], 'b': {}} | tojson(indent=0) }} {{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }} {{ {1: 1, none: 2, 1.5: 3} | tojson }} {{ ['é'] | tojson(false, none, none) }}",
 ]
 FAILS = ["{{ 1 + 'a' }}", "{{ x.y }}", "{{ x.y.z }}", "{{ x() }}", "{% for i in 3 %}{% endfor %}", "{{ raise_exception('no: ' ~ 1) }}", "{{ 'a' < 1 }}", "{{ {} | tojson(1, 2, 3, 4, 5, 6) }}", "{% if %}", "{{ 1 +", "{% for %}", "{% endif %}",
          "{% if 1 %}", "{{ 'a }}", "{{ (1 }}", "{% unknown %}", "{{ 'a' | nofilter }}", "{{ 1 is notest }}", "{{ [].append(1) }}", "{% set 1 = 2 %}", "{% break %}", "{{ 1 // 0 }}", "{# open", "{{ none + 1 }}", "{{ a b }}",
-         "{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}", "{% macro f(a) %}{% endmacro %}{{ f(b=2) }}", "{{ x.strip() }}", "{{ 'a'.nomethod() }}", "{{ x + 'a' }}", "{{ 'a,b'.split('') }}", "{% set x.y = 1 %}", "{{ range(1000000) | list }}"]
+         "{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}", "{% macro f(a) %}{% endmacro %}{{ f(b=2) }}", "{{ x.strip() }}", "{{ 'a'.nomethod() }}", "{{ x + 'a' }}", "{{ 'a,b'.split('') }}", "{% set x.y = 1 %}", "{{ range(1000000) | list }}",
+         "{{ namespace(_x=1)._x }}", "{% set ns = namespace() %}{% set ns._x = 1 %}{{ ns._x }}"]
 CONVERSATIONS = [
     [("user", "Hello!")],
     [("user", "Hello!"), ("assistant", "Hi there.")],

@@ -39,7 +39,7 @@ Evaluator::Level::Level(Evaluator& evaluator) : evaluator_(evaluator) {
 Value Evaluator::evaluate(const Expression& e) {
   const Level level(*this);
   budget_.spend(1);
-  line_ = e.line;
+  place_ = e.place;
   switch (e.kind) {
     case ExpressionKind::kConstant:
       return e.value;
@@ -57,8 +57,12 @@ Value Evaluator::evaluate(const Expression& e) {
       return subscript(e);
     case ExpressionKind::kCall:
       return call(e);
-    case ExpressionKind::kFilter:
-      return apply_filter(e.name, evaluate(*e.items[0]), arguments(e), budget_);
+    case ExpressionKind::kFilter: {
+      const Value value = evaluate(*e.items[0]);
+      const Arguments given = arguments(e);
+      place_ = e.place;
+      return apply_filter(e.name, value, given, budget_);
+    }
     case ExpressionKind::kTest:
       return tested(e);
     case ExpressionKind::kNot:
@@ -81,13 +85,14 @@ Value Evaluator::evaluate(const Expression& e) {
 
 Value Evaluator::filtered(const Expression& filters, const Value& value) {
   const Level level(*this);
-  line_ = filters.line;
+  place_ = filters.place;
   return apply_filter(filters.name, filters.items[0] ? filtered(*filters.items[0], value) : value,
                       arguments(filters), budget_);
 }
 
 Value Evaluator::attribute(const Expression& e) {
   const Value value = evaluate(*e.items[0]);
+  place_ = e.place;
   if (const Dict* dict = value.if_dict()) budget_.spend(dict->items.size() / 8);
   return attribute_of(value, e.name);
 }
@@ -156,12 +161,15 @@ Value Evaluator::subscript(const Expression& e) {
   const Value value = evaluate(*e.items[0]);
   if (e.kind == ExpressionKind::kIndex) {
     if (value.if_text()) budget_.spend_text(value.if_text()->size());
-    return element_of(value, evaluate(*e.items[1]));
+    const Value index = evaluate(*e.items[1]);
+    place_ = e.place;
+    return element_of(value, index);
   }
   Value bounds[3];
   for (size_t i = 0; i < 3; ++i) {
     bounds[i] = e.items[i + 1] ? evaluate(*e.items[i + 1]) : Value(None{});
   }
+  place_ = e.place;
   return slice_of(value, bounds[0], bounds[1], bounds[2], budget_);
 }
 
@@ -187,12 +195,12 @@ Value Evaluator::call(const Expression& e) {
       const Value member = attribute_of(value, callee.name);
       if (member.if_function()) return call_function(*member.if_function(), given);
     }
-    line_ = e.line;
+    place_ = e.place;
     return call_method(value, callee.name, given, budget_);
   }
   const Value function = evaluate(callee);
   const Arguments given = arguments(e);
-  line_ = e.line;
+  place_ = e.place;
   if (const auto* undefined = std::get_if<Undefined>(&function.storage())) {
     fail("'{}' is undefined", undefined->name);
   }
@@ -203,6 +211,7 @@ Value Evaluator::call(const Expression& e) {
 Value Evaluator::tested(const Expression& e) {
   const Value value = evaluate(*e.items[0]);
   const Arguments given = arguments(e);
+  place_ = e.place;
   size_t weight = value.weight();
   for (const Value& argument : given.positional) weight = std::min(weight, argument.weight());
   const bool reads = !given.positional.empty() || e.name == "upper" || e.name == "lower";
@@ -227,6 +236,7 @@ Value Evaluator::comparison(const Expression& e) {
   Value left = evaluate(*e.items[0]);
   for (size_t i = 0; i < e.operators.size(); ++i) {
     Value right = evaluate(*e.items[i + 1]);
+    place_ = e.place;
     const std::string& op = e.operators[i];
     bool holds = false;
     if (op == "in" || op == "not in") {

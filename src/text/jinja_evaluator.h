@@ -18,8 +18,6 @@ struct LoopState {
   size_t index = 0;
 };
 
-inline constexpr size_t kMostNames = 500;  // of a scope or a namespace
-
 // Names of one block. What a loop or a macro sets is gone behind it.
 struct Scope {
   std::vector<std::pair<std::string_view, Value>> variables;
@@ -41,8 +39,9 @@ class Evaluator {
 
   std::deque<Scope>& scopes() { return scopes_; }
   Budget& budget() { return budget_; }
-  int line() const { return line_; }
-  void set_line(int line) { line_ = line; }
+  // Where it is, for messages.
+  Place place() const { return place_; }
+  void set_place(Place place) { place_ = place; }
 
   // Guards recursion of evaluation and execution together.
   class Level {
@@ -85,7 +84,8 @@ class Evaluator {
   std::deque<Scope> scopes_;
   std::deque<Namespace> namespaces_;
   Budget budget_;
-  int level_ = 0, line_ = 1;
+  int level_ = 0;
+  Place place_;
 };
 
 }  // namespace continuo::jinja

@@ -31,7 +31,7 @@ Token ExpressionParser::next() {
 }
 
 void ExpressionParser::fault(const std::string& message, const std::string& hint) const {
-  throw Error(Location{.file = file_, .line = now().line}, message, hint);
+  throw Error(now().place.in(file_), message, hint);
 }
 
 void ExpressionParser::unexpected(std::string_view wanted) const {
@@ -70,12 +70,12 @@ ExpressionPtr ExpressionParser::make(Kind kind, std::vector<ExpressionPtr> items
                                      std::string name) {
   auto node = std::make_unique<Expression>();
   node->kind = kind;
-  node->line = now().line;
+  node->place = now().place;
   node->name = std::move(name);
   for (const ExpressionPtr& item : items) {
     if (item) node->depth = std::max(node->depth, item->depth + 1);
   }
-  if (!items.empty() && items[0]) node->line = items[0]->line;
+  if (!items.empty() && items[0]) node->place = items[0]->place;
   if (node->depth > kDeepestTree) {
     fault(fmt::format("an expression of more than {} levels", kDeepestTree));
   }
@@ -197,6 +197,13 @@ ExpressionPtr ExpressionParser::unary(bool filtered) {
 }
 
 ExpressionPtr ExpressionParser::primary() {
+  const Place place = now().place;
+  ExpressionPtr node = atom();
+  node->place = place;
+  return node;
+}
+
+ExpressionPtr ExpressionParser::atom() {
   const Token& token = now();
   if (token.kind == Token::Kind::kName) {
     const std::string name = next().text;

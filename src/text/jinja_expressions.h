@@ -57,6 +57,7 @@ class ExpressionParser {
   ExpressionPtr unary_filtered();
   ExpressionPtr unary(bool filtered);
   ExpressionPtr primary();
+  ExpressionPtr atom();
   ExpressionPtr postfix(ExpressionPtr value);
   ExpressionPtr subscript(ExpressionPtr value);
   ExpressionPtr test(ExpressionPtr value);

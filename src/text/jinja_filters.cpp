@@ -30,14 +30,24 @@ Value length(const Value& value, const Arguments&, Budget&) {
   fail("length: a {} has none", value.type_name());
 }
 
-Value json(const Value& value, const Arguments& a, Budget&) {
-  const Value* indent = a.find(1, "indent");
-  if (a.flag(0, "ensure_ascii", false) || a.find(2, "separators")) {
-    fail("tojson: ensure_ascii and separators are not supported");
+Value json(const Value& value, const Arguments& a, Budget& budget) {
+  JsonStyle style;
+  style.ensure_ascii = a.flag(0, "ensure_ascii", false);
+  style.sort_keys = a.flag(3, "sort_keys", false);
+  if (const Value* indent = a.find(1, "indent"); indent && !indent->none()) {
+    const int64_t width = std::max<int64_t>(a.integer(1, "indent", 0), 0);
+    if (width > 16) fail("tojson: the indent {} is too large", width);
+    style.indent = static_cast<size_t>(width);
+    style.between_items = Text(",");
   }
-  const int64_t width = indent && !indent->none() ? a.integer(1, "indent", 0) : -1;
-  if (width > 16) fail("tojson: the indent {} is too large", width);
-  return Value(to_json(value, width, a.flag(3, "sort_keys", false)));
+  if (const Value* separators = a.find(2, "separators"); separators && !separators->none()) {
+    const List* pair = separators->if_list();
+    if (!pair || pair->items.size() != 2) fail("tojson: separators are two strings");
+    style.between_items = to_text(pair->items[0]);
+    style.behind_keys = to_text(pair->items[1]);
+    budget.spend(value.weight() * (pair->weight + 1));
+  }
+  return Value(to_json(value, style));
 }
 
 Value otherwise(const Value& value, const Arguments& a, Budget&) {

@@ -56,21 +56,26 @@ class Lexer {
 
  private:
   [[noreturn]] void fault(size_t at, const std::string& message, const std::string& hint = {}) {
-    throw Error(Location{.file = name_, .line = line_of(at)}, message, hint);
+    throw Error(place_of(at).in(name_), message, hint);
   }
   // Called for ascending offsets, apart from faults.
-  int line_of(size_t at) {
+  Place place_of(size_t at) {
     if (at < counted_) {
       counted_ = 0;
-      line_ = 1;
+      place_ = {};
     }
-    line_ += static_cast<int>(std::count(text_.begin() + static_cast<ptrdiff_t>(counted_),
-                                         text_.begin() + static_cast<ptrdiff_t>(at), '\n'));
-    counted_ = at;
-    return line_;
+    for (; counted_ < at; ++counted_) {
+      const auto byte = static_cast<unsigned char>(text_[counted_]);
+      if (byte == '\n') {
+        place_ = {.line = place_.line + 1, .column = 1};
+      } else if ((byte & 0xC0) != 0x80) {
+        ++place_.column;
+      }
+    }
+    return place_;
   }
   void add(TokenKind kind, std::string text, size_t at) {
-    tokens_.push_back({kind, std::move(text), line_of(at)});
+    tokens_.push_back({kind, std::move(text), place_of(at)});
   }
 
   size_t next_tag() const {
@@ -289,7 +294,7 @@ class Lexer {
   std::string name_;
   std::vector<Token> tokens_;
   size_t at_ = 0, counted_ = 0;
-  int line_ = 1;
+  Place place_;  // of counted_
   bool line_starting_ = true;
 };
 

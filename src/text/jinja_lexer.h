@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/error.h"
+#include "text/jinja_place.h"
 
 namespace continuo::jinja {
 
@@ -26,7 +26,7 @@ struct Token {
   };
   Kind kind = Kind::kEnd;
   std::string text;
-  int line = 1;
+  Place place;
 
   bool is(Kind k, std::string_view t) const { return kind == k && text == t; }
   bool op(std::string_view t) const { return is(Kind::kOperator, t); }
@@ -35,8 +35,8 @@ struct Token {
 
 using TokenKind = Token::Kind;
 
-// The last token is kEnd. Error at `name`:line: a tag, string or bracket that is not closed, a
-// character that means nothing.
+// The last token is kEnd. Error at `name`:line:column: a tag, string or bracket that is not closed,
+// a character that means nothing.
 std::vector<Token> tokenize(std::string_view source, const std::string& name);
 
 }  // namespace continuo::jinja

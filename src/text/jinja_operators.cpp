@@ -70,7 +70,7 @@ Value Evaluator::unary(const Expression& e) {
 Value Evaluator::binary(const Expression& e) {
   const Value a = evaluate(*e.items[0]);
   const Value b = evaluate(*e.items[1]);
-  line_ = e.line;
+  place_ = e.place;
   return arithmetic(e.name[0], e.name.size() > 1, a, b);
 }
 
@@ -165,16 +165,9 @@ Value Evaluator::make_namespace(const Arguments& given) {
   if (!given.positional.empty()) {
     const Dict* dict = given.positional[0].if_dict();
     if (!dict) fail("namespace() takes a dict and named values");
-    for (const auto& [key, value] : dict->items)
-      made.items.emplace_back(to_text(key).bytes(), value);
+    for (const auto& [key, value] : dict->items) made.set(to_text(key).bytes(), value);
   }
-  for (const auto& [name, value] : given.named) {
-    if (Value* known = made.find(name)) {
-      *known = value;
-    } else {
-      made.items.emplace_back(name, value);
-    }
-  }
+  for (const auto& [name, value] : given.named) made.set(name, value);
   return Value(&made);
 }
 

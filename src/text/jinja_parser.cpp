@@ -31,16 +31,16 @@ class Parser {
         if (ends.empty()) return body;
         in_.fault(fmt::format("the template ends where {{% {} %}} was expected", ends.back()));
       }
-      const int line = in_.now().line;
+      const Place place = in_.now().place;
       if (in_.now().kind == TokenKind::kData) {
         Statement& text = body.emplace_back();
-        text.line = line;
+        text.place = place;
         text.value = Value::text(in_.next().text);
       } else if (in_.now().kind == TokenKind::kOutput) {
         in_.next();
         Statement& output = body.emplace_back();
         output.kind = StatementKind::kOutput;
-        output.line = line;
+        output.place = place;
         output.expression = in_.tuple();
         expect(TokenKind::kOutputEnd, "'}}'");
       } else {
@@ -51,7 +51,7 @@ class Parser {
           return body;
         }
         Statement statement = tag();
-        statement.line = line;
+        statement.place = place;
         body.push_back(std::move(statement));
       }
     }
@@ -82,7 +82,7 @@ class Parser {
     if (name == "with") return with();
     Statement s;
     if (name == "generation") {
-      s.kind = StatementKind::kBody;
+      s.kind = StatementKind::kGeneration;
       s.bodies.push_back(block("endgeneration"));
       return s;
     }

@@ -9,8 +9,8 @@
 
 namespace continuo::jinja {
 
-// Error at `name`:line: what the lexer finds, a tag or expression that is malformed, unknown or too
-// deeply nested.
+// Error at `name`:line:column: what the lexer finds, a tag or expression that is malformed, unknown
+// or too deeply nested.
 Body parse(std::string_view source, const std::string& name);
 
 }  // namespace continuo::jinja

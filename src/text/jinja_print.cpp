@@ -79,9 +79,29 @@ void add_repr(const Value& value, Text& out) {
   }
 }
 
+// \u1234 for what ASCII does not have, in pairs beyond sixteen bits.
+Text in_ascii(const Text& text) {
+  Text out;
+  for (size_t at = 0; at < text.size();) {
+    const auto [code, length] = code_point_at(text.view(), at);
+    const int32_t origin = text.origin(at);
+    if (code < 0x7F) {
+      out.append(text, at, at + length);
+    } else if (code < 0x10000) {
+      out.append(fmt::format("\\u{:04x}", code), origin);
+    } else {
+      const uint32_t rest = code - 0x10000;
+      out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF)),
+                 origin);
+    }
+    at += length;
+  }
+  return out;
+}
+
 class JsonWriter {
  public:
-  JsonWriter(int64_t indent, bool sort_keys) : indent_(indent), sort_keys_(sort_keys) {}
+  explicit JsonWriter(const JsonStyle& style) : style_(style) {}
 
   void value(const Value& value, int depth) {
     if (const Text* text = value.if_text()) {
@@ -115,19 +135,19 @@ class JsonWriter {
  private:
   void add(std::string_view part) { out_.append(part, kTemplate); }
   void line(int depth) {
-    add("\n" + std::string(static_cast<size_t>(indent_) * static_cast<size_t>(depth), ' '));
+    if (style_.indent) add("\n" + std::string(*style_.indent * static_cast<size_t>(depth), ' '));
   }
   void separate(size_t index, int depth) {
-    if (index > 0) add(indent_ < 0 ? ", " : ",");
-    if (indent_ >= 0) line(depth);
+    if (index > 0) out_.append(style_.between_items);
+    line(depth);
   }
   void close(size_t count, int depth, std::string_view bracket) {
-    if (indent_ >= 0 && count > 0) line(depth);
+    if (count > 0) line(depth);
     add(bracket);
   }
   void object(const Dict& dict, int depth) {
     std::vector<std::pair<Value, Value>> entries = dict.items;
-    if (sort_keys_) {
+    if (style_.sort_keys) {
       std::ranges::stable_sort(
           entries, [](const auto& a, const auto& b) { return compare(a.first, b.first) < 0; });
     }
@@ -135,41 +155,40 @@ class JsonWriter {
     for (size_t i = 0; i < entries.size(); ++i) {
       separate(i, depth + 1);
       string(entries[i].first.if_text() ? *entries[i].first.if_text()
-                                        : to_json(entries[i].first, -1, false));
-      add(": ");
+                                        : to_json(entries[i].first, {}));
+      out_.append(style_.behind_keys);
       value(entries[i].second, depth + 1);
     }
     close(entries.size(), depth, "}");
   }
   void string(const Text& text) {
-    add_quoted(
-        text, '"',
-        [](char c) -> std::string {
-          switch (c) {
-            case '"':
-              return "\\\"";
-            case '\\':
-              return "\\\\";
-            case '\n':
-              return "\\n";
-            case '\r':
-              return "\\r";
-            case '\t':
-              return "\\t";
-            case '\b':
-              return "\\b";
-            case '\f':
-              return "\\f";
-            default:
-              const auto byte = static_cast<unsigned char>(c);
-              return byte < 0x20 ? fmt::format("\\u{:04x}", byte) : "";
-          }
-        },
-        out_);
+    const auto escaped = [](char c) -> std::string {
+      switch (c) {
+        case '"':
+          return "\\\"";
+        case '\\':
+          return "\\\\";
+        case '\n':
+          return "\\n";
+        case '\r':
+          return "\\r";
+        case '\t':
+          return "\\t";
+        case '\b':
+          return "\\b";
+        case '\f':
+          return "\\f";
+        default:
+          const auto byte = static_cast<unsigned char>(c);
+          return byte < 0x20 ? fmt::format("\\u{:04x}", byte) : "";
+      }
+    };
+    Text quoted;
+    add_quoted(text, '"', escaped, quoted);
+    out_.append(style_.ensure_ascii ? in_ascii(quoted) : quoted);
   }
 
-  int64_t indent_;
-  bool sort_keys_;
+  const JsonStyle& style_;
   Text out_;
 };
 
@@ -188,8 +207,8 @@ Text to_text(const Value& value) {
   return out;
 }
 
-Text to_json(const Value& value, int64_t indent, bool sort_keys) {
-  JsonWriter writer(indent, sort_keys);
+Text to_json(const Value& value, const JsonStyle& style) {
+  JsonWriter writer(style);
   writer.value(value, 0);
   return writer.take();
 }

@@ -25,7 +25,7 @@ class Renderer final : public Evaluator {
   Flow execute(const Body& body) {
     const Level level(*this);
     for (const Statement& statement : body) {
-      set_line(statement.line);
+      set_place(statement.place);
       budget().spend(1);
       const Flow flow = execute(statement);
       if (flow != Flow::kOn) return flow;
@@ -62,7 +62,7 @@ class Renderer final : public Evaluator {
         break;
       case StatementKind::kWith:
         return with(s);
-      case StatementKind::kBody:
+      case StatementKind::kGeneration:
         return execute(s.bodies[0]);
       case StatementKind::kBreak:
         return Flow::kBreak;
@@ -156,17 +156,11 @@ class Renderer final : public Evaluator {
     Expression name;
     name.kind = Expression::Kind::kName;
     name.name = s.names[0];
-    name.line = s.line;
+    name.place = s.place;
     const Value target = evaluate(name);
     auto* const* space = std::get_if<Namespace*>(&target.storage());
     if (!space) fail("'{}' is no namespace, so '{}' cannot be set", s.names[0], s.attribute);
-    if (Value* known = (*space)->find(s.attribute)) {
-      *known = std::move(value);
-    } else {
-      if ((*space)->items.size() >= kMostNames)
-        fail("a namespace of more than {} names", kMostNames);
-      (*space)->items.emplace_back(s.attribute, std::move(value));
-    }
+    (*space)->set(s.attribute, std::move(value));
   }
 
   Flow with(const Statement& s) {
@@ -215,7 +209,7 @@ Text render(const Body& body, const Variables& variables, const std::string& nam
   try {
     return renderer.run(body);
   } catch (const Error& error) {
-    throw Error(Location{.file = name, .line = renderer.line()}, error.what());
+    throw Error(renderer.place().in(name), error.what());
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "text/jinja_place.h"
 #include "text/jinja_value.h"
 
 namespace continuo::jinja {
@@ -37,7 +38,7 @@ struct Expression {
     kConditional,  // items[0] if items[1] else items[2], which may be null
   };
   Kind kind = Kind::kConstant;
-  int line = 1;
+  Place place;
   int depth = 1;
   std::string name;
   Value value;
@@ -53,21 +54,21 @@ using Body = std::vector<Statement>;
 
 struct Statement {
   enum class Kind {
-    kText,      // value
-    kOutput,    // expression
-    kIf,        // conditions[i] → bodies[i]; one body more is the else
-    kFor,       // names in expression, conditions[0] if there; bodies: loop, else
-    kSet,       // names (or name.attribute) = expression
-    kSetBlock,  // names[0] = bodies[0] through expression (filters) if there
-    kMacro,     // names[0](names[1…]), the last ones with defaults; bodies[0]
-    kFilter,    // expression over bodies[0]
-    kWith,      // names = conditions; bodies[0]
-    kBody,      // bodies[0]: {% generation %}
+    kText,        // value
+    kOutput,      // expression
+    kIf,          // conditions[i] → bodies[i]; one body more is the else
+    kFor,         // names in expression, conditions[0] if there; bodies: loop, else
+    kSet,         // names (or name.attribute) = expression
+    kSetBlock,    // names[0] = bodies[0] through expression (filters) if there
+    kMacro,       // names[0](names[1…]), the last ones with defaults; bodies[0]
+    kFilter,      // expression over bodies[0]
+    kWith,        // names = conditions; bodies[0]
+    kGeneration,  // bodies[0]
     kBreak,
     kContinue,
   };
   Kind kind = Kind::kText;
-  int line = 1;
+  Place place;
   Value value;
   ExpressionPtr expression;
   std::vector<std::string> names;

@@ -33,6 +33,16 @@ Value* Namespace::find(std::string_view name) {
   return found == items.end() ? nullptr : &found->second;
 }
 
+void Namespace::set(const std::string& name, Value value) {
+  if (Value* known = find(name)) {
+    *known = std::move(value);
+    return;
+  }
+  if (name.starts_with('_')) fail("'{}': names of a namespace do not begin with '_'", name);
+  if (items.size() >= kMostNames) fail("a namespace of more than {} names", kMostNames);
+  items.emplace_back(name, std::move(value));
+}
+
 Value Value::list(std::vector<Value> items, bool tuple) {
   List list{std::move(items), tuple, 1};
   for (const Value& item : list.items) {

@@ -15,6 +15,8 @@
 
 namespace continuo::jinja {
 
+inline constexpr size_t kMostNames = 500;  // of a scope or a namespace
+
 class Value;
 struct Namespace;
 struct Statement;
@@ -102,6 +104,8 @@ class Value {
 struct Namespace {
   std::vector<std::pair<std::string, Value>> items;
   Value* find(std::string_view name);
+  // Error: a name that begins with "_", too many names.
+  void set(const std::string& name, Value value);
 };
 
 bool equal(const Value& a, const Value& b);
@@ -111,8 +115,14 @@ int compare(const Value& a, const Value& b);
 bool contains(const Value& container, const Value& item);
 // What {{ value }} shows: Python's str().
 Text to_text(const Value& value);
-// Python's json.dumps(ensure_ascii=False); `indent` < 0: on one line. Error: no JSON.
-Text to_json(const Value& value, int64_t indent, bool sort_keys);
+// The arguments of Python's json.dumps().
+struct JsonStyle {
+  std::optional<size_t> indent;
+  bool sort_keys = false, ensure_ascii = false;
+  Text between_items = Text(", "), behind_keys = Text(": ");
+};
+// Error: no JSON.
+Text to_json(const Value& value, const JsonStyle& style);
 // The elements of a list, the keys of a dictionary, the characters of a string, none of undefined.
 // Error: not iterable.
 std::vector<Value> elements(const Value& value);

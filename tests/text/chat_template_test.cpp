@@ -206,7 +206,7 @@ TEST(ChatTemplate, RefusesWhatGenerationWouldNotSee) {
                 .find("leaves out the answer of turn 2"),
             std::string::npos);
   EXPECT_NE(fault(loop, {{"robot", "x"}}).find("unknown role 'robot'"), std::string::npos);
-  EXPECT_NE(fault("\n{{ raise_exception('no') }}", turns).find("chat_template:2: no"),
+  EXPECT_NE(fault("\n{{ raise_exception('no') }}", turns).find("chat_template:2:4: no"),
             std::string::npos);
   // Generation itself takes such templates.
   const ChatTemplate thinks(

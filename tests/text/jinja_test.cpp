@@ -44,13 +44,15 @@ TEST(Jinja, TheLanguageAsTransformersHasIt) {
   }
 }
 
-TEST(Jinja, ErrorsNameTheLine) {
-  EXPECT_EQ(error_of([] { run_jinja("a\nb\n{% if x"); }).substr(0, 4), "t:3:");
-  EXPECT_EQ(error_of([] { run_jinja("a\n{{ 1 ) }}"); }).substr(0, 4), "t:2:");
+TEST(Jinja, ErrorsNameTheLineAndTheColumn) {
+  EXPECT_EQ(error_of([] { run_jinja("a\nb\n{% if x"); }).substr(0, 6), "t:3:1:");
+  EXPECT_EQ(error_of([] { run_jinja("a\n{{ 1 ) }}"); }).substr(0, 6), "t:2:6:");
+  EXPECT_EQ(error_of([] { run_jinja("\u00fc{# \u00e9 #}{{ [1, 2] | nosuch }}"); }).substr(0, 7),
+            "t:1:12:");
   EXPECT_EQ(error_of([] { run_jinja("a\n\n{% for x in y %}\n{{ x.z.w }}{% endfor %}{{ q.z }}"); }),
-            "t:4: 'q' is undefined, so it has no 'z'");
+            "t:4:27: 'q' is undefined, so it has no 'z'");
   EXPECT_EQ(error_of([] { run_jinja("\n{{ raise_exception('not like this') }}"); }),
-            "t:2: not like this");
+            "t:2:4: not like this");
   EXPECT_NE(error_of([] { run_jinja("{{ 'a' | uper }}"); }).find("did you mean upper"),
             std::string::npos);
   EXPECT_NE(error_of([] { run_jinja("{% include 'x' %}"); }).find("'include' is not supported"),
@@ -148,8 +150,8 @@ TEST(Jinja, HostileTemplatesEnd) {
 
 // Damaged templates give an Error or a text, in bounded time.
 TEST(Jinja, FuzzedSources) {
-  const nlohmann::json templates = read_json(std::string(kChatGolden) + "templates.json");
   std::vector<std::string> sources;
+  const nlohmann::json templates = read_json(std::string(kChatGolden) + "templates.json");
   for (const auto& [name, source] : templates.items()) {
     if (source.get<std::string>().size() < 6000) sources.push_back(source);
   }

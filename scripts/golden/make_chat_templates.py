@@ -1,19 +1,40 @@
 """Writes tests/golden/chat_templates: chat templates of well-known models and what transformers makes of conversations.
 
-templates.json holds the templates by name, conversations.json the conversations, rendered.json for each template and
+templates.json holds templates by name, conversations.json conversations, rendered.json for each template and
 conversation the text without and with a generation prompt, or the message that the template raises. language.json
-holds small templates with what Jinja makes of them, for the language itself. Templates come from the installed
-packages (trl/chat_templates), from NAME=FILE arguments, and from the list below.
-Needs transformers and trl. Run from the repository root: python scripts/golden/make_chat_templates.py [NAME=FILE]...
+holds small templates with what Jinja makes of them, for the language itself.
+
+The files trl_*.json do the same for every template of TRL's wheel (trl/chat_templates, Apache-2.0: see
+third_party/README.md), with conversations that call tools and think, and with the special tokens of each family beside
+the small tokenizer of tests/golden/tokenizers/qwen2: what apply_chat_template makes of whole conversations, which of
+its bytes lie in {% generation %} blocks, and the ids of the prompt of the last answer.
+Needs transformers 5.23, jinja2 and trl 1.16. Run from the repository root: python scripts/golden/make_chat_templates.py
 """
+import datetime
+import importlib.util
 import json
 import pathlib
-import sys
+import re
 
-import trl
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+from transformers.utils import chat_template_utils
 from transformers.utils.chat_template_utils import render_jinja_template
 
 OUT = pathlib.Path("tests/golden/chat_templates")
+BASE_TOKENIZER = pathlib.Path("tests/golden/tokenizers/qwen2/tokenizer.json")
+TRL = pathlib.Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
+
+
+class Today(datetime.datetime):
+    """The day that templates are told."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 7, 31)
+
+
+chat_template_utils.datetime = Today
 VARIABLES = {"bos_token": "<s>", "eos_token": "</s>", "date_string": "26 Jul 2024"}
 FROM_TRL = ["cohere", "deepseekv3_training", "gemma", "gemma3", "gemma3_training", "gemma_training", "glm4moe", "lfm2", "llama3",
             "llama3_1", "llama3_2", "llama3_training", "phi3", "phi3_5", "phi3_training", "qwen2_5", "qwen2_5_training", "qwen3",
@@ -116,20 +137,158 @@ def render(template, conversation, generation_prompt):
         return {"error": str(error)}
 
 
+# Templates by how their names begin: bos, eos, special tokens, and added tokens that are no special ones.
+CALLS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>"
+SEES = "<|vision_start|> <|vision_end|> <|image_pad|> <|video_pad|>"
+GEMMA4 = ("<|turn> <turn|> <|channel> <channel|> <|tool> <tool|> <|tool_call> <tool_call|> <|tool_response> <tool_response|> "
+          "<|think|> <|image|> <|audio|> <|video|> <|\"|>")
+DEEPSEEK = " ".join(f"<｜{name}｜>" for name in [
+    "User", "Assistant", "tool▁calls▁begin", "tool▁calls▁end", "tool▁call▁begin", "tool▁call▁end", "tool▁outputs▁begin",
+    "tool▁outputs▁end", "tool▁output▁begin", "tool▁output▁end", "tool▁sep"])
+FAMILIES = {
+    "cohere": ("<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|> <|USER_TOKEN|> <|CHATBOT_TOKEN|> <|SYSTEM_TOKEN|>",
+               "<|START_RESPONSE|> <|END_RESPONSE|>"),
+    "deepseek": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", DEEPSEEK, "<think> </think>"),
+    "diffusion_gemma": ("<bos>", "<eos>", GEMMA4, ""),
+    "gemma4": ("<bos>", "<eos>", GEMMA4, ""),
+    "gemma": ("<bos>", "<eos>", "<start_of_turn> <end_of_turn> <start_of_image>", ""),
+    "glm4moe": (None, "<|endoftext|>", "[gMASK] <sop> <|system|> <|user|> <|assistant|> <|observation|>",
+                CALLS + " <arg_key> </arg_key> <arg_value> </arg_value> /nothink"),
+    "gptoss": ("<|startoftext|>", "<|return|>", "<|start|> <|end|> <|message|> <|channel|> <|call|> <|constrain|>", ""),
+    "idefics3": ("<|begin_of_text|>", "<end_of_utterance>", "<image>", ""),
+    "lfm2": ("<|startoftext|>", "<|im_end|>", "<|im_start|> <|tool_list_start|> <|tool_list_end|> <|tool_call_start|> <|tool_call_end|> "
+             "<|tool_response_start|> <|tool_response_end|> <image>", "<think> </think>"),
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|> <|end_header_id|> <|eom_id|> <|python_tag|>", ""),
+    "llava_next": ("<s>", "</s>", "<image>", ""),
+    "muse": ("<|begin_of_text|>", "<|eot|>", "<|start|> <|message|> <|eom|> <|patch|> <|video|>", ""),
+    "nemotron": ("<s>", "<|im_end|>", "<|im_start|>", CALLS),
+    "phi3": ("<s>", "<|endoftext|>", "<|system|> <|user|> <|assistant|> <|end|>", ""),
+    "qwen": (None, "<|im_end|>", "<|im_start|> " + SEES, CALLS),
+    "smolvlm": ("<|im_start|>", "<end_of_utterance>", "<image>", ""),
+}
+WEATHER = {"type": "function", "function": {
+    "name": "get_weather", "description": "The weather in a city — \"now\" & <later>.", "parameters": {
+        "type": "object", "required": ["city"], "properties": {
+            "city": {"type": "string", "description": "Name of the city"},
+            "days": {"type": "integer", "enum": [1, 3], "description": "How far ahead"},
+            "units": {"type": ["string", "null"], "description": "°C or °F", "default": "°C"},
+            "where": {"type": "object", "properties": {"lat": {"type": "number"}, "lon": {"type": "number"}}},
+            "names": {"type": "array", "items": {"type": "string"}}}}}}
+STOP = {"type": "function", "function": {"name": "stop", "description": "Ends it.", "parameters": {"type": "object", "properties": {}}}}
+
+
+def called(arguments, **more):
+    return {"role": "assistant", **more, "tool_calls": [{"type": "function", "function": {"name": "get_weather", "arguments": arguments}}]}
+
+
+def turns(*contents):
+    return [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
+
+
+RESULT = {"role": "tool", "name": "get_weather", "content": '{"sky": "clear", "degrees": 21.5}'}
+SCENES = {
+    "one turn": {"messages": turns("Why is the sky blue?", "Because air scatters blue light most.")},
+    "three turns, stray space": {"messages": turns("  Hello \n", "\n Hi there. ", "\tTell me more\n\n", "  More. \n", " Thanks! ", "Bye.\n")},
+    "system": {"messages": [{"role": "system", "content": "Be brief.\n"}] + turns("2 + 2?", "4")},
+    "tools": {"messages": turns("Weather in Zürich?") + [called({"city": "Zürich", "days": 3, "exact": True, "at": [47.4, 8.5], "unit": None}, content=""), RESULT]
+              + [{"role": "assistant", "content": "Clear, 21.5 degrees."}], "tools": [WEATHER, STOP]},
+    "thinking": {"messages": turns("17 * 3?", "51", "And 18 * 3?") + [{"role": "assistant", "reasoning_content": "51 + 3.\nYes.", "content": "54"}],
+                 "variables": {"enable_thinking": True}},
+    "not thinking": {"messages": turns("17 * 3?", "51"), "variables": {"enable_thinking": False}},
+    "tools, arguments as text": {"messages": [{"role": "system", "content": "Use tools."}] + turns("Weather in 'Bern'?")
+                                 + [called('{"city": "Bern"}', reasoning_content="Ask the tool.", content="I look it up."), RESULT]
+                                 + turns("?", "Clear.")[1:] + turns("Thanks.", "Welcome."), "tools": [WEATHER]},
+    "content in parts": {"messages": [{"role": m["role"], "content": [{"type": "text", "text": m["content"]}]} for m in turns("One?", "1", "Two?", "2")]},
+}
+
+
+def family_of(name):
+    return next(key for key in sorted(FAMILIES, key=len, reverse=True) if name.startswith(key))
+
+
+def tokenizer_of(family):
+    """The small tokenizer with the tokens of a family behind its own."""
+    bos, eos, special, plain = FAMILIES[family]
+    document = json.loads(BASE_TOKENIZER.read_text())
+    known = {token["content"]: token for token in document["added_tokens"]}
+    size = max([*document["model"]["vocab"].values(), *(token["id"] for token in known.values())]) + 1
+    for content in filter(None, [bos, eos, *special.split(), *plain.split()]):
+        if content not in known:
+            token = {"id": size, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+                     "special": content not in plain.split()}
+            document["added_tokens"].append(token)
+            known[content] = token
+            size += 1
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(document)), bos_token=bos, eos_token=eos)
+
+
+def byte_offset(text, characters):
+    return len(text[:characters].encode())
+
+
+class Texts:
+    """Every text once; equal ones share their number."""
+
+    def __init__(self):
+        self.all, self.numbers = [], {}
+
+    def number(self, text):
+        if text not in self.numbers:
+            self.numbers[text] = len(self.all)
+            self.all.append(text)
+        return self.numbers[text]
+
+
+def scene_of(tokenizer, source, scene, texts):
+    """The conversation as training has it, and the prompt of its last answer as generation has it."""
+    variables = {**tokenizer.special_tokens_map, **scene.get("variables", {})}
+    whole, tools = scene["messages"], scene.get("tools")
+    marked = bool(re.search(r"\{%-?\s*generation\s*-?%\}", source))
+    result = {}
+    try:
+        rendered, ranges = render_jinja_template([whole], tools=tools, chat_template=source, return_assistant_tokens_mask=marked, **variables)
+        text = rendered[0]
+        result["whole"] = texts.number(text)
+        if marked:
+            result["generated"] = [[byte_offset(text, begin), byte_offset(text, end)] for begin, end in ranges[0]]
+    except Exception as error:  # every way in which a template refuses
+        result["whole_error"] = str(error)
+    try:
+        prompt = tokenizer.apply_chat_template(whole[:-1], tools=tools, chat_template=source, add_generation_prompt=True, tokenize=False,
+                                               **scene.get("variables", {}))
+        result["prompt"] = texts.number(prompt)
+        result["ids"] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    except Exception as error:
+        result["prompt_error"] = str(error)
+    return result
+
+
+def write(name, value, indent=0):
+    (OUT / name).write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+
+
+def write_trl():
+    sources = {file.stem: file.read_text() for file in sorted(TRL.glob("*.jinja"))}
+    texts = Texts()
+    cases = {}
+    for name, source in sources.items():
+        tokenizer = tokenizer_of(family_of(name))
+        cases[name] = {"family": family_of(name), "scenes": [scene_of(tokenizer, source, scene, texts) for scene in SCENES.values()]}
+    families = {name: {"bos": bos, "eos": eos, "special": special.split(), "plain": plain.split()}
+                for name, (bos, eos, special, plain) in FAMILIES.items()}
+    write("trl_templates.json", sources)
+    write("trl_scenes.json", [{"name": name, **scene} for name, scene in SCENES.items()])
+    write("trl_rendered.json", {"families": families, "texts": texts.all, "cases": cases}, indent=None)
+
+
 def main():
     templates = dict(OWN)
-    directory = pathlib.Path(trl.__file__).parent / "chat_templates"
     for name in FROM_TRL:
-        templates[name] = (directory / f"{name}.jinja").read_text()
-    for argument in sys.argv[1:]:
-        name, file = argument.split("=", 1)
-        templates[name] = pathlib.Path(file).read_text()
+        templates[name] = (TRL / f"{name}.jinja").read_text()
     OUT.mkdir(parents=True, exist_ok=True)
     rendered = {name: [[render(source, c, False), render(source, c, True)] for c in CONVERSATIONS] for name, source in sorted(templates.items())}
     language = [{"source": source, **render(source, [], False)} for source in LANGUAGE + FAILS]
-    def write(name, value):
-        (OUT / name).write_text(json.dumps(value, ensure_ascii=False, indent=0) + "\n")
-    write("templates.json", dict(sorted(templates.items())))
+    write("templates.json", dict(sorted(OWN.items())))
     write("conversations.json", [[{"role": r, "content": c} for r, c in conversation] for conversation in CONVERSATIONS])
     write("rendered.json", rendered)
     write("language.json", language)
@@ -139,6 +298,8 @@ def main():
     for case in language[len(LANGUAGE):]:
         if "text" in case:
             print("does not fail:", case)
+    write_trl()
 
 
-main()
+if __name__ == "__main__":
+    main()

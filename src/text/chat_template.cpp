@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/ranges.h>
+
 #include "core/error.h"
 #include "text/jinja_parser.h"
 
@@ -10,21 +12,73 @@ namespace {
 
 constexpr const char* kName = "chat_template";
 constexpr size_t kNowhere = ~size_t{0};
+constexpr int32_t kToolList = -2;  // an origin beside the template's and the messages'
+constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool"};
 
 jinja::Value variable(const std::string& text) {
   if (text == "true" || text == "false") return jinja::Value(text == "true");
   return jinja::Value::text(text);
 }
 
-jinja::Value message(const Turn& turn, size_t index) {
-  if (turn.role != "system" && turn.role != "user" && turn.role != "assistant") {
+// A message with what it says of its reasoning under the names that templates read, as transformers
+// hands it over.
+jinja::Value with_reasoning(std::vector<std::pair<jinja::Value, jinja::Value>> fields) {
+  using jinja::Value;
+  const Value message = Value::dict(fields);
+  for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+    const Value* reasoning = message.if_dict()->find(name);
+    if (!reasoning) continue;
+    fields.emplace(fields.begin(), Value::text("thinking"), *reasoning);
+    fields.emplace_back(Value::text("reasoning_content"), *reasoning);
+    return Value::dict(std::move(fields));
+  }
+  return message;
+}
+
+// Whatever comes from the row is text of the message, apart from the role.
+jinja::Value message_of(const Turn& turn, size_t index) {
+  if (std::ranges::find(kRoles, turn.role) == std::end(kRoles)) {
     throw Error(fmt::format("unknown role '{}'", turn.role),
-                "roles are system, user and assistant");
+                fmt::format("roles are {}", fmt::join(kRoles, ", ")));
   }
   using jinja::Value;
-  return Value::dict(
-      {{Value::text("role"), Value::text(turn.role)},
-       {Value::text("content"), Value(jinja::Text(turn.content, static_cast<int32_t>(index)))}});
+  const auto origin = static_cast<int32_t>(index);
+  const Value role = Value::text(turn.role);
+  if (turn.message.empty()) {
+    return Value::dict({{Value::text("role"), role},
+                        {Value::text("content"), Value(jinja::Text(turn.content, origin))}});
+  }
+  const Value given = jinja::from_json(turn.message, origin);
+  if (!given.if_dict()) fail("a message is a {}, not an object", given.type_name());
+  std::vector<std::pair<Value, Value>> fields;
+  for (const auto& [key, value] : given.if_dict()->items) {
+    const bool names_role = key.if_text()->view() == "role";
+    if (!value.none()) fields.emplace_back(key, names_role ? role : value);
+  }
+  return with_reasoning(std::move(fields));
+}
+
+// The names of the tools that a message calls.
+std::vector<std::string> called_tools(const jinja::Value& message) {
+  std::vector<std::string> names;
+  const jinja::Value* calls = message.if_dict()->find("tool_calls");
+  if (!calls || !calls->if_list()) return names;
+  for (const jinja::Value& call : calls->if_list()->items) {
+    const jinja::Dict* dict = call.if_dict();
+    const jinja::Value* function = dict ? dict->find("function") : nullptr;
+    if (function && function->if_dict()) dict = function->if_dict();
+    const jinja::Value* name = dict ? dict->find("name") : nullptr;
+    if (name && name->if_text()) names.push_back(name->if_text()->bytes());
+  }
+  return names;
+}
+
+// The first tool that a message calls and the text does not name.
+std::optional<std::string> unnamed_tool(const jinja::Value& message, std::string_view text) {
+  for (std::string& tool : called_tools(message)) {
+    if (text.find(tool) == std::string_view::npos) return std::move(tool);
+  }
+  return std::nullopt;
 }
 
 bool is_blank(std::string_view text) {
@@ -68,10 +122,13 @@ ChatTemplate::ChatTemplate(ChatSettings settings)
       body_(std::make_shared<const jinja::Body>(jinja::parse(settings_.source, kName))) {
   const Turn probe[] = {{"user", "question"}, {"assistant", "answer"}};
   try {
-    const jinja::Text text = render_all(probe, false);
+    const Scene scene{{probe[0], probe[1]},
+                      {message_of(probe[0], 0), message_of(probe[1], 1)},
+                      jinja::Value(jinja::None{})};
+    const jinja::Text text = render_all(scene, 2, false);
     const size_t at = text.view().rfind("answer");
     if (at == std::string_view::npos) return;
-    for (const Special& special : find_specials(text)) {
+    for (const Range& special : find_specials(text)) {
       if (special.begin <= at) continue;
       end_of_turn_ = text.bytes().substr(special.begin, special.end - special.begin);
       return;
@@ -81,23 +138,31 @@ ChatTemplate::ChatTemplate(ChatSettings settings)
   }
 }
 
-std::vector<Turn> ChatTemplate::with_system(std::span<const Turn> turns) const {
-  std::vector<Turn> all(turns.begin(), turns.end());
-  const bool opens = !settings_.system.empty() && (all.empty() || all[0].role != "system");
-  if (opens) all.insert(all.begin(), {"system", settings_.system});
-  return all;
+ChatTemplate::Scene ChatTemplate::scene_of(std::span<const Turn> turns,
+                                           std::string_view tools) const {
+  Scene scene{{turns.begin(), turns.end()}, {}, jinja::Value(jinja::None{})};
+  const bool opens = !settings_.system.empty() && (turns.empty() || turns[0].role != "system");
+  if (opens) scene.turns.insert(scene.turns.begin(), {"system", settings_.system});
+  for (size_t i = 0; i < scene.turns.size(); ++i) {
+    scene.messages.push_back(message_of(scene.turns[i], i));
+  }
+  if (!tools.empty()) scene.tools = jinja::from_json(tools, kToolList);
+  return scene;
 }
 
-jinja::Text ChatTemplate::render(std::span<const Turn> turns, bool generation_prompt) const {
-  return render_all(with_system(turns), generation_prompt);
+jinja::Text ChatTemplate::render(std::span<const Turn> turns, bool generation_prompt,
+                                 std::string_view tools) const {
+  const Scene scene = scene_of(turns, tools);
+  return render_all(scene, scene.messages.size(), generation_prompt);
 }
 
-jinja::Text ChatTemplate::render_all(std::span<const Turn> turns, bool generation_prompt) const {
-  std::vector<jinja::Value> messages;
-  for (size_t i = 0; i < turns.size(); ++i) messages.push_back(message(turns[i], i));
+jinja::Text ChatTemplate::render_all(const Scene& scene, size_t count,
+                                     bool generation_prompt) const {
+  std::vector<jinja::Value> messages(scene.messages.begin(),
+                                     scene.messages.begin() + static_cast<ptrdiff_t>(count));
   jinja::Variables variables{{"messages", jinja::Value::list(std::move(messages))},
                              {"add_generation_prompt", jinja::Value(generation_prompt)},
-                             {"tools", jinja::Value(jinja::None{})},
+                             {"tools", scene.tools},
                              {"documents", jinja::Value(jinja::None{})}};
   std::string today;
   for (const auto& [name, text] : settings_.variables) {
@@ -108,8 +173,8 @@ jinja::Text ChatTemplate::render_all(std::span<const Turn> turns, bool generatio
 }
 
 // The longest one at each place, within what the template itself wrote.
-std::vector<ChatTemplate::Special> ChatTemplate::find_specials(const jinja::Text& text) const {
-  std::vector<Special> found;
+std::vector<ChatTemplate::Range> ChatTemplate::find_specials(const jinja::Text& text) const {
+  std::vector<Range> found;
   size_t begin = 0;
   for (const auto& run : text.runs()) {
     const std::string_view own = text.view().substr(0, run.end);
@@ -126,74 +191,150 @@ std::vector<ChatTemplate::Special> ChatTemplate::find_specials(const jinja::Text
   return found;
 }
 
-// Where the answer that follows `before` begins: behind its generation prompt, if that is how the
-// text begins. Training passes on what the template raises.
-size_t ChatTemplate::answer_begin(const jinja::Text& text, std::span<const Turn> before,
+// Where the answer of a turn begins: behind its generation prompt, if that is how the text begins.
+// Training passes on what the template raises.
+size_t ChatTemplate::answer_begin(const jinja::Text& text, const Scene& scene, size_t turn,
                                   bool training) const {
   try {
-    const jinja::Text prompt = render_all(before, true);
-    return text.view().starts_with(prompt.view()) ? prompt.size() : kNowhere;
+    const jinja::Text prompt = render_all(scene, turn, true);
+    if (text.view().starts_with(prompt.view())) return prompt.size();
+    if (!training) return kNowhere;
+    throw Error(
+        fmt::format("the chat template writes this conversation otherwise than what generation "
+                    "starts answer {} from, which ends in \"{}\"",
+                    turn + 1, tail(prompt.view())),
+        "its generation prompt must be how the text before an answer begins: set chat_variables "
+        "(enable_thinking: \"false\"), or give a chat_template of your own");
   } catch (const Error&) {
     if (training) throw;
     return kNowhere;
   }
 }
 
-ChatTemplate::Answer ChatTemplate::answer(const jinja::Text& text,
-                                          std::span<const Special> specials, size_t begin,
-                                          int32_t turn, bool ends_turn) const {
-  Answer found{begin, begin};
+// Where the calls of a turn end at the latest: as far as the text is what the conversation gives
+// when it ends with them. Behind that, what a tool gave may stand beside the name of the tool.
+size_t ChatTemplate::calls_end(const jinja::Text& text, const Scene& scene, size_t turn,
+                               size_t begin) const {
+  try {
+    const jinja::Text alone = render_all(scene, turn + 1, false);
+    const auto differs = std::ranges::mismatch(alone.view(), text.view());
+    const auto end = static_cast<size_t>(differs.in1 - alone.view().begin());
+    const std::string_view alike = text.view().substr(0, std::max(begin, end)).substr(begin);
+    return unnamed_tool(scene.messages[turn], alike) ? text.size() : end;
+  } catch (const Error&) {
+    return text.size();  // a template may refuse a conversation that ends in a call
+  }
+}
+
+ChatTemplate::Range ChatTemplate::answer(const jinja::Text& text, std::span<const Range> specials,
+                                         const Scene& scene, size_t turn, size_t begin) const {
+  const bool calls = scene.turns[turn].calls_tools;
+  const size_t latest = calls ? calls_end(text, scene, turn, begin) : text.size();
+  Range found{begin, begin};
   size_t stop = text.size();  // where another message begins
   size_t at = 0;
   for (const auto& run : text.runs()) {
-    if (run.end > begin && run.origin != jinja::kTemplate && run.origin != turn) {
+    const bool own = run.origin == static_cast<int32_t>(turn);
+    const bool anothers = run.origin != jinja::kTemplate && !own;
+    if (run.end > begin && (anothers || (own && run.end > latest && found.end > begin))) {
       stop = std::max(at, begin);
       break;
     }
-    if (run.end > begin && run.origin == turn) found.end = run.end;
+    if (run.end > begin && own) found.end = run.end;
     at = run.end;
   }
-  if (!ends_turn) return found;
-  for (const Special& special : specials) {
-    if (special.begin < found.end) continue;
-    if (special.end <= stop) found.end = special.end;
-    break;
-  }
-  return found;
+  if (!end_of_turn_) return found;
+  if (latest > found.end) stop = std::min(stop, latest);
+  return {begin, turn_end(text, specials, {found.end, stop}, calls)};
 }
 
-std::vector<Segment> ChatTemplate::segments(std::span<const Turn> given,
-                                            bool generation_prompt) const {
-  const std::vector<Turn> turns = with_system(given);
-  const jinja::Text text = render_all(turns, generation_prompt);
-  const std::vector<Special> specials = find_specials(text);
+// Behind the special between a turn's last own text and what follows that ends the turn: the usual
+// one, else the first, else (behind a call, whose form may use some itself) the last.
+size_t ChatTemplate::turn_end(const jinja::Text& text, std::span<const Range> specials,
+                              Range between, bool calls) const {
+  size_t end = between.begin;
+  for (const Range& special : specials) {
+    if (special.begin < between.begin || special.end > between.end) continue;
+    const size_t size = special.end - special.begin;
+    if (text.view().substr(special.begin, size) == *end_of_turn_) return special.end;
+    if (calls || end == between.begin) end = special.end;
+  }
+  return end;
+}
+
+// What {% generation %} marks of an answer. Its beginning stays one of a run, so that its prompt is
+// tokenized as generation does it; its end stays trained where no special marked before it ends the
+// answer, because something has to teach where to stop.
+std::vector<ChatTemplate::Range> ChatTemplate::marked_parts(const jinja::Text& text,
+                                                            std::span<const Range> specials,
+                                                            Range answer) const {
+  std::vector<Range> parts;
+  const auto add_part = [&](size_t begin, size_t end) {
+    if (begin >= end) return;
+    if (!parts.empty() && parts.back().end == begin) {
+      parts.back().end = end;
+    } else {
+      parts.push_back({begin, end});
+    }
+  };
+  size_t at = 0;
+  for (const auto& run : text.runs()) {
+    if (run.generated) add_part(std::max(at, answer.begin), std::min(run.end, answer.end));
+    at = run.end;
+  }
+  if (parts.empty()) return parts;
+  const auto last = std::ranges::find(specials, answer.end, &Range::end);
+  const bool ended = std::ranges::find(specials, parts.back().end, &Range::end) != specials.end();
+  if (!ended && last != specials.end()) add_part(last->begin, last->end);
+  if (parts.front().begin > answer.begin) {
+    parts.insert(parts.begin(), {answer.begin, answer.begin});
+  }
+  return parts;
+}
+
+// Error: the text lacks what the answer says.
+void ChatTemplate::check_shown(const jinja::Text& text, Range answer, const Scene& scene,
+                               size_t turn) const {
+  const bool shown = std::ranges::any_of(text.runs(), [&](const auto& run) {
+    return run.origin == static_cast<int32_t>(turn) && run.end > answer.begin &&
+           run.end <= answer.end;
+  });
+  if (!shown && !is_blank(scene.turns[turn].content)) {
+    throw Error(fmt::format("the chat template leaves out the answer of turn {}", turn + 1));
+  }
+  const std::string_view written = text.view().substr(answer.begin, answer.end - answer.begin);
+  if (const auto tool = unnamed_tool(scene.messages[turn], written)) {
+    throw Error(
+        fmt::format("the chat template leaves out the call of '{}' in turn {}", *tool, turn + 1),
+        "it knows no tool_calls: take a template that writes them");
+  }
+}
+
+std::vector<Segment> ChatTemplate::segments(const Scene& scene, bool generation_prompt) const {
+  const jinja::Text text = render_all(scene, scene.messages.size(), generation_prompt);
+  const std::vector<Range> specials = find_specials(text);
   const bool training = !generation_prompt;
-  std::vector<Answer> answers;
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (turns[i].role != "assistant") continue;
-    const std::span<const Turn> before = std::span(turns).first(i);
-    size_t begin = answer_begin(text, before, training);
-    if (!answers.empty() && begin < answers.back().begin) begin = kNowhere;
-    if (begin == kNowhere && !training) continue;
-    if (begin == kNowhere) {
-      throw Error(
-          fmt::format("the chat template writes this conversation otherwise than what generation "
-                      "starts answer {} from, which ends in \"{}\"",
-                      i + 1, tail(render_all(before, true).view())),
-          "its generation prompt must be how the text before an answer begins: set chat_variables "
-          "(enable_thinking: \"false\"), or give a chat_template of your own");
+  std::vector<Range> answers;
+  for (size_t i = 0; i < scene.turns.size(); ++i) {
+    if (scene.turns[i].role != "assistant") continue;
+    const size_t begin = answer_begin(text, scene, i, training);
+    if (begin == kNowhere) continue;
+    if (!answers.empty() && begin < answers.back().begin) {
+      if (training) fail("the chat template writes answer {} before an earlier one", i + 1);
+      continue;
     }
-    const Answer found =
-        answer(text, specials, begin, static_cast<int32_t>(i), end_of_turn_.has_value());
-    const auto& runs = text.runs();
-    const bool shown = std::ranges::any_of(runs, [&](const auto& run) {
-      return run.origin == static_cast<int32_t>(i) && run.end > found.begin && run.end <= found.end;
-    });
-    if (training && !shown && !is_blank(turns[i].content)) {
-      throw Error(fmt::format("the chat template leaves out the answer of turn {}", i + 1));
-    }
+    const Range found = answer(text, specials, scene, i, begin);
+    if (training) check_shown(text, found, scene, i);
     if (!answers.empty()) answers.back().end = std::min(answers.back().end, begin);
     answers.push_back(found);
+  }
+
+  if (std::ranges::any_of(text.runs(), &jinja::Text::Run::generated)) {
+    std::vector<Range> parts;
+    for (const Range& each : answers) {
+      for (const Range& part : marked_parts(text, specials, each)) parts.push_back(part);
+    }
+    answers = std::move(parts);
   }
 
   std::vector<Segment> result;
@@ -209,7 +350,7 @@ std::vector<Segment> ChatTemplate::segments(std::span<const Turn> given,
     add(text.view().substr(at, end - at), trained, false, result);
     at = end;
   };
-  for (const Answer& each : answers) {
+  for (const Range& each : answers) {
     const bool runs_on = !result.empty() && result.back().trained && each.begin == at;
     put(each.begin, false);
     if (runs_on) result.push_back({"", false, false});
@@ -220,12 +361,14 @@ std::vector<Segment> ChatTemplate::segments(std::span<const Turn> given,
   return result;
 }
 
-std::vector<Segment> ChatTemplate::training(std::span<const Turn> turns) const {
-  return segments(turns, false);
+std::vector<Segment> ChatTemplate::training(std::span<const Turn> turns,
+                                            std::string_view tools) const {
+  return segments(scene_of(turns, tools), false);
 }
 
-std::vector<Segment> ChatTemplate::generation(std::span<const Turn> turns) const {
-  std::vector<Segment> result = segments(turns, true);
+std::vector<Segment> ChatTemplate::generation(std::span<const Turn> turns,
+                                              std::string_view tools) const {
+  std::vector<Segment> result = segments(scene_of(turns, tools), true);
   if (!result.empty() && result.back().trained) result.push_back({"", false, false});
   return result;
 }

@@ -62,8 +62,13 @@ class Renderer final : public Evaluator {
         break;
       case StatementKind::kWith:
         return with(s);
-      case StatementKind::kGeneration:
-        return execute(s.bodies[0]);
+      case StatementKind::kGeneration: {
+        const size_t begin = out_.size();
+        const Flow flow = execute(s.bodies[0]);
+        budget().spend_text(out_.size());
+        out_.mark_generated(begin);
+        return flow;
+      }
       case StatementKind::kBreak:
         return Flow::kBreak;
       case StatementKind::kContinue:

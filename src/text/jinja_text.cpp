@@ -1,6 +1,7 @@
 #include "text/jinja_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/utf8.h"
 
@@ -14,13 +15,13 @@ int32_t Text::origin(size_t at) const {
   return std::ranges::upper_bound(runs_, at, {}, &Run::end)->origin;
 }
 
-void Text::append(std::string_view bytes, int32_t origin) {
+void Text::append(std::string_view bytes, int32_t origin, bool generated) {
   if (bytes.empty()) return;
   bytes_ += bytes;
-  if (!runs_.empty() && runs_.back().origin == origin) {
+  if (!runs_.empty() && runs_.back().origin == origin && runs_.back().generated == generated) {
     runs_.back().end = bytes_.size();
   } else {
-    runs_.push_back({bytes_.size(), origin});
+    runs_.push_back({bytes_.size(), origin, generated});
   }
 }
 
@@ -29,7 +30,7 @@ void Text::append(const Text& other, size_t begin, size_t end) {
   auto run = std::ranges::upper_bound(other.runs_, begin, {}, &Run::end);
   for (size_t at = begin; at < end; ++run) {
     const size_t stop = std::min(end, run->end);
-    append(other.view().substr(at, stop - at), run->origin);
+    append(other.view().substr(at, stop - at), run->origin, run->generated);
     at = stop;
   }
 }
@@ -38,6 +39,13 @@ Text Text::slice(size_t begin, size_t end) const {
   Text part;
   part.append(*this, begin, end);
   return part;
+}
+
+void Text::mark_generated(size_t begin) {
+  const Text whole = std::exchange(*this, slice(0, begin));
+  for (const Run& run : whole.runs_) {
+    if (run.end > size()) append(whole.view().substr(size(), run.end - size()), run.origin, true);
+  }
 }
 
 bool is_space(uint32_t c) {

@@ -23,19 +23,22 @@ class Text {
   size_t size() const { return bytes_.size(); }
   bool empty() const { return bytes_.empty(); }
 
-  // A stretch of one origin; `end` is its last byte's successor.
+  // A stretch of one kind; `end` is its last byte's successor.
   struct Run {
     size_t end = 0;
     int32_t origin = kTemplate;
+    bool generated = false;  // written inside {% generation %}
   };
-  // In order, none empty, neighbours of different origin.
+  // In order, none empty, neighbours of different kind.
   const std::vector<Run>& runs() const { return runs_; }
   int32_t origin(size_t at) const;
 
   void append(const Text& other) { append(other, 0, other.size()); }
   void append(const Text& other, size_t begin, size_t end);
-  void append(std::string_view bytes, int32_t origin);
+  void append(std::string_view bytes, int32_t origin, bool generated = false);
   Text slice(size_t begin, size_t end) const;
+  // Everything from `begin` on was written inside {% generation %}.
+  void mark_generated(size_t begin);
 
  private:
   std::string bytes_;

@@ -123,6 +123,9 @@ struct JsonStyle {
 };
 // Error: no JSON.
 Text to_json(const Value& value, const JsonStyle& style);
+// What Python's json.loads() makes of a document; every string, keys too, is of `origin`. Error: no
+// JSON, a number beyond 64 bits, nested too deeply, too large.
+Value from_json(std::string_view document, int32_t origin);
 // The elements of a list, the keys of a dictionary, the characters of a string, none of undefined.
 // Error: not iterable.
 std::vector<Value> elements(const Value& value);

@@ -271,21 +271,23 @@ void PromptTemplate::add_turn(const Turn& turn, std::vector<Segment>& segments) 
     fill_run(answer_, content, true, segments);
   } else {
     throw Error(fmt::format("unknown role '{}'", turn.role),
-                "roles are system, user and assistant");
+                "roles are system, user and assistant; a chat template may know more");
   }
 }
 
-std::vector<Segment> PromptTemplate::render(std::span<const Turn> turns) const {
-  if (chat_) return chat_->training(turns);
+std::vector<Segment> PromptTemplate::render(std::span<const Turn> turns,
+                                            std::string_view tools) const {
+  if (chat_) return chat_->training(turns, tools);
   std::vector<Segment> segments;
   for (const Turn& turn : turns) add_turn(turn, segments);
   drop_placeholders(segments);
   return segments;
 }
 
-std::vector<Segment> PromptTemplate::render_prompt(std::span<const Turn> turns) const {
+std::vector<Segment> PromptTemplate::render_prompt(std::span<const Turn> turns,
+                                                   std::string_view tools) const {
   if (!turns.empty() && turns.back().role == "assistant") turns = turns.first(turns.size() - 1);
-  if (chat_) return chat_->generation(turns);
+  if (chat_) return chat_->generation(turns, tools);
   std::vector<Segment> segments;
   for (const Turn& turn : turns) add_turn(turn, segments);
   fill_run(answer_header_, {}, false, segments);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/config.h"
@@ -66,14 +67,16 @@ class PromptTemplate {
 
   // Training. A trained run may be empty (an empty completion): its segment is there all the same.
   // In conversations an untrained segment, possibly empty, precedes every answer, so that each one
-  // is a run of its own. Error: a field the formats name is missing, unknown role; with a chat
-  // template also what ChatTemplate::training finds.
+  // is a run of its own. Tools and what messages hold beside role and content are a chat template's
+  // to write; formats pass over them. Error: a field the formats name is missing, unknown role;
+  // with a chat template also what ChatTemplate::training finds.
   std::vector<Segment> render(const Fields& fields) const;
-  std::vector<Segment> render(std::span<const Turn> turns) const;
+  std::vector<Segment> render(std::span<const Turn> turns, std::string_view tools = {}) const;
   // Generation: exactly the untrained prefix of `render`. Of turns: everything up to where the
   // content of the next answer starts; an answer that ends `turns` is left out and asked for again.
   std::vector<Segment> render_prompt(const Fields& fields) const;
-  std::vector<Segment> render_prompt(std::span<const Turn> turns) const;
+  std::vector<Segment> render_prompt(std::span<const Turn> turns,
+                                     std::string_view tools = {}) const;
   // The text that a user typed: fills the one field of `prompt`. Error when `prompt` names several.
   // When it names none (never so with a chat template) the text is the beginning of the completion
   // (plain text: of the document itself) and generation goes on from there.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace continuo {
 
@@ -16,8 +17,17 @@ struct Segment {
 };
 
 struct Turn {
-  std::string role;  // system, user, assistant
+  std::string role;  // system, developer, user, assistant, tool
   std::string content;
+  // The whole message as a JSON object where it has more than the two (tool_calls,
+  // reasoning_content) or another content than text; only chat templates read it.
+  std::string message = {};
+  bool calls_tools = false;  // as `message` has it
+};
+
+struct Conversation {
+  std::vector<Turn> turns;
+  std::string tools = {};  // what the assistant may call: a JSON list, for chat templates; or empty
 };
 
 }  // namespace continuo

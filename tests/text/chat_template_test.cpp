@@ -1,7 +1,6 @@
 #include "text/chat_template.h"
 
 #include <random>
-#include <regex>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -26,8 +25,15 @@ const std::vector<std::string> kChatSpecials = {
     "<|end|>",       "<|user|>",   "<|assistant|>",       "<|system|>",       "<start_of_turn>",
     "<end_of_turn>", "<|im_sep|>", "<|start_header_id|>", "<|end_header_id|>"};
 
+// Those of templates.json, and those of TRL's that rendered.json has too.
 std::map<std::string, std::string> golden_templates() {
-  return read_json(kGoldenChats + "templates.json");
+  std::map<std::string, std::string> all = read_json(kGoldenChats + "templates.json");
+  const std::map<std::string, std::string> trl = read_json(kGoldenChats + "trl_templates.json");
+  const nlohmann::json rendered = read_json(kGoldenChats + "rendered.json");
+  for (const auto& [name, texts] : rendered.items()) {
+    if (trl.contains(name)) all[name] = trl.at(name);
+  }
+  return all;
 }
 
 std::vector<Conversation> golden_conversations() {
@@ -40,11 +46,13 @@ std::vector<Conversation> golden_conversations() {
 }
 
 ChatTemplate golden_template(const std::string& source) {
-  return ChatTemplate(
-      {.source = source,
-       .system = {},
-       .variables = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"date_string", "26 Jul 2024"}},
-       .specials = kChatSpecials});
+  return ChatTemplate({.source = source,
+                       .system = {},
+                       .variables = {{"bos_token", "<s>"},
+                                     {"eos_token", "</s>"},
+                                     {"date_string", "26 Jul 2024"},
+                                     {"today", "2026-07-31"}},
+                       .specials = kChatSpecials});
 }
 
 std::string text_of(const ChatSegments& segments) {
@@ -74,12 +82,6 @@ ChatSegments prompt_part(ChatSegments segments) {
   return segments;
 }
 
-// Templates that tell the model today's date were rendered on another day.
-std::string undated(const std::string& text) {
-  return std::regex_replace(text, std::regex("Current date: \\d{4}-\\d{2}-\\d{2}"),
-                            "Current date: today");
-}
-
 TEST(ChatTemplate, TextIsThatOfTransformers) {
   const nlohmann::json rendered = read_json(kGoldenChats + "rendered.json");
   const auto conversations = golden_conversations();
@@ -102,8 +104,8 @@ TEST(ChatTemplate, TextIsThatOfTransformers) {
           continue;
         }
         try {
-          EXPECT_EQ(undated(chat->render(conversations[i], generation).bytes()),
-                    undated(expected["text"].get<std::string>()));
+          EXPECT_EQ(chat->render(conversations[i], generation).bytes(),
+                    expected["text"].get<std::string>());
           ++texts;
         } catch (const Error& error) {
           ADD_FAILURE() << error.what();
@@ -217,6 +219,33 @@ TEST(ChatTemplate, RefusesWhatGenerationWouldNotSee) {
   EXPECT_EQ(
       shown(thinks.generation(Conversation{{"user", "q"}, {"assistant", "a"}, {"user", "r"}})),
       "<user>q<assistant>a<user>r<assistant>T");
+}
+
+// {% generation %} says which part of an answer is trained; its end is in any case.
+TEST(ChatTemplate, MarksOfGenerationNarrowTheMask) {
+  const auto masked = [](const std::string& answer) {
+    const ChatTemplate chat(
+        {.source = "{% macro marked(x) %}{% generation %}<{{ x }}>{% endgeneration %}"
+                   "{% endmacro %}{% for m in messages %}<{{ m.role }}>"
+                   "{% if m.role == 'assistant' %}" +
+                   answer +
+                   "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+                   "{% if add_generation_prompt %}<assistant>{% endif %}",
+         .system = {},
+         .variables = {},
+         .specials = {"</s>", "<call>"}});
+    return shown(chat.training(Conversation{{"user", "q"}, {"assistant", "a"}, {"user", "r"}}));
+  };
+  EXPECT_EQ(masked("{{ m.content }}</s>\n"), "<user>q<assistant>[a⟨</s>⟩]\n<user>r");
+  EXPECT_EQ(masked("{% generation %}{{ m.content }}</s>\n{% endgeneration %}"),
+            "<user>q<assistant>[a⟨</s>⟩]\n<user>r");
+  EXPECT_EQ(masked("{% generation %}{{ m.content }}{% endgeneration %}</s>\n"),
+            "<user>q<assistant>[a⟨</s>⟩]\n<user>r");
+  EXPECT_EQ(masked("think{% generation %}{{ m.content }}{% endgeneration %}</s>\n"),
+            "<user>q<assistant>[]think[a⟨</s>⟩]\n<user>r");
+  EXPECT_EQ(masked("{% generation %}1<call>{% endgeneration %}2{{ m.content }}</s>\n"),
+            "<user>q<assistant>[1⟨<call>⟩]2a⟨</s>⟩\n<user>r");
+  EXPECT_EQ(masked("-{{ marked(m.content) }}</s>"), "<user>q<assistant>[]-[<a>⟨</s>⟩]<user>r");
 }
 
 TEST(ChatTemplate, SystemTurnsAndVariables) {

@@ -151,9 +151,11 @@ TEST(Jinja, HostileTemplatesEnd) {
 // Damaged templates give an Error or a text, in bounded time.
 TEST(Jinja, FuzzedSources) {
   std::vector<std::string> sources;
-  const nlohmann::json templates = read_json(std::string(kChatGolden) + "templates.json");
-  for (const auto& [name, source] : templates.items()) {
-    if (source.get<std::string>().size() < 6000) sources.push_back(source);
+  for (const char* file : {"templates.json", "trl_templates.json"}) {
+    const nlohmann::json templates = read_json(std::string(kChatGolden) + file);
+    for (const auto& [name, source] : templates.items()) {
+      if (source.get<std::string>().size() < 6000) sources.push_back(source);
+    }
   }
   const std::vector<std::string> parts = {"{{",
                                           "}}",

@@ -10,6 +10,7 @@
 #include "cli/tokenizer.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "nn/kernels/kernels.h"
 #include "nn/tensor_memory.h"
 
 namespace {
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   continuo::install_segment_allocator();
   try {
     at::set_num_interop_threads(1);
+    continuo::kernels();  // a wrong CONTINUO_ISA is found here, not on a thread of a pass
     return run(argc, argv);
   } catch (const continuo::Error& error) {
     continuo::log_error("{}", error.what());

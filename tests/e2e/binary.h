@@ -1,6 +1,7 @@
 // The real binary as a process, with its output.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -25,7 +26,9 @@ struct Outcome {
 // A running continuo whose output goes to files.
 class Process {
  public:
-  Process(const TempDir& directory, const std::vector<std::string>& arguments)
+  // `environment`: KEY=value, beside what this process has.
+  Process(const TempDir& directory, const std::vector<std::string>& arguments,
+          const std::vector<std::string>& environment = {})
       : out_(directory / "stdout"), err_(directory / "stderr") {
     pid_ = fork();
     if (pid_ != 0) return;
@@ -38,6 +41,7 @@ class Process {
     if (chdir(directory.path().c_str()) != 0) _exit(126);
     std::vector<std::string> words = {CONTINUO_BINARY};
     words.insert(words.end(), arguments.begin(), arguments.end());
+    for (const std::string& variable : environment) putenv(const_cast<char*>(variable.c_str()));
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -57,8 +61,9 @@ class Process {
   pid_t pid_;
 };
 
-inline Outcome run(const TempDir& directory, const std::vector<std::string>& arguments) {
-  return Process(directory, arguments).wait();
+inline Outcome run(const TempDir& directory, const std::vector<std::string>& arguments,
+                   const std::vector<std::string>& environment = {}) {
+  return Process(directory, arguments, environment).wait();
 }
 
 }  // namespace continuo

@@ -219,8 +219,7 @@ TEST_P(AttentionKernelTest, SumsTheSharesOfHeads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AttentionKernelTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(All, AttentionKernelTest, testing::ValuesIn(kInstructionSets),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/error.h"
+
 namespace continuo {
 namespace {
 
@@ -222,13 +224,43 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE(std::isnan(wide[16]));
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::ValuesIn(kInstructionSets),
                          [](const auto& test) { return std::string(test.param); });
 
-TEST(Kernels, ChoosesATable) {
-  EXPECT_NE(kernels().instruction_set, nullptr);
+std::string choice_fault(const char* wanted) {
+  try {
+    choose_kernels(wanted);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Kernels, TheBestTableIsChosenUnlessOneIsNamed) {
+  const Kernels* best = nullptr;
+  for (const char* name : kInstructionSets) {
+    const Kernels* table = kernels_for(name);
+    if (!best) best = table;
+    if (table) {
+      EXPECT_EQ(&choose_kernels(name), table);
+      EXPECT_STREQ(table->instruction_set, name);
+    }
+  }
+  EXPECT_EQ(&choose_kernels(nullptr), best);
+  EXPECT_EQ(&choose_kernels(""), best);
   EXPECT_EQ(kernels_for("sparc"), nullptr);
+}
+
+TEST(Kernels, AnInstructionSetThatIsNotThereIsAnError) {
+  const std::string unknown = choice_fault("avx3");
+  EXPECT_NE(unknown.find("CONTINUO_ISA=avx3"), std::string::npos) << unknown;
+  EXPECT_NE(unknown.find("avx512vnni, avx512, avx2, portable"), std::string::npos) << unknown;
+  for (const char* name : kInstructionSets) {
+    if (kernels_for(name)) continue;
+    const std::string absent = choice_fault(name);
+    EXPECT_NE(absent.find(std::string("this CPU has no ") + name), std::string::npos) << absent;
+    EXPECT_NE(absent.find("portable"), std::string::npos) << absent;
+  }
 }
 
 }  // namespace

@@ -35,8 +35,7 @@ TEST_P(MachineKernelTest, MultiplyAddsTendToTwoEach) {
   EXPECT_EQ(kernels_->multiply_add(1), lanes * (chains + 0.5f * chains * (chains - 1) / 2));
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, MachineKernelTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, MachineKernelTest, testing::ValuesIn(kInstructionSets));
 
 }  // namespace
 }  // namespace continuo

@@ -291,20 +291,18 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
          kFormats[static_cast<int>(std::get<1>(info.param))];
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest, testing::ValuesIn(kInstructionSets));
 INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
-                         testing::Combine(testing::Values("portable", "avx2", "avx512",
-                                                          "avx512vnni"),
+                         testing::Combine(testing::ValuesIn(kInstructionSets),
                                           testing::Values(WeightFormat::f32, WeightFormat::bf16,
                                                           WeightFormat::q8, WeightFormat::q4)),
                          case_name);
-INSTANTIATE_TEST_SUITE_P(
-    All, CompressedPanelTest,
-    testing::Combine(testing::Values("portable", "avx2", "avx512", "avx512vnni"),
-                     testing::Values(WeightFormat::f32_in_28, WeightFormat::f32_in_12,
-                                     WeightFormat::bf16_in_12)),
-    case_name);
+INSTANTIATE_TEST_SUITE_P(All, CompressedPanelTest,
+                         testing::Combine(testing::ValuesIn(kInstructionSets),
+                                          testing::Values(WeightFormat::f32_in_28,
+                                                          WeightFormat::f32_in_12,
+                                                          WeightFormat::bf16_in_12)),
+                         case_name);
 
 }  // namespace
 }  // namespace continuo

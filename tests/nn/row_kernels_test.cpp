@@ -166,8 +166,7 @@ TEST_P(RowKernelTest, GumbelHitsNameEveryTokenThatCouldWinAndFewOthers) {
   EXPECT_LT(named, 2 * needed);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, RowKernelTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, RowKernelTest, testing::ValuesIn(kInstructionSets));
 
 }  // namespace
 }  // namespace continuo

@@ -1,8 +1,11 @@
 #include "nn/kernels/kernels.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
+#include <string>
+
+#include "core/error.h"
 
 namespace continuo {
 
@@ -34,16 +37,27 @@ const Kernels* kernels_for(const char* instruction_set) {
   return std::strcmp(instruction_set, "portable") == 0 ? &kPortableKernels : nullptr;
 }
 
+const Kernels& choose_kernels(const char* wanted) {
+  const bool asked = wanted && *wanted != '\0';
+  std::string all, here;
+  for (const char* name : kInstructionSets) {
+    const Kernels* table = kernels_for(name);
+    if (table && (!asked || std::strcmp(name, wanted) == 0)) return *table;
+    all += (all.empty() ? "" : ", ") + std::string(name);
+    if (table) here += (here.empty() ? "" : ", ") + std::string(name);
+  }
+  const bool known = std::ranges::any_of(
+      kInstructionSets, [&](const char* name) { return std::strcmp(name, wanted) == 0; });
+  if (known) {
+    throw Error(fmt::format("CONTINUO_ISA={}: this CPU has no {}", wanted, wanted),
+                fmt::format("It has {}; leave it unset for the first of them.", here));
+  }
+  throw Error(fmt::format("CONTINUO_ISA={} is no instruction set of the kernels", wanted),
+              fmt::format("Use one of {}, or leave it unset for the first that the CPU has.", all));
+}
+
 const Kernels& kernels() {
-  static const Kernels& chosen = []() -> const Kernels& {
-    if (const char* wanted = std::getenv("CONTINUO_ISA")) {
-      if (const Kernels* table = kernels_for(wanted)) return *table;
-    }
-    for (const char* name : {"avx512vnni", "avx512", "avx2"}) {
-      if (const Kernels* table = kernels_for(name)) return *table;
-    }
-    return kPortableKernels;
-  }();
+  static const Kernels& chosen = choose_kernels(std::getenv("CONTINUO_ISA"));
   return chosen;
 }
 

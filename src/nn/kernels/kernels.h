@@ -5,6 +5,7 @@
 // beside it. Storage types: float, or uint16_t holding bfloat16.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "nn/kernels/attention.h"
@@ -94,10 +95,17 @@ struct Kernels {
   }
 };
 
-// The best table for this CPU; CONTINUO_ISA=portable|avx2|avx512|avx512vnni in the environment
-// restricts it (for tests).
-const Kernels& kernels();
+// Best first.
+inline constexpr std::array<const char*, 4> kInstructionSets = {"avx512vnni", "avx512", "avx2",
+                                                                "portable"};
+
 // nullptr when this build or CPU lacks it.
 const Kernels* kernels_for(const char* instruction_set);
+// The table of `wanted`; of nullptr or "" the best that this CPU has. Error: unknown, or one that
+// the CPU lacks.
+const Kernels& choose_kernels(const char* wanted);
+// What CONTINUO_ISA in the environment names, else the best, the same for the life of the process.
+// Error: as above, so a program asks once before its threads do.
+const Kernels& kernels();
 
 }  // namespace continuo

@@ -1,6 +1,7 @@
-// Products of CPU and other matrices in float32 or bfloat16 with sums in float32: by our own
-// kernels where those are the fastest way (matmul.cpp says where), else by ATen. No gradients are
-// recorded: the autograd functions of nn call these.
+// Products of CPU and other matrices in float32 or bfloat16 with sums in float32: on the CPU by our
+// own kernels (matmul.cpp says with which exception), elsewhere by ATen. CONTINUO_MATMUL=own|aten
+// in the environment overrides that. No gradients are recorded: the autograd functions of nn call
+// these.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +20,8 @@ void add_matmul_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_matmul_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_matmul_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 
-// True where our kernels compute products of this dtype on the CPU.
-bool own_matmul(at::ScalarType dtype);
+// True where our kernels compute products whose result has this dtype on the CPU. Error:
+// CONTINUO_MATMUL is neither.
+bool own_matmul(at::ScalarType result);
 
 }  // namespace continuo

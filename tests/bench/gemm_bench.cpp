@@ -10,10 +10,11 @@ struct Panels {
   explicit Panels(const GemmKernels<T>& kernel)
       : a(values<T>(kBlock * kHidden)),
         b(values<T>(kIntermediate * kHidden)),
-        left((kBlock + kernel.rows) * kHidden),
-        right((kIntermediate + kernel.columns) * kHidden),
+        left((kBlock + kernel.rows) * kHidden * kernel.element),
+        right((kIntermediate + kernel.columns) * kHidden * kernel.element),
         c(kBlock * kIntermediate) {}
-  std::vector<T> a, b, left, right;
+  std::vector<T> a, b;
+  std::vector<std::byte> left, right;
   std::vector<float> c;
 };
 
@@ -27,9 +28,16 @@ void multiply(benchmark::State& state, const Kernels& kernels) {
   measure(state, {.flop = 2 * kBlock * kIntermediate * kHidden}, [&] {
     for (int64_t n = 0; n < kIntermediate; n += kernel.columns) {
       kernel.multiply_float(Along::rows, kBlock, kernel.columns, kHidden, p.left.data(),
-                            p.right.data() + n * kHidden, p.c.data() + n, kIntermediate, false);
+                            p.right.data() + n * kHidden * kernel.element, p.c.data() + n,
+                            kIntermediate, false);
     }
   });
+}
+
+// Read and written.
+template <class T>
+int64_t packing_bytes(const GemmKernels<T>& kernel, int64_t rows) {
+  return rows * kHidden * (static_cast<int64_t>(sizeof(T)) + kernel.element);
 }
 
 template <class T, Along along>
@@ -37,7 +45,7 @@ void pack_left(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kBlock;
-  measure(state, {.bytes = 2 * kBlock * kHidden * static_cast<int64_t>(sizeof(T))}, [&] {
+  measure(state, {.bytes = packing_bytes(kernel, kBlock)}, [&] {
     kernel.pack_left(along, kBlock, kHidden, p.a.data(), stride, kHidden, p.left.data());
   });
 }
@@ -47,7 +55,7 @@ void pack_right(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kIntermediate;
-  measure(state, {.bytes = 2 * kIntermediate * kHidden * static_cast<int64_t>(sizeof(T))}, [&] {
+  measure(state, {.bytes = packing_bytes(kernel, kIntermediate)}, [&] {
     kernel.pack_right(along, kIntermediate, kHidden, p.b.data(), stride, kHidden, p.right.data());
   });
 }

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include "nn/kernels/kernels.h"
+#include "support/threads.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -64,15 +64,16 @@ class GemmKernelTest : public testing::TestWithParam<const char*> {
       return (x + multiple - 1) / multiple * multiple;
     };
     const int64_t packed_k = up(k, kernel.depth);
-    std::vector<T> left(up(m, kernel.rows) * packed_k, T(1)),
-        right(up(n, kernel.columns) * packed_k, T(1));
+    const int64_t packed_bytes = packed_k * kernel.element;
+    std::vector<std::byte> left(up(m, kernel.rows) * packed_bytes, std::byte(1)),
+        right(up(n, kernel.columns) * packed_bytes, std::byte(1));
     kernel.pack_left(a_along, m, k, a.data(), a_stride, packed_k, left.data());
     kernel.pack_right(b_along, n, k, b.data(), b_stride, packed_k, right.data());
     const int64_t stride = n + 2;
     std::vector<float> c(m * stride, 0.5f);
     for (int64_t p = 0; p < n; p += kernel.columns) {
       kernel.multiply_float(a_along, m, std::min(kernel.columns, n - p), packed_k, left.data(),
-                            right.data() + p * packed_k, c.data() + p, stride, true);
+                            right.data() + p * packed_bytes, c.data() + p, stride, true);
     }
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -105,8 +106,7 @@ TEST_P(GemmKernelTest, AllShapesAndLayoutsAreExact) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GemmKernelTest,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(All, GemmKernelTest, testing::ValuesIn(kInstructionSets),
                          [](const auto& test) { return std::string(test.param); });
 
 // Whoever computes them, our kernels or ATen.
@@ -153,12 +153,11 @@ TEST_P(MatmulTest, SumsAreAddedTo) {
 
 TEST_P(MatmulTest, BitsDoNotDependOnThreads) {
   const at::Tensor a = random(300, 576), b = random(200, 576);
-  const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  const at::Tensor alone = matmul_nt(a, b);
-  at::set_num_threads(2);
-  const at::Tensor together = matmul_nt(a, b);
-  at::set_num_threads(before);
+  const auto product = [&](int threads) {
+    const test::Threads these(threads);
+    return matmul_nt(a, b);
+  };
+  const at::Tensor alone = product(1), together = product(2);
   if (!own_matmul(GetParam())) GTEST_SKIP() << "ATen promises nothing of the kind";
   EXPECT_TRUE(alone.equal(together));
 }

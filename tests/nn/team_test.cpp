@@ -10,23 +10,15 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "support/threads.h"
+
 namespace continuo {
 namespace {
-
-// Two threads for as long as this lives.
-class TwoThreads {
- public:
-  TwoThreads() { at::set_num_threads(2); }
-  ~TwoThreads() { at::set_num_threads(before_); }
-
- private:
-  int before_ = at::get_num_threads();
-};
 
 TEST(Team, HasAMemberOnEveryThread) {
   // at::parallel_for is a plain loop where this file was compiled without OpenMP: everything would
   // run on one thread.
-  const TwoThreads two;
+  const test::Threads two(2);
   std::mutex mutex;
   std::set<std::thread::id> threads;
   std::set<int64_t> ranks;
@@ -41,7 +33,7 @@ TEST(Team, HasAMemberOnEveryThread) {
 }
 
 TEST(Team, IsOneMemberInsideAnotherParallelRegion) {
-  const TwoThreads two;
+  const test::Threads two(2);
   std::atomic<int> members{0};
   at::parallel_for(0, 2, 1, [&](int64_t begin, int64_t end) {
     for (; begin < end; ++begin) {
@@ -56,13 +48,7 @@ TEST(Team, IsOneMemberInsideAnotherParallelRegion) {
 }
 
 class TeamTest : public testing::TestWithParam<int> {
- protected:
-  void SetUp() override {
-    before_ = at::get_num_threads();
-    at::set_num_threads(GetParam());
-  }
-  void TearDown() override { at::set_num_threads(before_); }
-  int before_ = 1;
+  const test::Threads threads_{GetParam()};
 };
 
 TEST_P(TeamTest, DealsEveryUnitOnceInEveryStage) {

@@ -1,6 +1,6 @@
-// The kernels of gemm.h. Included by kernels_impl.cpp only. As in tile_impl.h, bfloat16 is
-// multiplied in pairs along k: a "unit" is the 32 bits that one lane takes in at once, one float or
-// two bfloat16.
+// The kernels of gemm.h. Included by kernels_impl.cpp only. T is what the operands are stored in, P
+// what their panels hold. As in tile_impl.h, panels of bfloat16 are multiplied in pairs along k: a
+// "unit" is the 32 bits that one lane takes in at once, one float or two bfloat16.
 #pragma once
 
 #include "nn/kernels/gemm.h"
@@ -18,6 +18,44 @@ constexpr int kGemmRows = 6, kGemmVectors = 1;
 constexpr int kGemmColumns = kGemmVectors * kLanes;
 constexpr int kGemmUnits = 16;  // of k in a block: a cache line of a row
 
+// What panels hold of operands stored as T.
+#if defined(__AVX512BF16__)
+template <class T>
+using Packed = T;
+#else
+template <class T>
+using Packed = float;
+#endif
+
+template <class P, class T>
+inline P packed_value(T x) {
+  if constexpr (sizeof(P) == sizeof(T)) {
+    return x;
+  } else {
+    return to_float(x);
+  }
+}
+
+// Sixteen units of k that lie one after the other.
+template <class P, class T>
+inline VecU units_along(const T* from) {
+  if constexpr (sizeof(P) == sizeof(T)) {
+    return load_as<VecU>(from);
+  } else {
+    return bits_as<VecU>(load(from));
+  }
+}
+
+// One unit of k of sixteen rows or columns that lie side by side.
+template <class P, class T>
+inline VecU units_across(const T* from, int64_t stride) {
+  if constexpr (kDepth<P> == 1) {
+    return units_along<P>(from);
+  } else {
+    return convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
+  }
+}
+
 // Panels of A are blocks of kGemmUnits units of k: [row][unit] where k lay along the rows,
 // [unit][row] where it lay across.
 template <Along A>
@@ -25,29 +63,31 @@ constexpr int left_unit(int row, int unit) {
   return A == Along::rows ? row * kGemmUnits + unit : unit * kGemmRows + row;
 }
 
-template <Along A, class T>
+template <Along A, class P, class T>
 void pack_left_panel(int64_t count, int64_t k, const T* from, int64_t stride, int64_t packed_k,
-                     T* panel) {
-  constexpr int64_t kElements = kDepth<T>, kBlock = kGemmUnits * kElements;
+                     P* panel) {
+  constexpr int64_t kElements = kDepth<P>, kBlock = kGemmUnits * kElements;
   for (int64_t b = 0; b < packed_k; b += kBlock, panel += kBlock * kGemmRows) {
     const int64_t there = smaller(kBlock, k - b);
     if constexpr (A == Along::rows) {
       for (int64_t r = 0; r < kGemmRows; ++r) {
-        T* to = panel + r * kBlock;
+        const T* row = from + r * stride + b;
+        P* to = panel + r * kBlock;
         const int64_t n = r < count ? there : 0;
         if (n == kBlock) {
-          std::memcpy(to, from + r * stride + b, kBlock * sizeof(T));
+          store_as(to, units_along<P>(row));
         } else {
-          for (int64_t i = 0; i < kBlock; ++i) to[i] = i < n ? from[r * stride + b + i] : T{};
+          for (int64_t i = 0; i < kBlock; ++i) to[i] = i < n ? packed_value<P>(row[i]) : P{};
         }
       }
     } else {
       for (int64_t i = 0; i < kBlock; i += kElements) {
         const T* row = from + (b + i) * stride;
-        T* to = panel + i * kGemmRows;
+        P* to = panel + i * kGemmRows;
         for (int64_t r = 0; r < kGemmRows; ++r) {
           for (int64_t e = 0; e < kElements; ++e) {
-            to[r * kElements + e] = r < count && i + e < there ? row[e * stride + r] : T{};
+            to[r * kElements + e] =
+                r < count && i + e < there ? packed_value<P>(row[e * stride + r]) : P{};
           }
         }
       }
@@ -56,18 +96,16 @@ void pack_left_panel(int64_t count, int64_t k, const T* from, int64_t stride, in
 }
 
 // A panel of A whose k lies across, where sixteen values can be read though kGemmRows are meant.
-template <class T>
-void pack_left_across(int64_t k, const T* from, int64_t stride, T* panel) {
+template <class P, class T>
+void pack_left_across(int64_t k, const T* from, int64_t stride, P* panel) {
   static_assert(kGemmRows <= kLanes);
-  for (int64_t i = 0; i + kDepth<T> <= k;
-       i += kDepth<T>, from += kDepth<T> * stride, panel += kDepth<T> * kGemmRows) {
-    if constexpr (kDepth<T> == 1) {
+  for (int64_t i = 0; i + kDepth<P> <= k;
+       i += kDepth<P>, from += kDepth<P> * stride, panel += kDepth<P> * kGemmRows) {
+    if constexpr (sizeof(T) == sizeof(float)) {
       std::memcpy(panel, from, kGemmRows * sizeof(T));
     } else {
-      const VecU both =
-          convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
       uint32_t units[kLanes];
-      store_as(units, both);
+      store_as(units, units_across<P>(from, stride));
       std::memcpy(panel, units, kGemmRows * sizeof(uint32_t));
     }
   }
@@ -75,7 +113,9 @@ void pack_left_across(int64_t k, const T* from, int64_t stride, T* panel) {
 
 template <class T>
 void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                    int64_t packed_k, T* panels) {
+                    int64_t packed_k, std::byte* memory) {
+  using P = Packed<T>;
+  P* panels = reinterpret_cast<P*>(memory);
   for (int64_t m = 0; m < count; m += kGemmRows, panels += kGemmRows * packed_k) {
     const int64_t rows = smaller(kGemmRows, count - m);
     if (along == Along::rows) {
@@ -89,37 +129,34 @@ void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_
 }
 
 // Sixteen units of k by sixteen columns of B, all of them there.
-template <class T>
+template <class P, class T>
 inline void load_right(Along along, const T* from, int64_t stride, VecU* block) {
   if (along == Along::rows) {
     for (int64_t i = 0; i < kLanes; ++i) {
-      block[i] = load_as<VecU>(from + i * stride);
+      block[i] = units_along<P>(from + i * stride);
       __builtin_prefetch(from + (i + kLanes) * stride);
     }
     transpose(block);
-  } else if constexpr (kDepth<T> == 1) {
-    for (int64_t u = 0; u < kLanes; ++u) block[u] = load_as<VecU>(from + u * stride);
   } else {
-    for (int64_t u = 0; u < kLanes; ++u, from += 2 * stride) {
-      block[u] =
-          convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
-    }
+    for (int64_t u = 0; u < kLanes; ++u, from += kDepth<P> * stride)
+      block[u] = units_across<P>(from, stride);
   }
 }
 
 // The same at the edges: `columns` columns and `k` values of k, zeros beyond.
-template <class T>
+template <class P, class T>
 void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int64_t stride,
                      VecU* block) {
   for (int64_t u = 0; u < kLanes; ++u) {
-    T units[kLanes * kDepth<T>];
+    P units[kLanes * kDepth<P>];
     for (int64_t i = 0; i < kLanes; ++i) {
-      for (int64_t e = 0; e < kDepth<T>; ++e) {
-        const int64_t step = u * kDepth<T> + e;
+      for (int64_t e = 0; e < kDepth<P>; ++e) {
+        const int64_t step = u * kDepth<P> + e;
         const bool there = i < columns && step < k;
-        units[i * kDepth<T> + e] = !there                 ? T{}
-                                   : along == Along::rows ? from[i * stride + step]
-                                                          : from[step * stride + i];
+        units[i * kDepth<P> + e] =
+            !there ? P{}
+                   : packed_value<P>(along == Along::rows ? from[i * stride + step]
+                                                          : from[step * stride + i]);
       }
     }
     block[u] = load_as<VecU>(units);
@@ -129,8 +166,10 @@ void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int
 // Panels of B are [unit of k][column].
 template <class T>
 void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                     int64_t packed_k, T* panels) {
-  constexpr int64_t kBlock = kLanes * kDepth<T>;
+                     int64_t packed_k, std::byte* memory) {
+  using P = Packed<T>;
+  P* panels = reinterpret_cast<P*>(memory);
+  constexpr int64_t kBlock = kLanes * kDepth<P>;
   for (int64_t n = 0; n < count; n += kGemmColumns, panels += kGemmColumns * packed_k) {
     for (int64_t c = 0; c < kGemmColumns; c += kLanes) {
       const int64_t columns = smaller(kLanes, count - n - c);
@@ -139,12 +178,12 @@ void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64
             along == Along::rows ? from + (n + c) * stride + b : from + b * stride + n + c;
         VecU block[kLanes];
         if (columns == kLanes && b + kBlock <= k) {
-          load_right(along, at, stride, block);
+          load_right<P>(along, at, stride, block);
         } else {
-          load_right_edge(along, columns, k - b, at, stride, block);
+          load_right_edge<P>(along, columns, k - b, at, stride, block);
         }
         for (int64_t u = 0; u < kLanes; ++u) {
-          store_as(panels + (b + u * kDepth<T>)*kGemmColumns + c * kDepth<T>, block[u]);
+          store_as(panels + (b + u * kDepth<P>)*kGemmColumns + c * kDepth<P>, block[u]);
         }
       }
     }
@@ -198,8 +237,8 @@ inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, 
   }
 }
 
-template <Along A, class T, class To>
-void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const T* left, const T* right,
+template <Along A, class P, class To>
+void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const P* left, const P* right,
                           To* c, int64_t stride, bool add) {
   for (int64_t r = 0; r < m;
        r += kGemmRows, left += kGemmRows * packed_k, c += kGemmRows * stride) {
@@ -209,26 +248,21 @@ void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const T* left,
   }
 }
 
-template <class T>
-void gemm_multiply_float(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
-                         const T* right, float* c, int64_t stride, bool add) {
-  const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, T, float>
-                                      : gemm_multiply_panels<Along::columns, T, float>;
-  f(m, n, packed_k, left, right, c, stride, add);
-}
-
-template <class T>
-void gemm_multiply_narrow(Along along, int64_t m, int64_t n, int64_t packed_k, const T* left,
-                          const T* right, T* c, int64_t stride, bool add) {
-  const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, T, T>
-                                      : gemm_multiply_panels<Along::columns, T, T>;
-  f(m, n, packed_k, left, right, c, stride, add);
+template <class T, class To>
+void gemm_multiply(Along along, int64_t m, int64_t n, int64_t packed_k, const std::byte* left,
+                   const std::byte* right, To* c, int64_t stride, bool add) {
+  using P = Packed<T>;
+  const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, P, To>
+                                      : gemm_multiply_panels<Along::columns, P, To>;
+  f(m, n, packed_k, reinterpret_cast<const P*>(left), reinterpret_cast<const P*>(right), c, stride,
+    add);
 }
 
 template <class T>
 constexpr GemmKernels<T> gemm_table() {
-  return {kGemmRows,          kGemmColumns,           kGemmUnits * kDepth<T>, gemm_pack_left<T>,
-          gemm_pack_right<T>, gemm_multiply_float<T>, gemm_multiply_narrow<T>};
+  return {
+      kGemmRows,         kGemmColumns,       kGemmUnits * kDepth<Packed<T>>, sizeof(Packed<T>),
+      gemm_pack_left<T>, gemm_pack_right<T>, gemm_multiply<T, float>,        gemm_multiply<T, T>};
 }
 
 }  // namespace

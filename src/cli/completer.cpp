@@ -3,6 +3,7 @@
 #include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "nn/invariant_rows.h"
 
 namespace continuo {
 namespace {
@@ -46,6 +47,15 @@ GenerationConfig Completer::defaults() const {
 
 void Completer::check(const GenerationConfig& config) {
   Generator(*model_.model.decoder, vocabulary_, config, aids(config));
+  const std::optional<WeightFormat> weights = model_.model.decoder->compute().weights;
+  const bool quantised = weights == WeightFormat::q8 || weights == WeightFormat::q4;
+  if (config.max_batch > kInvariantRows && !quantised) {
+    log_warning(
+        "max_batch={}: a completion is the same in any company of up to {} sequences; among more "
+        "its "
+        "rounding may differ",
+        config.max_batch, kInvariantRows);
+  }
 }
 
 GenerationResult Completer::complete(std::span<const std::vector<TokenId>> prompts,

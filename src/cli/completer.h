@@ -23,7 +23,8 @@ class Completer {
   // be read is named in a warning and passed over.
   GenerationConfig defaults() const;
 
-  // Error: settings that this vocabulary does not allow; a draft model that cannot be opened.
+  // Error: settings that this vocabulary does not allow; a draft model that cannot be opened. A
+  // batch in which a completion may depend on its company is told in a warning.
   void check(const GenerationConfig& config);
   // Ends early at an interrupt. What prompts have in common with the last sequence of the call
   // before is not prefilled again. The noise of a prompt depends on its ids alone, so it gets the

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/process.h"
 #include "generate/prompt_lookup.h"
-#include "nn/linear.h"
+#include "nn/invariant_rows.h"
 
 namespace continuo {
 
@@ -135,11 +135,10 @@ void GenerationRun::step() {
   draw(logits, 0, drafts);
 }
 
-// Up to kRowKernelRows rows in all: so few have the bits that each of them would have alone
-// (nn/linear.h).
+// Up to kInvariantRows rows in all, so that each has the bits that it would have alone.
 GenerationRun::Drafts GenerationRun::draft() {
   const auto live = static_cast<int64_t>(live_.size());
-  const int64_t spare = kRowKernelRows / live - 1;
+  const int64_t spare = kInvariantRows / live - 1;
   if (!drafter_ || spare <= 0) return {};
   const double begin = seconds_now();
   const DraftCost cost{.time = pass_time_, .live = live};

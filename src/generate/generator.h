@@ -4,9 +4,10 @@
 //
 // What a sequence draws depends on its prompt, key, sample and seed alone: every prompt is
 // prefilled by itself, and noise and stage state belong to the sequence. Drafts (drafter.h) change
-// how many passes it takes and nothing else: on the CPU each of up to 64 rows of a pass has the
-// bits that it has alone. On other devices, and with soft-capped attention (Gemma 2), the rounding
-// of a row depends on its company and may tip a draw that is nearly a tie.
+// how many passes it takes and nothing else: on the CPU each of up to kInvariantRows rows of a pass
+// (nn/invariant_rows.h) has the bits that it has alone. In larger passes, on other devices, and
+// with soft-capped attention (Gemma 2), the rounding of a row depends on its company and may tip a
+// draw that is nearly a tie.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +65,8 @@ class Drafter;
 struct GenerationAids {
   // Of the same decoder: prompts begin with what is left in it from the call before, and the last
   // sequence stays there. Exact where every pass goes through the decode engine (8- and 4-bit
-  // weights; prefill_chunk ≤ 64), else up to rounding, as for other values of prefill_chunk.
+  // weights; prefill_chunk ≤ kInvariantRows), else up to rounding, as for other values of
+  // prefill_chunk.
   CachedDecoder* resident = nullptr;
   Drafter* drafter = nullptr;  // in place of the config's; needed when config.draft names a model
 };

@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "nn/invariant_rows.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/lora.h"
@@ -98,7 +99,7 @@ struct LinearProduct : torch::autograd::Function<LinearProduct> {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
                   const at::Tensor& bias) {
-  if (!c10::GradMode::is_enabled() && x.size(0) <= kRowKernelRows && kernel_ready(x) &&
+  if (!c10::GradMode::is_enabled() && x.size(0) <= kInvariantRows && kernel_ready(x) &&
       kernel_ready(cast)) {
     return with_storage_type(
         x.scalar_type(), [&](auto type) { return linear_by_rows<decltype(type)>(x, cast, bias); });

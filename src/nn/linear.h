@@ -13,10 +13,6 @@ namespace continuo {
 
 class LoraAdapter;
 
-// Up to this many rows a forward pass without gradients goes through the row kernel, whose bits for
-// a row do not depend on the other rows: decoding gives one answer whatever else is in the batch.
-inline constexpr int64_t kRowKernelRows = 64;
-
 // A parameter and its copy in another dtype.
 class CastCache {
  public:

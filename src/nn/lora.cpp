@@ -10,6 +10,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "nn/invariant_rows.h"
 #include "nn/kernels/span.h"
 #include "nn/matmul.h"
 
@@ -223,7 +224,7 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
   const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
                    &cast_b = cast_b_.get(b_, dtype);
   if (!c10::GradMode::is_enabled()) {
-    plan.by_rows = first.size(0) <= kRowKernelRows;
+    plan.by_rows = first.size(0) <= kInvariantRows;
     const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
     return lora_forward(plan, weights, input_of(plan, first, second)).y;
   }

@@ -7,6 +7,7 @@
 #include <ATen/ops/silu.h>
 #include <c10/core/GradMode.h>
 
+#include "nn/invariant_rows.h"
 #include "nn/swiglu.h"
 
 namespace continuo {
@@ -31,7 +32,7 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
 // goes alone, so that its bits do not depend on the others.
 at::Tensor activate_rows(const at::Tensor& x, Activation activation) {
   const bool decoding =
-      !c10::GradMode::is_enabled() && x.is_cpu() && x.size(0) > 1 && x.size(0) <= kRowKernelRows;
+      !c10::GradMode::is_enabled() && x.is_cpu() && x.size(0) > 1 && x.size(0) <= kInvariantRows;
   if (!decoding) return activate(x, activation);
   at::Tensor y = at::empty_like(x);
   for (int64_t i = 0; i < x.size(0); ++i) y[i].copy_(activate(x[i], activation));

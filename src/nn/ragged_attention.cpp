@@ -16,9 +16,9 @@
 #include <ATen/ops/zeros.h>
 
 #include "nn/document_attention.h"
+#include "nn/invariant_rows.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
-#include "nn/linear.h"
 
 namespace continuo {
 
@@ -204,7 +204,7 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const int64_t documents = static_cast<int64_t>(boundaries.size()) - 1;
   TORCH_CHECK(static_cast<int64_t>(cache.active().size()) == documents, "the cache has ",
               cache.active().size(), " active sequences for ", documents, " documents");
-  const bool decoding = (q.size(0) == documents || q.size(0) <= kRowKernelRows) && q.is_cpu() &&
+  const bool decoding = (q.size(0) == documents || q.size(0) <= kInvariantRows) && q.is_cpu() &&
                         limits.softcap == 0 && kernel_ready(q) && k.is_contiguous() &&
                         v.is_contiguous();
   if (decoding) return decode_step(q, k, v, boundaries, scale, cache, layer, limits.window);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "nn/inference_engine.h"
+#include "nn/invariant_rows.h"
 #include "nn/recompute.h"
 
 namespace continuo {
@@ -166,7 +167,7 @@ void Transformer::set_compute(const ComputeOptions& options) {
 InferenceEngine* Transformer::engine(int64_t rows) {
   const WeightFormat format = weight_format();
   if (c10::GradMode::is_enabled() || !embedding_.is_cpu() ||
-      (rows > kRowKernelRows && !quantised()))
+      (rows > kInvariantRows && !quantised()))
     return nullptr;
   if (!InferenceEngine::covers(options_)) return nullptr;
   std::vector<std::pair<const void*, uint32_t>> sources;

@@ -2,6 +2,7 @@
 // generator. Rounding differs between the two, so the rows are spread wide enough not to tie.
 #include "generate/generator.h"
 #include "naive_generator.h"
+#include "nn/invariant_rows.h"
 #include "nn/transformer.h"
 #include "row_fixture.h"
 
@@ -80,6 +81,30 @@ TEST(RealModel, LogProbabilitiesAreBitEqualAloneAndInABatch) {
     for (size_t i = 0; i < alone[0].tokens.size(); ++i) {
       EXPECT_EQ(alone[0].tokens[i].logprob, batch[p].tokens[i].logprob)
           << "prompt " << p << " token " << i;
+    }
+  }
+}
+
+TEST(RealModel, ABatchOfMoreThanTheInvariantRowsDiffersInRoundingAlone) {
+  Transformer model(tiny(2));
+  model.initialise(1);
+  spread(model);
+  std::vector<Ids> prompts;
+  for (TokenId p = 0; p <= kInvariantRows; ++p) prompts.push_back({0, 3 + p % 27, 3 + p * 7 % 26});
+  const auto generate = [&](int64_t max_batch) {
+    const auto config = config_of(fmt::format(
+        "{{max_new_tokens: 6, ignore_eos: true, max_batch: {}, sampler: [greedy]}}", max_batch));
+    return Generator(model, small_vocabulary(), config).generate(prompts).completions;
+  };
+  const auto alone = generate(1), most = generate(kInvariantRows),
+             more = generate(kInvariantRows + 1);
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    ASSERT_EQ(ids(most[p]), ids(alone[p]));
+    ASSERT_EQ(ids(more[p]), ids(alone[p]));
+    for (size_t i = 0; i < alone[p].tokens.size(); ++i) {
+      const double exact = alone[p].tokens[i].logprob;
+      EXPECT_EQ(most[p].tokens[i].logprob, exact) << "prompt " << p << " token " << i;
+      EXPECT_NEAR(more[p].tokens[i].logprob, exact, 1e-4) << "prompt " << p << " token " << i;
     }
   }
 }

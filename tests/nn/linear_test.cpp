@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "nn/invariant_rows.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -37,7 +38,7 @@ TEST(Linear, DecodingRowsAreBitwiseIndependentOfTheBatch) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     Linear layer(48, 40, false);
     layer->weight.copy_(at::randn({40, 48}));
-    const at::Tensor x = at::randn({kRowKernelRows, 48}).to(dtype);
+    const at::Tensor x = at::randn({kInvariantRows, 48}).to(dtype);
     const at::Tensor together = layer(x);
     for (int64_t r = 0; r < x.size(0); ++r) {
       EXPECT_TRUE(layer(x.narrow(0, r, 1)).equal(together.narrow(0, r, 1))) << r;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "nn/invariant_rows.h"
 #include "nn/swiglu.h"
 #include "support/tiny_model.h"
 
@@ -139,7 +140,7 @@ TEST(Lora, DecodingRowsAreBitwiseIndependentOfTheBatch) {
   for (const bool dora : {false, true}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       AdaptedLayer layer({.rank = 3, .alpha = 6, .dora = dora}, true);
-      const at::Tensor x = at::randn({kRowKernelRows, 16}).to(dtype);
+      const at::Tensor x = at::randn({kInvariantRows, 16}).to(dtype);
       const at::Tensor together = layer.linear(x);
       for (int64_t r = 0; r < x.size(0); ++r) {
         EXPECT_TRUE(layer.linear(x.narrow(0, r, 1)).equal(together.narrow(0, r, 1))) << r;

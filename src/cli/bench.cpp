@@ -75,10 +75,6 @@ int64_t widest(const Model& model) {
   return side;
 }
 
-std::string_view dtype_name(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? "bf16" : "fp32";
-}
-
 void print_bench_line(json line, int64_t threads) {
   line.update({{"system", "continuo"},
                {"torch", TORCH_VERSION},

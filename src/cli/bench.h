@@ -48,9 +48,6 @@ double block_weights(const Model& model);
 // The largest side of one of them.
 int64_t widest(const Model& model);
 
-// "fp32" or "bf16".
-std::string_view dtype_name(at::ScalarType dtype);
-
 // One line on standard output: `line`, then what is needed to compare it with others: system,
 // version of torch, CPU, instruction set of the kernels, threads and the peak memory so far in GB
 // (unless `line` has it already).

@@ -162,4 +162,8 @@ at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
   return at::kFloat;
 }
 
+std::string_view dtype_name(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bf16" : "fp32";
+}
+
 }  // namespace continuo

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <c10/core/Device.h>
@@ -72,6 +73,8 @@ c10::Device parse_device(const std::string& name);
 int64_t set_threads(int64_t threads);
 // bf16 where this CPU multiplies it at speed, otherwise fp32 with a warning.
 at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device);
+// "fp32" or "bf16".
+std::string_view dtype_name(at::ScalarType dtype);
 // Of the `weights` settings: "auto" (nothing), "fp32", "bf16", "q8" or "q4". Error: unknown.
 std::optional<WeightFormat> weight_format(const std::string& name);
 

@@ -119,6 +119,9 @@ void inspect_model(const std::string& path) {
                                                 *state.best_eval_loss, state.best_eval_step)
                                   : "",
              format_duration(state.seconds));
+  const Arithmetic& a = state.arithmetic;
+  fmt::print("computed with {} threads{}\n", a.threads,
+             a.dtype.empty() ? "" : fmt::format(" in {} ({})", a.dtype, a.instruction_set));
 }
 
 }  // namespace

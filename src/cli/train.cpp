@@ -13,6 +13,7 @@
 #include "core/progress.h"
 #include "data/example_store.h"
 #include "generate/generator.h"
+#include "nn/kernels/kernels.h"
 #include "text/sentencepiece_trainer.h"
 #include "train/trainer.h"
 
@@ -142,11 +143,18 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
   if (saved.data_hash != now.data_hash) differs("the training data has");
   if (saved.config_hash != now.config_hash)
     differs("a setting of model, lora, batch, train, optimizer or schedule has");
-  if (saved.threads != now.threads) {
+  const auto compare = [](const std::string& before, const std::string& after) {
+    if (before.empty() || before == after) return;  // earlier versions did not store all of it
     log_warning(
-        "the run was made with {} threads and goes on with {}: results may differ in the last bits",
-        saved.threads, now.threads);
-  }
+        "the run was made with {} and goes on with {}: its results differ from those of an "
+        "unbroken "
+        "run, if only in the last bits",
+        before, after);
+  };
+  const Arithmetic &before = saved.arithmetic, &after = now.arithmetic;
+  compare(fmt::format("{} threads", before.threads), fmt::format("{} threads", after.threads));
+  compare(before.dtype, after.dtype);
+  compare(before.instruction_set, after.instruction_set);
 }
 
 int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
@@ -179,11 +187,16 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   state.data_hash = data.train->hash();
   state.tokenizer_hash = tokenizer->hash();
   state.template_hash = prompt.hash();
-  state.threads = threads;
+  const Arithmetic arithmetic = {.threads = threads,
+                                 .dtype = std::string(dtype_name(dtype)),
+                                 .instruction_set = device.is_cpu()
+                                                        ? kernels().instruction_set
+                                                        : c10::DeviceTypeName(device.type(), true)};
+  state.arithmetic = arithmetic;
   if (previous) {
     check_same_run(previous->state, state, previous->path);
     state = previous->state;
-    state.threads = threads;
+    state.arithmetic = arithmetic;
     if (adapters.empty()) {
       restore_weights(model, previous->path);
     } else {
@@ -206,8 +219,8 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   MetricsLog metrics(e.run_dir / "metrics.jsonl", resume_at);
   TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
 
-  log_info("{}, {} on {} with {} threads", parameter_summary(model, adapters),
-           dtype == at::kBFloat16 ? "bf16" : "fp32", device.str(), threads);
+  log_info("{}, {} on {} ({}) with {} threads", parameter_summary(model, adapters),
+           arithmetic.dtype, device.str(), arithmetic.instruction_set, threads);
   log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
            format_count(static_cast<double>(data.train->report().tokens)),
            format_count(static_cast<double>(data.train->report().trained)), schedule.total_steps());

@@ -15,11 +15,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kVersionKey = "format_version";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 
-// The one list of the keys; serves writing and reading.
+// The one list of the keys that a version has; serves writing and reading.
 template <class Visitor, class State>
-void visit(Visitor&& field, State& state) {
+void visit(int64_t version, Visitor&& field, State& state) {
   field("step", state.step);
   field("epoch", state.epoch);
   field("index", state.index);
@@ -34,7 +34,10 @@ void visit(Visitor&& field, State& state) {
   field("tokenizer_hash", state.tokenizer_hash);
   field("template_hash", state.template_hash);
   field("seconds", state.seconds);
-  field("threads", state.threads);
+  field("threads", state.arithmetic.threads);
+  if (version < 2) return;
+  field("dtype", state.arithmetic.dtype);
+  field("instruction_set", state.arithmetic.instruction_set);
 }
 
 struct Writer {
@@ -92,7 +95,7 @@ struct Reader {
 std::string to_json(const TrainState& state) {
   Json json;
   json[kVersionKey] = kVersion;
-  visit(Writer{json}, state);
+  visit(kVersion, Writer{json}, state);
   return json.dump(2) + '\n';
 }
 
@@ -100,13 +103,14 @@ TrainState parse_train_state(std::string_view text, const std::string& file) {
   const nlohmann::json json = parse_json(text, {file});
   if (!json.is_object()) fail("{}: not a JSON object", file);
   Reader reader{json, file};
-  if (const int64_t version = reader.counter(kVersionKey); version != kVersion) {
+  const int64_t version = reader.counter(kVersionKey);
+  if (version < 1 || version > kVersion) {
     throw Error(
-        fmt::format("{}: format version {}, this program reads {}", file, version, kVersion),
+        fmt::format("{}: format version {}, this program reads 1 to {}", file, version, kVersion),
         version > kVersion ? "it was written by a newer Continuo" : "");
   }
   TrainState state;
-  visit(reader, state);
+  visit(version, reader, state);
   for (const auto& [key, value] : json.items()) {
     if (!reader.known.contains(key)) fail("{}: unknown key '{}'", file, key);
   }

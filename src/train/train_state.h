@@ -10,6 +10,16 @@
 
 namespace continuo {
 
+// Bit-identical results need the same of these.
+struct Arithmetic {
+  int64_t threads = 0;
+  // Empty: saved by a version that did not store them.
+  std::string dtype = {};            // of the products: fp32 or bf16
+  std::string instruction_set = {};  // of the CPU's kernels; elsewhere the device's type
+
+  friend bool operator==(const Arithmetic&, const Arithmetic&) = default;
+};
+
 struct TrainState {
   int64_t step = 0;            // optimizer steps done
   int64_t epoch = 0;           // data cursor: the next row to train on
@@ -21,16 +31,16 @@ struct TrainState {
   int64_t best_eval_step = 0;
   int64_t evals_without_improvement = 0;  // counter of early stopping
   std::string config_hash = {}, data_hash = {}, tokenizer_hash = {}, template_hash = {};
-  double seconds = 0;   // trained, over all resumes
-  int64_t threads = 0;  // bit-identical results need the same number
+  double seconds = 0;  // trained, over all resumes
+  Arithmetic arithmetic = {};
 
   friend bool operator==(const TrainState&, const TrainState&) = default;
 };
 
 // Doubles survive exactly. Error: a double that is not finite.
 std::string to_json(const TrainState& state);
-// Strict: every key present, none unknown, right types, known version. `file` names the source in
-// errors.
+// Strict: every key of its version present, none unknown, right types, known version. `file` names
+// the source in errors.
 TrainState parse_train_state(std::string_view json, const std::string& file);
 
 }  // namespace continuo

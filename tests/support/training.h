@@ -13,6 +13,7 @@
 #include "nn/lora.h"
 #include "support/byte_tokenizer.h"
 #include "support/temp_dir.h"
+#include "support/threads.h"
 #include "support/tiny_model.h"
 #include "train/trainer.h"
 
@@ -88,7 +89,7 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
 inline RunResult train_run(const std::filesystem::path& run_dir,
                            std::shared_ptr<const ExampleStore> store, const RunOptions& options,
                            const std::function<void(int64_t)>& after_samples = {}) {
-  at::set_num_threads(1);  // a forked child has none of the pool's threads
+  const Threads one(1);  // a forked child has none of the pool's threads
   std::filesystem::create_directories(run_dir);
   auto model = tiny_model(byte_model_options());
   model->set_compute(

@@ -1,0 +1,45 @@
+// main of the test binaries that compute with the kernels. ctest starts them once per instruction
+// set; one that this CPU lacks is skipped, and said so. LibTorch's random numbers begin anew with
+// every test, so that none depends on which others ran before it.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <ATen/Context.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "nn/kernels/kernels.h"
+
+namespace {
+
+constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in tests/CMakeLists.txt
+
+class SeedOfEachTest : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo&) override {
+    at::manual_seed(c10::default_rng_seed_val);
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const char* setting = std::getenv("CONTINUO_ISA");
+  const std::string_view wanted = setting ? setting : "";
+  const bool known =
+      std::ranges::find(continuo::kInstructionSets, wanted) != continuo::kInstructionSets.end();
+  if (known && !continuo::kernels_for(setting)) {
+    std::printf("skipped: this CPU has no %s\n", setting);
+    return kSkipped;
+  }
+  try {
+    std::printf("kernels: %s\n", continuo::kernels().instruction_set);
+  } catch (const continuo::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  testing::UnitTest::GetInstance()->listeners().Append(new SeedOfEachTest);  // which owns it
+  return RUN_ALL_TESTS();
+}

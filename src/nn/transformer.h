@@ -85,6 +85,8 @@ class Transformer : public Decoder {
   ~Transformer() override;
 
   const TransformerOptions& options() const { return options_; }
+  // What serves passes of decoding; nullptr as long as none went through it.
+  const InferenceEngine* inference_engine() const { return engine_.get(); }
   // Draws new weights: normal(0, 0.02), projections into the residual stream divided by
   // sqrt(2·layers) (GPT-2), norms one, biases zero. A function of the seed and the parameters'
   // names alone.

@@ -1,6 +1,9 @@
 #include "data/ordered_workers.h"
 
+#include <atomic>
 #include <chrono>
+#include <latch>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -34,9 +37,24 @@ TEST(OrderedWorkers, AFaultArrivesInItsPlace) {
   EXPECT_EQ(workers.take(), 3);
 }
 
-TEST(OrderedWorkers, LeavingEarlyDoesNotHang) {
-  OrderedWorkers<int, int> workers(2, [](int x) { return x; });
-  for (int i = 0; i < 1000; ++i) workers.submit(i);
+TEST(OrderedWorkers, LeavingEarlyDropsWhatHasNotBegun) {
+  constexpr int kSubmitted = 1000, kThreads = 2;
+  std::atomic<int> begun = 0, ended = 0;
+  std::latch first(kThreads);
+  {
+    OrderedWorkers<int, int> workers(kThreads, [&](int x) {
+      ++begun;
+      if (x < kThreads) first.arrive_and_wait();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));  // all: 5 s
+      ++ended;
+      return x;
+    });
+    for (int i = 0; i < kSubmitted; ++i) workers.submit(i);
+    first.wait();
+  }
+  EXPECT_GE(begun, kThreads);
+  EXPECT_LT(begun, kSubmitted);
+  EXPECT_EQ(begun, ended) << "a worker outlived its owner";
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include <signal.h>
 
 #include "e2e/binary.h"
+#include "nn/kernels/kernels.h"
 #include "support/temp_dir.h"
+#include "train/checkpoint.h"
 
 namespace continuo {
 namespace {
@@ -118,33 +120,75 @@ TEST(MainJob, DraftsChangeSpeedAlone) {
   EXPECT_NE(missing.err.find("there is no model at lokup"), std::string::npos) << missing.err;
 }
 
-TEST(MainJob, AKilledRunResumesToTheSameWeights) {
-  const TempDir whole, killed;
-  write_experiment(whole);
-  write_experiment(killed);
-  ASSERT_EQ(run(whole, {"train", "x.yaml"}).code, 0);
-  const Process process(killed,
-                        {"train", "x.yaml", "train.steps=100000", "schedule.kind=constant"});
-  wait_for(killed / "run/checkpoints/step-00000010/manifest.json");
+// Kills a run of the experiment in `file` after its first checkpoint, goes on with it for another
+// ten steps, and expects the `files` of its last checkpoint to be those of a run that nobody
+// killed.
+void expect_a_kill_changes_nothing(const TempDir& directory, const std::string& file,
+                                   const std::vector<std::string>& files) {
+  const auto arguments = [&](const std::string& run_dir, int64_t steps) {
+    // A constant rate: no step depends on how many there will be.
+    return std::vector<std::string>{"train", file, "run_dir=" + run_dir, "schedule.kind=constant",
+                                    fmt::format("train.steps={}", steps)};
+  };
+  const Process process(directory, arguments("killed", 100000));
+  wait_for(directory / "killed/checkpoints/step-00000010/manifest.json");
   process.send(SIGKILL);
-  EXPECT_EQ(process.wait().code, -SIGKILL);
+  ASSERT_EQ(process.wait().code, -SIGKILL);
+  const int64_t steps = checkpoint_steps(directory / "killed").back() + 10;
+  std::vector<std::string> onward = arguments("killed", steps);
+  onward.push_back("--resume");
+  const Outcome resumed = run(directory, onward),
+                unbroken = run(directory, arguments("unbroken", steps));
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  ASSERT_EQ(unbroken.code, 0) << unbroken.err;
+  const std::string last = fmt::format("checkpoints/step-{:08}", steps);
+  for (const std::string& name : files) {
+    const std::string bytes = test::read_file(directory / "killed" / last / name);
+    EXPECT_FALSE(bytes.empty()) << name;
+    EXPECT_TRUE(bytes == test::read_file(directory / "unbroken" / last / name)) << name;
+  }
+}
+
+TEST(MainJob, AKilledRunResumesToTheSameWeights) {
+  const TempDir directory;
+  write_experiment(directory);
+  expect_a_kill_changes_nothing(directory, "x.yaml",
+                                {"model.safetensors", "optimizer.safetensors"});
   // Another schedule is another run: refused by name, nothing lost.
-  const Outcome refused = run(killed, {"train", "x.yaml", "--resume"});
+  const Outcome refused = run(directory, {"train", "x.yaml", "run_dir=killed", "--resume"});
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.err.find("schedule"), std::string::npos) << refused.err;
+}
 
-  const TempDir again;
-  write_experiment(again);
-  const Process second(again, {"train", "x.yaml"});
-  wait_for(again / "run/checkpoints/step-00000010/manifest.json");
-  second.send(SIGKILL);
-  second.wait();
-  const Outcome resumed = run(again, {"train", "x.yaml", "--resume"});
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  const std::string file = "run/checkpoints/step-00000030/model.safetensors";
-  EXPECT_TRUE(test::read_file(whole / file) == test::read_file(again / file));
-  const std::string moments = "run/checkpoints/step-00000030/optimizer.safetensors";
-  EXPECT_TRUE(test::read_file(whole / moments) == test::read_file(again / moments));
+TEST(MainJob, AResumeSaysWhatItComputesWithWhenThatIsNew) {
+  const TempDir directory;
+  write_experiment(directory);
+  const std::string best = kernels().instruction_set;
+  const Outcome first = run(directory, {"train", "x.yaml", "schedule.kind=constant"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_NE(first.err.find(fmt::format("fp32 on cpu ({}) with 1 threads", best)), std::string::npos)
+      << first.err;
+  const auto resume = [&](int64_t steps, std::vector<std::string> more,
+                          const std::vector<std::string>& environment) {
+    std::vector<std::string> arguments = {"train", "x.yaml", "schedule.kind=constant",
+                                          fmt::format("train.steps={}", steps), "--resume"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run(directory, arguments, environment);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.err;
+  };
+  EXPECT_EQ(resume(40, {}, {}).find("goes on with"), std::string::npos);
+  const std::string fewer = resume(50, {"threads=2"}, {});
+  EXPECT_NE(fewer.find("made with 1 threads and goes on with 2 threads"), std::string::npos)
+      << fewer;
+  if (best == "portable") return;
+  const std::string other = resume(60, {"threads=2"}, {"CONTINUO_ISA=portable"});
+  EXPECT_NE(other.find(fmt::format("made with {} and goes on with portable", best)),
+            std::string::npos)
+      << other;
+  const Outcome inspected = run(directory, {"inspect", "run"});
+  EXPECT_NE(inspected.out.find("computed with 2 threads in fp32 (portable)"), std::string::npos)
+      << inspected.out;
 }
 
 TEST(MainJob, AnInterruptSavesAndSaysHowToGoOn) {
@@ -158,8 +202,7 @@ TEST(MainJob, AnInterruptSavesAndSaysHowToGoOn) {
   EXPECT_NE(outcome.err.find("--resume"), std::string::npos) << outcome.err;
 }
 
-// A base from "run" and adapters trained on it in "adapted", killed and gone on with in another
-// directory.
+// A base from "run" and adapters trained on it in "adapted".
 TEST(MainJob, AdaptersTrainResumeGenerateAndMerge) {
   const TempDir directory;
   write_experiment(directory);
@@ -184,17 +227,8 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
   }
   EXPECT_FALSE(fs::exists(last / "model.safetensors"));
 
-  const Process process(directory, {"train", "lora.yaml", "run_dir=killed"});
-  wait_for(directory / "killed/checkpoints/step-00000010/manifest.json");
-  process.send(SIGKILL);
-  process.wait();
-  const Outcome resumed = run(directory, {"train", "lora.yaml", "run_dir=killed", "--resume"});
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  for (const char* file : {"adapter_model.safetensors", "optimizer.safetensors"}) {
-    EXPECT_TRUE(test::read_file(last / file) ==
-                test::read_file(directory / "killed/checkpoints/step-00000030" / file))
-        << file;
-  }
+  expect_a_kill_changes_nothing(directory, "lora.yaml",
+                                {"adapter_model.safetensors", "optimizer.safetensors"});
 
   const std::string adapter = last.string();
   const Outcome merged = run(directory, {"merge", adapter, "--out", "merged"});
@@ -252,6 +286,34 @@ TEST(MainJob, WrongUsageIsTwoAndFaultsAreOneWithTheirPlace) {
   const Outcome nothing = run(directory, {"generate", "nowhere", "--prompt", "x"});
   EXPECT_EQ(nothing.code, 1);
   EXPECT_NE(nothing.err.find("nowhere"), std::string::npos);
+}
+
+TEST(MainJob, AWrongEnvironmentIsAnErrorBeforeAnythingStarts) {
+  const TempDir directory;
+  write_experiment(directory);
+  const Outcome kernels = run(directory, {"train", "x.yaml"}, {"CONTINUO_ISA=avx3"});
+  EXPECT_EQ(kernels.code, 1);
+  EXPECT_NE(kernels.err.find("error: CONTINUO_ISA=avx3"), std::string::npos) << kernels.err;
+  EXPECT_FALSE(fs::exists(directory / "run"));
+  const Outcome products = run(directory, {"train", "x.yaml"}, {"CONTINUO_MATMUL=mine"});
+  EXPECT_EQ(products.code, 1);
+  EXPECT_NE(products.err.find("error: CONTINUO_MATMUL=mine"), std::string::npos) << products.err;
+}
+
+TEST(MainJob, LargeBatchesAreToldWherePromisesEnd) {
+  const TempDir directory;
+  write_experiment(directory);
+  ASSERT_EQ(run(directory, {"train", "x.yaml", "train.steps=10"}).code, 0);
+  const auto generate = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"generate", "run", "--prompt", "What is 3 plus one?"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run(directory, arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.err;
+  };
+  EXPECT_NE(generate({"max_batch=65", "samples=65"}).find("up to 64 sequences"), std::string::npos);
+  EXPECT_EQ(generate({"max_batch=64"}).find("sequences"), std::string::npos);
+  EXPECT_EQ(generate({"max_batch=65", "--weights", "q8"}).find("sequences"), std::string::npos);
 }
 
 }  // namespace

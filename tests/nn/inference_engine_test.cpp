@@ -2,7 +2,6 @@
 #include "nn/inference_engine.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/normal.h>
@@ -11,6 +10,7 @@
 
 #include "core/error.h"
 #include "nn/transformer.h"
+#include "support/threads.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -92,6 +92,11 @@ TEST(InferenceEngine, AgreesWithTheModulesForEveryOptionThatItCovers) {
     const auto model = model_of(all[i]);
     const at::Tensor expected = whole(*model, tokens);  // more rows than the engine takes in fp32
     EXPECT_GT(expected.abs().max().item<double>(), 0.5);
+    EXPECT_EQ(model->inference_engine(), nullptr) << "what is compared with";
+    KVCache cache = cache_of(*model);
+    cache.activate({cache.add()});
+    model->forward(ragged({{tokens[0]}}), &cache);
+    EXPECT_NE(model->inference_engine(), nullptr) << "what is compared";
     EXPECT_LT(max_difference(in_pieces(*model, tokens, 1), expected), 2e-4) << "option set " << i;
   }
 }
@@ -121,10 +126,8 @@ TEST(InferenceEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
     model->set_compute({.weights = format});
     const at::Tensor single = in_pieces(*model, tokens, 1);
     EXPECT_TRUE(at::equal(in_pieces(*model, tokens, 7), single)) << static_cast<int>(format);
-    const int threads = at::get_num_threads();
-    at::set_num_threads(3);
+    const test::Threads three(3);
     EXPECT_TRUE(at::equal(in_pieces(*model, tokens, 13), single)) << "by the number of threads";
-    at::set_num_threads(threads);
   }
 }
 

@@ -47,8 +47,7 @@ GenerationConfig Completer::defaults() const {
 
 void Completer::check(const GenerationConfig& config) {
   Generator(*model_.model.decoder, vocabulary_, config, aids(config));
-  const std::optional<WeightFormat> weights = model_.model.decoder->compute().weights;
-  const bool quantised = weights == WeightFormat::q8 || weights == WeightFormat::q4;
+  const bool quantised = is_quantised(model_.model.decoder->compute().weight_format());
   if (config.max_batch > kInvariantRows && !quantised) {
     log_warning(
         "max_batch={}: a completion is the same in any company of up to {} sequences; among more "

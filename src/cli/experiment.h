@@ -14,7 +14,7 @@
 #include "generate/generation_config.h"
 #include "models/lora_config.h"
 #include "models/model_config.h"
-#include "nn/kernels/packed.h"
+#include "nn/weight_format.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer_train_config.h"
 #include "train/checkpoint.h"

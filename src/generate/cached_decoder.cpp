@@ -22,12 +22,6 @@ at::Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
   return at::tensor(at::IntArrayRef(values), at::kLong).to(device);
 }
 
-WeightFormat format_of(const Decoder& decoder) {
-  const ComputeOptions& compute = decoder.compute();
-  if (compute.weights) return *compute.weights;
-  return compute.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32;
-}
-
 // Measured with 1 … 16 sequences of a 135M model on two Zen 4 cores.
 struct FormatCost {
   PassTime time;
@@ -36,11 +30,8 @@ struct FormatCost {
 FormatCost cost_of(WeightFormat format) {
   switch (format) {
     case WeightFormat::f32:
-    case WeightFormat::f32_in_28:
-    case WeightFormat::f32_in_12:
       return {{.extra = 0.07, .arithmetic = 0.23}, 1.0};
     case WeightFormat::bf16:
-    case WeightFormat::bf16_in_12:
       return {{.extra = 0.14, .arithmetic = 0.24}, 0.52};
     case WeightFormat::q8:
       return {{.extra = 0.2, .arithmetic = 0.38}, 0.29};
@@ -114,7 +105,7 @@ at::Tensor CachedDecoder::logits(const at::Tensor& hidden) {
 }
 
 PassTime CachedDecoder::pass_time() const {
-  if (cache_.shape().device.is_cpu()) return cost_of(format_of(decoder_)).time;
+  if (cache_.shape().device.is_cpu()) return cost_of(decoder_.compute().weight_format()).time;
   return {.extra = 0.005, .arithmetic = 0};  // a few dozen rows are nearly free there
 }
 
@@ -122,7 +113,7 @@ double CachedDecoder::pass_cost() const {
   double weights = 0;
   for (const at::Tensor& parameter : decoder_.parameters())
     weights += static_cast<double>(parameter.numel());
-  return weights * cost_of(format_of(decoder_)).weight;
+  return weights * cost_of(decoder_.compute().weight_format()).weight;
 }
 
 }  // namespace continuo

@@ -7,9 +7,9 @@
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 
-#include "nn/kernels/packed.h"
 #include "nn/kv_cache.h"
 #include "nn/ragged.h"
+#include "nn/weight_format.h"
 
 namespace continuo {
 
@@ -23,8 +23,13 @@ struct DecoderShape {
 struct ComputeOptions {
   at::ScalarType dtype = at::kFloat;  // of the products: float32 or bfloat16
   bool recompute = false;             // keep only block inputs while training
-  // Of decoding on the CPU; nothing: as `dtype`. q8 and q4 serve every pass without gradients.
+  // How decoding on the CPU reads the weights; nothing: as `dtype`. q8 and q4 serve every pass
+  // without gradients.
   std::optional<WeightFormat> weights = {};
+
+  WeightFormat weight_format() const {
+    return weights.value_or(dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32);
+  }
 };
 
 class Decoder : public torch::nn::Module {

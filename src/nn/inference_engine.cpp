@@ -41,7 +41,8 @@ std::vector<float> joined_bias(std::initializer_list<at::Tensor> biases,
   return any ? all : std::vector<float>();
 }
 
-int64_t total_bytes(const InferenceEngine::Weights& w, WeightFormat format) {
+// Memory for all panels, compressed or not.
+int64_t total_bytes(const InferenceEngine::Weights& w, PanelFormat format) {
   int64_t bytes = concatenated_panels({w.head}) * panel_bytes(format, w.head.size(1));
   for (const auto& l : w.layers) {
     bytes += concatenated_panels({l.query, l.key, l.value}) * panel_bytes(format, l.query.size(1));
@@ -66,7 +67,7 @@ InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weight
       scale_(static_cast<float>(options.attention_scale > 0
                                     ? options.attention_scale
                                     : 1 / std::sqrt(static_cast<double>(options.head_dim)))),
-      arena_(total_bytes(w, format)) {
+      arena_(total_bytes(w, plain_panels(format))) {
   for (size_t i = 0; i < w.layers.size(); ++i) {
     const LayerWeights& l = w.layers[i];
     Layer layer;

@@ -45,7 +45,7 @@ bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
 
 // The matrix in a compressed format; no panels where one of them has too many weights that do not
 // fit.
-PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in,
+PackedMatrix compress_rows(PanelArena& arena, PanelFormat format, int64_t in,
                            const std::vector<const float*>& rows) {
   const int64_t panels = static_cast<int64_t>(rows.size()) / kPanel,
                 bytes = panel_bytes(format, in);
@@ -76,21 +76,26 @@ PackedMatrix compress_rows(PanelArena& arena, WeightFormat format, int64_t in,
   return w;
 }
 
+// The shortest panels that hold float32 or bfloat16 weights without loss.
+PanelFormat compressed_panels(WeightFormat format, int64_t in,
+                              const std::vector<const float*>& rows) {
+  if (format == WeightFormat::bf16) return PanelFormat::bf16_in_12;
+  return all_bfloat16(in, rows) ? PanelFormat::f32_in_12 : PanelFormat::f32_in_28;
+}
+
 PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in,
                        const std::vector<const float*>& rows) {
-  if (kernels().packed.compresses && !reads_integers(format)) {
-    const WeightFormat shorter = format == WeightFormat::bf16 ? WeightFormat::bf16_in_12
-                                 : all_bfloat16(in, rows)     ? WeightFormat::f32_in_12
-                                                              : WeightFormat::f32_in_28;
+  if (kernels().packed.compresses && !is_quantised(format)) {
+    const PanelFormat shorter = compressed_panels(format, in, rows);
     if (PackedMatrix w = compress_rows(arena, shorter, in, rows); w.panels > 0) return w;
   }
-  PackedMatrix w{.format = format, .in = in, .panels = static_cast<int64_t>(rows.size()) / kPanel};
+  const PanelFormat plain = plain_panels(format);
+  PackedMatrix w{.format = plain, .in = in, .panels = static_cast<int64_t>(rows.size()) / kPanel};
   std::byte* data = arena.take(w.bytes());
   w.data = data;
   at::parallel_for(0, w.panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      kernels().packed.pack(format, in, rows.data() + p * kPanel,
-                            data + p * panel_bytes(format, in));
+      kernels().packed.pack(plain, in, rows.data() + p * kPanel, data + p * panel_bytes(plain, in));
     }
   });
   return w;
@@ -140,7 +145,7 @@ PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tenso
   return pack_rows(arena, format, in, rows);
 }
 
-void PackedScratch::fit(WeightFormat format, int64_t values) {
+void PackedScratch::fit(PanelFormat format, int64_t values) {
   const auto grow = [](auto& v, int64_t size) {
     if (std::ssize(v) < size) v.resize(size);
   };

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "nn/kernels/packed.h"
+#include "nn/weight_format.h"
 
 namespace continuo {
 
@@ -26,8 +27,23 @@ class PanelArena {
   int64_t used_ = 0, size_ = 0;
 };
 
+// The panels that hold a format without compression.
+constexpr PanelFormat plain_panels(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::f32:
+      return PanelFormat::f32;
+    case WeightFormat::bf16:
+      return PanelFormat::bf16;
+    case WeightFormat::q8:
+      return PanelFormat::q8;
+    case WeightFormat::q4:
+      return PanelFormat::q4;
+  }
+  return PanelFormat::f32;
+}
+
 struct PackedMatrix {
-  WeightFormat format = WeightFormat::f32;
+  PanelFormat format = PanelFormat::f32;
   int64_t in = 0, panels = 0;
   const std::byte* data = nullptr;
   std::vector<Exception> exceptions = {};      // of compressed panels
@@ -45,7 +61,7 @@ struct PackedScratch {
   std::vector<float> scales;
   std::vector<int32_t> offsets;
 
-  void fit(WeightFormat format, int64_t values);  // grows to room for this many
+  void fit(PanelFormat format, int64_t values);  // grows to room for this many
 };
 
 int64_t concatenated_panels(const std::vector<at::Tensor>& parts);

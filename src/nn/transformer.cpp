@@ -147,14 +147,7 @@ at::Tensor Transformer::embed(const RaggedInput& input, int64_t longest) {
 
 Transformer::~Transformer() = default;
 
-WeightFormat Transformer::weight_format() const {
-  if (compute_.weights) return *compute_.weights;
-  return compute_.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32;
-}
-
-bool Transformer::quantised() const {
-  return weight_format() == WeightFormat::q8 || weight_format() == WeightFormat::q4;
-}
+bool Transformer::quantised() const { return is_quantised(compute_.weight_format()); }
 
 void Transformer::set_compute(const ComputeOptions& options) {
   compute_ = options;
@@ -165,7 +158,7 @@ void Transformer::set_compute(const ComputeOptions& options) {
 }
 
 InferenceEngine* Transformer::engine(int64_t rows) {
-  const WeightFormat format = weight_format();
+  const WeightFormat format = compute_.weight_format();
   if (c10::GradMode::is_enabled() || !embedding_.is_cpu() ||
       (rows > kInvariantRows && !quantised()))
     return nullptr;

@@ -97,7 +97,6 @@ class Transformer : public Decoder {
   // The engine for a pass over `rows` rows without gradients, made when it is first asked for and
   // again when a weight has changed; nullptr where the general modules do it.
   InferenceEngine* engine(int64_t rows);
-  WeightFormat weight_format() const;
   bool quantised() const;
 
   TransformerOptions options_;

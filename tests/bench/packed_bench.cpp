@@ -25,7 +25,7 @@ struct Activations {
   std::vector<int32_t> offsets;
 };
 
-std::vector<std::byte> packed(const PackedKernels& kernels, WeightFormat format, int64_t out,
+std::vector<std::byte> packed(const PackedKernels& kernels, PanelFormat format, int64_t out,
                               int64_t in) {
   const auto weights = values<float>(kPanel * in);
   const float* rows[kPanel];
@@ -44,7 +44,7 @@ std::vector<std::byte> packed(const PackedKernels& kernels, WeightFormat format,
 }
 
 // A matrix larger than the caches near the core: [6144, 576].
-template <WeightFormat format, int64_t rows>
+template <PanelFormat format, int64_t rows>
 void product(benchmark::State& state, const Kernels& kernels) {
   constexpr int64_t kOut = 4 * kIntermediate;
   const PackedKernels& k = kernels.packed;
@@ -57,13 +57,13 @@ void product(benchmark::State& state, const Kernels& kernels) {
       });
 }
 
-template <WeightFormat format>
+template <PanelFormat format>
 void pack(benchmark::State& state, const Kernels& kernels) {
   measure(state, {.bytes = kPanel * kHidden * 4 + panel_bytes(format, kHidden)},
           [&] { packed(kernels.packed, format, kPanel, kHidden); });
 }
 
-template <WeightFormat format>
+template <PanelFormat format>
 void unpack(benchmark::State& state, const Kernels& kernels) {
   const std::vector<std::byte> data = packed(kernels.packed, format, kPanel, kHidden);
   std::vector<float> row(kHidden);
@@ -122,7 +122,7 @@ void narrow_bf16(benchmark::State& state, const Kernels& kernels) {
           [&] { kernels.packed.narrow_bf16(std::ssize(x), x.data(), y.data()); });
 }
 
-template <WeightFormat format>
+template <PanelFormat format>
 void add_format(std::vector<KernelBench>& table, const std::string& name) {
   table.insert(table.end(), {{"product/" + name + "/1_row", product<format, 1>},
                              {"product/" + name + "/8_rows", product<format, 8>},
@@ -135,14 +135,14 @@ void add_format(std::vector<KernelBench>& table, const std::string& name) {
 
 std::vector<KernelBench> packed_benches() {
   std::vector<KernelBench> table;
-  add_format<WeightFormat::f32>(table, "f32");
-  add_format<WeightFormat::bf16>(table, "bf16");
-  add_format<WeightFormat::q8>(table, "q8");
-  add_format<WeightFormat::q4>(table, "q4");
+  add_format<PanelFormat::f32>(table, "f32");
+  add_format<PanelFormat::bf16>(table, "bf16");
+  add_format<PanelFormat::q8>(table, "q8");
+  add_format<PanelFormat::q4>(table, "q4");
   for (const auto& [name, run] :
-       std::initializer_list<KernelBench>{{"f32_in_28", product<WeightFormat::f32_in_28, 1>},
-                                          {"f32_in_12", product<WeightFormat::f32_in_12, 1>},
-                                          {"bf16_in_12", product<WeightFormat::bf16_in_12, 1>}}) {
+       std::initializer_list<KernelBench>{{"f32_in_28", product<PanelFormat::f32_in_28, 1>},
+                                          {"f32_in_12", product<PanelFormat::f32_in_12, 1>},
+                                          {"bf16_in_12", product<PanelFormat::bf16_in_12, 1>}}) {
     table.push_back({"product/" + name + "/1_row", run});
   }
   table.insert(table.end(), {{"round", round},

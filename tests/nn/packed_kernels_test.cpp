@@ -35,7 +35,7 @@ struct Activations {
   PackedInput input;
 };
 
-Activations activations(const PackedKernels& k, WeightFormat format, int64_t rows, int64_t in) {
+Activations activations(const PackedKernels& k, PanelFormat format, int64_t rows, int64_t in) {
   const int64_t stride = packed_inputs(in), n = rows * stride;
   Activations a;
   a.floats.assign(n, 0);
@@ -43,11 +43,11 @@ Activations activations(const PackedKernels& k, WeightFormat format, int64_t row
   for (int64_t r = 0; r < rows; ++r)
     std::copy_n(values.data() + r * in, in, a.floats.data() + r * stride);
   a.seen = a.floats;
-  if (format == WeightFormat::bf16) {
+  if (format == PanelFormat::bf16) {
     a.halves.resize(n);
     k.round(n, a.floats.data(), a.halves.data());
     for (int64_t i = 0; i < n; ++i) a.seen[i] = widened(a.halves[i]);
-  } else if (format != WeightFormat::f32) {
+  } else if (format != PanelFormat::f32) {
     a.integers.resize(n);
     a.scales.resize(n / kQuantBlock);
     a.offsets.resize(n / kQuantBlock);
@@ -60,7 +60,7 @@ Activations activations(const PackedKernels& k, WeightFormat format, int64_t row
   return a;
 }
 
-using Case = std::tuple<const char*, WeightFormat>;
+using Case = std::tuple<const char*, PanelFormat>;
 
 class PackedKernelTest : public testing::TestWithParam<Case> {
  protected:
@@ -85,7 +85,7 @@ class PackedKernelTest : public testing::TestWithParam<Case> {
   }
 
   const PackedKernels* kernels_ = nullptr;
-  WeightFormat format_ = WeightFormat::f32;
+  PanelFormat format_ = PanelFormat::f32;
 };
 
 TEST_P(PackedKernelTest, PackingKeepsWhatTheFormatCan) {
@@ -99,10 +99,10 @@ TEST_P(PackedKernelTest, PackingKeepsWhatTheFormatCan) {
         float largest = 0;
         for (int64_t i = k / 32 * 32; i < std::min(in, k / 32 * 32 + 32); ++i)
           largest = std::max(largest, std::abs(w[r * in + i]));
-        const float allowed = format_ == WeightFormat::f32    ? 0
-                              : format_ == WeightFormat::bf16 ? std::abs(w[r * in + k]) / 256
-                              : format_ == WeightFormat::q8   ? largest / 127 * 0.52f
-                                                              : largest / 8 * 1.6f;
+        const float allowed = format_ == PanelFormat::f32    ? 0
+                              : format_ == PanelFormat::bf16 ? std::abs(w[r * in + k]) / 256
+                              : format_ == PanelFormat::q8   ? largest / 127 * 0.52f
+                                                             : largest / 8 * 1.6f;
         ASSERT_LE(std::abs(back[k] - w[r * in + k]), allowed)
             << "row " << r << " k " << k << " of " << in;
       }
@@ -162,7 +162,7 @@ class CompressedPanelTest : public testing::TestWithParam<Case> {
     if (!table) GTEST_SKIP() << "this CPU has no " << std::get<0>(GetParam());
     kernels_ = &table->packed;
     format_ = std::get<1>(GetParam());
-    plain_ = format_ == WeightFormat::bf16_in_12 ? WeightFormat::bf16 : WeightFormat::f32;
+    plain_ = format_ == PanelFormat::bf16_in_12 ? PanelFormat::bf16 : PanelFormat::f32;
   }
 
   // Of magnitudes from `smallest` to 1; bfloat16 where the format holds nothing else.
@@ -171,7 +171,7 @@ class CompressedPanelTest : public testing::TestWithParam<Case> {
     for (int64_t i = 0; i < n; ++i) {
       const float share = static_cast<float>(i * 7919 % 1009) / 1009;
       w[i] = std::pow(smallest, share) * (i * 31 % 7 < 3 ? -1.0f : 1.0f);
-      if (format_ == WeightFormat::f32_in_12) {
+      if (format_ == PanelFormat::f32_in_12) {
         uint32_t bits;
         std::memcpy(&bits, &w[i], sizeof bits);
         bits &= 0xffff0000u;
@@ -187,7 +187,7 @@ class CompressedPanelTest : public testing::TestWithParam<Case> {
   }
 
   const PackedKernels* kernels_ = nullptr;
-  WeightFormat format_ = WeightFormat::f32, plain_ = WeightFormat::f32;
+  PanelFormat format_ = PanelFormat::f32, plain_ = PanelFormat::f32;
 };
 
 TEST_P(CompressedPanelTest, EveryWeightIsKeptExactlyInThePanelOrBesideIt) {
@@ -294,14 +294,14 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
 INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest, testing::ValuesIn(kInstructionSets));
 INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
                          testing::Combine(testing::ValuesIn(kInstructionSets),
-                                          testing::Values(WeightFormat::f32, WeightFormat::bf16,
-                                                          WeightFormat::q8, WeightFormat::q4)),
+                                          testing::Values(PanelFormat::f32, PanelFormat::bf16,
+                                                          PanelFormat::q8, PanelFormat::q4)),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(All, CompressedPanelTest,
                          testing::Combine(testing::ValuesIn(kInstructionSets),
-                                          testing::Values(WeightFormat::f32_in_28,
-                                                          WeightFormat::f32_in_12,
-                                                          WeightFormat::bf16_in_12)),
+                                          testing::Values(PanelFormat::f32_in_28,
+                                                          PanelFormat::f32_in_12,
+                                                          PanelFormat::bf16_in_12)),
                          case_name);
 
 }  // namespace

@@ -38,17 +38,19 @@ TEST(PackedMatrix, TrainedLookingWeightsAreStoredShorterAndStayTheSame) {
   w[69][99] = 0.0f;
   const at::Tensor rounded = w.to(at::kBFloat16).to(at::kFloat), x = gaussian(9, 100, 2);
   struct Expected {
-    WeightFormat asked, stored;
+    WeightFormat asked;
+    PanelFormat stored;
     at::Tensor given, kept;
   };
-  for (const Expected& e : {Expected{WeightFormat::f32, WeightFormat::f32_in_28, w, w},
-                            Expected{WeightFormat::f32, WeightFormat::f32_in_12, rounded, rounded},
-                            Expected{WeightFormat::bf16, WeightFormat::bf16_in_12, w, rounded}}) {
-    PanelArena arena(3 * panel_bytes(e.asked, 100));
+  for (const Expected& e : {Expected{WeightFormat::f32, PanelFormat::f32_in_28, w, w},
+                            Expected{WeightFormat::f32, PanelFormat::f32_in_12, rounded, rounded},
+                            Expected{WeightFormat::bf16, PanelFormat::bf16_in_12, w, rounded}}) {
+    const int64_t plain = 3 * panel_bytes(plain_panels(e.asked), 100);
+    PanelArena arena(plain);
     const PackedMatrix packed =
         pack_concatenated(arena, e.asked, {e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)});
     EXPECT_EQ(packed.format, e.stored);
-    EXPECT_LT(packed.bytes(), 3 * panel_bytes(e.asked, 100));
+    EXPECT_LT(packed.bytes(), plain);
     EXPECT_FALSE(packed.exceptions.empty());
     EXPECT_TRUE(at::equal(unpack(packed, 70), e.kept));
     const at::Tensor seen = e.asked == WeightFormat::bf16 ? x.to(at::kBFloat16).to(at::kFloat) : x;
@@ -62,9 +64,9 @@ TEST(PackedMatrix, TrainedLookingWeightsAreStoredShorterAndStayTheSame) {
 TEST(PackedMatrix, WeightsOfAllMagnitudesAreStoredPlain) {
   const at::Tensor w = at::exp(gaussian(32, 64, 3) * 400);
   for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
-    PanelArena arena(panel_bytes(format, 64));
+    PanelArena arena(panel_bytes(plain_panels(format), 64));
     const PackedMatrix packed = pack_concatenated(arena, format, {w});
-    EXPECT_EQ(packed.format, format);
+    EXPECT_EQ(packed.format, plain_panels(format));
     EXPECT_TRUE(at::equal(unpack(packed, 32),
                           format == WeightFormat::f32 ? w : w.to(at::kBFloat16).to(at::kFloat)));
   }

@@ -70,8 +70,8 @@ constexpr int64_t word_of_float(int64_t n, int64_t k) {
   return k % 2 * 32 + n % 16 / 4 * 8 + n / 16 * 4 + n % 4;
 }
 
-constexpr int64_t unit_bytes(WeightFormat format) {
-  return format == WeightFormat::f32_in_28 ? 448 : 192;
+constexpr int64_t unit_bytes(PanelFormat format) {
+  return format == PanelFormat::f32_in_28 ? 448 : 192;
 }
 
 // Calls f(i, w0, w1) for the pairs of k in the unit at `p`: pair i as panel_bf16 reads it.
@@ -109,12 +109,12 @@ inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
 
 // Packs; weights whose upper byte has no code become zero and are listed. → how many; above
 // `capacity` the panel is unusable.
-int64_t packed_compress(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel,
+int64_t packed_compress(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel,
                         Exception* exceptions, int64_t capacity) {
   const int64_t padded = packed_inputs(in);
   const auto value = [&](int64_t n, int64_t k) -> uint32_t {
     if (!rows[n] || k >= in) return 0;
-    if (format != WeightFormat::bf16_in_12) return bits_as<uint32_t>(rows[n][k]);
+    if (format != PanelFormat::bf16_in_12) return bits_as<uint32_t>(rows[n][k]);
     uint16_t half;
     put(&half, rows[n][k]);
     return static_cast<uint32_t>(half) << 16;
@@ -151,10 +151,10 @@ int64_t packed_compress(WeightFormat format, int64_t in, const float* const* row
       }
       const int64_t i = k % kUnit / 2;
       const int64_t place =
-          format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+          format == PanelFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
       unit[place] |= static_cast<uint8_t>(codes[bits >> 24] << (4 * i));
       unit[64 + 64 * i + place] = static_cast<uint8_t>(bits >> 16);
-      if (format == WeightFormat::f32_in_28) {
+      if (format == PanelFormat::f32_in_28) {
         const auto word = static_cast<uint16_t>(bits);
         std::memcpy(unit + 192 + 128 * i + 2 * word_of_float(n, k), &word, sizeof word);
       }
@@ -164,14 +164,14 @@ int64_t packed_compress(WeightFormat format, int64_t in, const float* const* row
 }
 
 // The weight at (n, k) of a compressed panel; zero where it is an exception.
-inline float compressed_value(WeightFormat format, const std::byte* panel, int64_t n, int64_t k) {
+inline float compressed_value(PanelFormat format, const std::byte* panel, int64_t n, int64_t k) {
   const auto* table = reinterpret_cast<const uint8_t*>(panel);
   const uint8_t* unit = table + panel_header(format) + k / kUnit * unit_bytes(format);
   const int64_t i = k % kUnit / 2;
   const int64_t place =
-      format == WeightFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
+      format == PanelFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
   uint16_t word = 0;
-  if (format == WeightFormat::f32_in_28)
+  if (format == PanelFormat::f32_in_28)
     std::memcpy(&word, unit + 192 + 128 * i + 2 * word_of_float(n, k), sizeof word);
   const uint32_t bits = static_cast<uint32_t>(table[unit[place] >> (4 * i) & 15]) << 24 |
                         static_cast<uint32_t>(unit[64 + 64 * i + place]) << 16 | word;

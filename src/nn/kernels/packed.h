@@ -26,7 +26,7 @@
 
 namespace continuo {
 
-enum class WeightFormat { f32, bf16, q8, q4, f32_in_28, f32_in_12, bf16_in_12 };
+enum class PanelFormat { f32, bf16, q8, q4, f32_in_28, f32_in_12, bf16_in_12 };
 
 inline constexpr int64_t kPanel = 32;       // output rows of a panel
 inline constexpr int64_t kQuantBlock = 32;  // values of k that share a scale
@@ -35,37 +35,37 @@ constexpr int64_t packed_inputs(int64_t in) {
   return (in + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
 }
 
-constexpr bool reads_halves(WeightFormat format) {
-  return format == WeightFormat::bf16 || format == WeightFormat::bf16_in_12;
+constexpr bool reads_halves(PanelFormat format) {
+  return format == PanelFormat::bf16 || format == PanelFormat::bf16_in_12;
 }
-constexpr bool reads_integers(WeightFormat format) {
-  return format == WeightFormat::q8 || format == WeightFormat::q4;
+constexpr bool reads_integers(PanelFormat format) {
+  return format == PanelFormat::q8 || format == PanelFormat::q4;
 }
 
 // Bytes of the table that a compressed panel begins with.
-constexpr int64_t panel_header(WeightFormat format) {
-  return format == WeightFormat::f32_in_28 || format == WeightFormat::f32_in_12 ||
-                 format == WeightFormat::bf16_in_12
+constexpr int64_t panel_header(PanelFormat format) {
+  return format == PanelFormat::f32_in_28 || format == PanelFormat::f32_in_12 ||
+                 format == PanelFormat::bf16_in_12
              ? 64
              : 0;
 }
 
 // Bytes of one panel.
-constexpr int64_t panel_bytes(WeightFormat format, int64_t in) {
+constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
   const int64_t padded = packed_inputs(in);
   switch (format) {
-    case WeightFormat::f32:
+    case PanelFormat::f32:
       return padded * kPanel * 4;
-    case WeightFormat::bf16:
+    case PanelFormat::bf16:
       return padded * kPanel * 2;
-    case WeightFormat::q8:
+    case PanelFormat::q8:
       return padded / kQuantBlock * (kQuantBlock * kPanel + kPanel * 2);
-    case WeightFormat::q4:
+    case PanelFormat::q4:
       return padded / kQuantBlock * (kQuantBlock * kPanel / 2 + kPanel * 2);
-    case WeightFormat::f32_in_28:
+    case PanelFormat::f32_in_28:
       return panel_header(format) + padded * kPanel * 7 / 2;
-    case WeightFormat::f32_in_12:
-    case WeightFormat::bf16_in_12:
+    case PanelFormat::f32_in_12:
+    case PanelFormat::bf16_in_12:
       return panel_header(format) + padded * kPanel * 3 / 2;
   }
   return 0;
@@ -95,17 +95,17 @@ struct AttentionPart {
 
 struct PackedKernels {
   // One panel from kPanel rows of `in` floats; null rows are zeros.
-  void (*pack)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel);
+  void (*pack)(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel);
   // The same for the compressed formats; the weights that do not fit go to `exceptions`, in the
   // order of k. → how many; above `capacity` the panel is unusable.
-  int64_t (*compress)(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel,
+  int64_t (*compress)(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel,
                       Exception* exceptions, int64_t capacity);
   bool compresses;  // quickly enough to be worth it
   // The values of row r of a panel as the products see them.
-  void (*unpack)(WeightFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
+  void (*unpack)(PanelFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
   // y[m · stride_y + p · kPanel + n] for all rows m, panels p in [begin, end), n < kPanel. data:
   // panel 0.
-  void (*product)(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
+  void (*product)(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
                   const PackedInput& x, const std::byte* data, float* y, int64_t stride_y);
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
   void (*round)(int64_t n, const float* x, uint16_t* halves);

@@ -66,9 +66,9 @@ void pack_quantised(int64_t in, const float* const* rows, std::byte* panel) {
   }
 }
 
-void packed_pack(WeightFormat format, int64_t in, const float* const* rows, std::byte* panel) {
-  if (format == WeightFormat::q8) return pack_quantised<8>(in, rows, panel);
-  if (format == WeightFormat::q4) return pack_quantised<4>(in, rows, panel);
+void packed_pack(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel) {
+  if (format == PanelFormat::q8) return pack_quantised<8>(in, rows, panel);
+  if (format == PanelFormat::q4) return pack_quantised<4>(in, rows, panel);
   std::memset(panel, 0, panel_bytes(format, in));
   auto* floats = reinterpret_cast<float*>(panel);
   auto* halves = reinterpret_cast<uint16_t*>(panel);
@@ -80,7 +80,7 @@ void packed_pack(WeightFormat format, int64_t in, const float* const* rows, std:
     for (int64_t r = 0; r < kPanel; ++r) {
       const float* w = rows[r];
       if (!w) continue;
-      if (format == WeightFormat::f32) {
+      if (format == PanelFormat::f32) {
         for (int64_t k = begin; k < end; ++k) floats[k * kPanel + r] = w[k];
       } else {
         for (int64_t k = begin; k < end; ++k) put(halves + (k / 2 * kPanel + r) * 2 + k % 2, w[k]);
@@ -89,19 +89,19 @@ void packed_pack(WeightFormat format, int64_t in, const float* const* rows, std:
   }
 }
 
-void packed_unpack(WeightFormat format, int64_t in, const std::byte* panel, int64_t r,
+void packed_unpack(PanelFormat format, int64_t in, const std::byte* panel, int64_t r,
                    float* values) {
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);
   const auto* bytes = reinterpret_cast<const uint8_t*>(panel);
-  const int bits = format == WeightFormat::q8 ? 8 : 4;
+  const int bits = format == PanelFormat::q8 ? 8 : 4;
   const int64_t weights = kQuantBlock * kPanel * bits / 8;
   for (int64_t k = 0; k < in; ++k) {
     if (panel_header(format) > 0) {
       values[k] = compressed_value(format, panel, r, k);
-    } else if (format == WeightFormat::f32) {
+    } else if (format == PanelFormat::f32) {
       values[k] = floats[k * kPanel + r];
-    } else if (format == WeightFormat::bf16) {
+    } else if (format == PanelFormat::bf16) {
       values[k] = to_float(halves[(k / 2 * kPanel + r) * 2 + k % 2]);
     } else {
       const uint8_t* block = bytes + k / kQuantBlock * (weights + 2 * kPanel);

@@ -93,7 +93,7 @@ void panel_bf16_in_12(const PanelRun& r) {
   const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
   const VecB table = load_as<VecB>(r.table);
   const uint16_t* in = r.x.halves + r.row * r.stride;
-  for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(WeightFormat::bf16_in_12)) {
+  for (int64_t k = 0; k < r.stride; k += kUnit, w += unit_bytes(PanelFormat::bf16_in_12)) {
     r.prefetch(w, 3);
     unpack_pairs(w, table,
                  [&](int i, VecU w0, VecU w1) { sums.add_pair(w0, w1, in + k + 2 * i, r.stride); });
@@ -101,9 +101,9 @@ void panel_bf16_in_12(const PanelRun& r) {
   sums.store_to(r);
 }
 
-template <int M, WeightFormat Format>
+template <int M, PanelFormat Format>
 void panel_f32_shorter(const PanelRun& r) {
-  constexpr bool kWords = Format == WeightFormat::f32_in_28;
+  constexpr bool kWords = Format == PanelFormat::f32_in_28;
   Sums<M> sums;
   const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
   const VecB table = load_as<VecB>(r.table);
@@ -186,7 +186,7 @@ constexpr PanelFunctions kBf16In12 = {
     kMostFloat,
     {panel_bf16_in_12<1>, panel_bf16_in_12<2>, panel_bf16_in_12<3>, panel_bf16_in_12<4>,
      panel_bf16_in_12<5>, panel_bf16_in_12<6>, panel_bf16_in_12<7>, panel_bf16_in_12<8>}};
-template <WeightFormat F>
+template <PanelFormat F>
 constexpr PanelFunctions kShorter = {
     kMostFloat,
     {panel_f32_shorter<1, F>, panel_f32_shorter<2, F>, panel_f32_shorter<3, F>,
@@ -198,19 +198,19 @@ constexpr PanelFunctions kQuantised = {
     {panel_quantised<1, Bits>, panel_quantised<2, Bits>, panel_quantised<3, Bits>,
      panel_quantised<4, Bits>, panel_quantised<5, Bits>, panel_quantised<6, Bits>}};
 
-const PanelFunctions& panel_functions(WeightFormat format) {
+const PanelFunctions& panel_functions(PanelFormat format) {
   switch (format) {
-    case WeightFormat::bf16:
+    case PanelFormat::bf16:
       return kBf16;
-    case WeightFormat::q8:
+    case PanelFormat::q8:
       return kQuantised<8>;
-    case WeightFormat::q4:
+    case PanelFormat::q4:
       return kQuantised<4>;
-    case WeightFormat::f32_in_28:
-      return kShorter<WeightFormat::f32_in_28>;
-    case WeightFormat::f32_in_12:
-      return kShorter<WeightFormat::f32_in_12>;
-    case WeightFormat::bf16_in_12:
+    case PanelFormat::f32_in_28:
+      return kShorter<PanelFormat::f32_in_28>;
+    case PanelFormat::f32_in_12:
+      return kShorter<PanelFormat::f32_in_12>;
+    case PanelFormat::bf16_in_12:
       return kBf16In12;
     default:
       return kF32;
@@ -224,15 +224,15 @@ struct Reading {
   Fetch fetch;
   int64_t ahead;  // bytes
 };
-constexpr Reading reading(WeightFormat format) {
-  if (format == WeightFormat::q8) return {Fetch::into_second, 1536};
-  if (reads_halves(format) || format == WeightFormat::q4) return {Fetch::into_first, 4096};
+constexpr Reading reading(PanelFormat format) {
+  if (format == PanelFormat::q8) return {Fetch::into_second, 1536};
+  if (reads_halves(format) || format == PanelFormat::q4) return {Fetch::into_first, 4096};
   return {Fetch::nothing, 0};
 }
 
 // A panel is read from memory once and stays in the second cache for all groups of rows, which
 // share the fetching of the next panel.
-void packed_product(WeightFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
+void packed_product(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
                     const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
   const PanelFunctions& functions = panel_functions(format);

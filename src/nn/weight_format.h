@@ -1,0 +1,13 @@
+// The formats in which a model's weights can be served: what a user chooses among. How they lie in
+// memory is the business of whoever serves them (nn/packed_matrix.h).
+#pragma once
+
+namespace continuo {
+
+enum class WeightFormat { f32, bf16, q8, q4 };
+
+constexpr bool is_quantised(WeightFormat format) {
+  return format == WeightFormat::q8 || format == WeightFormat::q4;
+}
+
+}  // namespace continuo

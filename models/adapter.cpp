@@ -15,20 +15,13 @@ namespace {
 
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
 
-size_t count_linear_layers(const Model& model) {
-  const auto modules = model.decoder->modules();
-  return static_cast<size_t>(std::ranges::count_if(modules, [](const auto& module) {
-    return dynamic_cast<LinearImpl*>(module.get()) != nullptr;
-  }));
-}
-
 bool names_layer(const std::string& target, const std::string& layer) {
   return target == kAllLinear || layer == target || layer.ends_with("." + target);
 }
 
 }  // namespace
 
-std::vector<NamedLinear> linear_layers(const Model& model) {
+std::vector<NamedLinear> adaptable_layers(const Model& model) {
   constexpr std::string_view kWeight = ".weight";
   std::vector<NamedLinear> layers;
   for (const auto& item : model.decoder->named_modules()) {
@@ -37,7 +30,6 @@ std::vector<NamedLinear> linear_layers(const Model& model) {
     const std::string parameter = item.key() + std::string(kWeight);
     const std::string name = model.family->checkpoint_name(parameter);
     const auto placement = model.family->placement;
-    // PEFT's adapters belong to stored matrices.
     const Placement place =
         placement ? placement(parameter, model.decoder->options()) : Placement{};
     if (place.width != 0 || place.transposed) continue;
@@ -49,7 +41,7 @@ std::vector<NamedLinear> linear_layers(const Model& model) {
 AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
                            const std::vector<std::string>& targets, uint64_t seed,
                            const Location& where) {
-  const std::vector<NamedLinear> all = linear_layers(model);
+  const std::vector<NamedLinear> all = adaptable_layers(model);
   if (all.empty()) {
     throw Error(
         where,
@@ -60,7 +52,7 @@ AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
   }
   std::set<std::string> known;
   for (const NamedLinear& linear : all) known.insert(last_part(linear.name));
-  const bool fused = all.size() < count_linear_layers(model);
+  const bool fused = all.size() < linear_layers(*model.decoder).size();
   if (fused && std::ranges::find(targets, kAllLinear) != targets.end()) {
     throw Error(
         where,

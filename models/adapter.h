@@ -18,8 +18,9 @@ struct NamedLinear {
   std::string name;
   LinearImpl* layer = nullptr;  // of the model
 };
-// Every linear layer of the blocks, in the model's order; the embedding and the head are none.
-std::vector<NamedLinear> linear_layers(const Model& model);
+// The linear layers that a checkpoint stores as matrices of their own, which adapter files can
+// name, in the model's order: no part of a fused matrix and no transposed one.
+std::vector<NamedLinear> adaptable_layers(const Model& model);
 
 struct AdapterSet {
   LoraOptions options;

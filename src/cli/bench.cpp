@@ -1,6 +1,8 @@
 // `continuo bench`: speed and memory of what the other commands do, one JSON line per measurement.
 #include "cli/bench.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/version.h>
@@ -9,7 +11,6 @@
 #include "cli/experiment.h"
 #include "cli/model_directory.h"
 #include "core/process.h"
-#include "models/adapter.h"
 #include "nn/kernels/kernels.h"
 
 namespace continuo {
@@ -62,16 +63,15 @@ BenchModel open_bench_model(const std::string& directory, const BenchModelConfig
 
 double block_weights(const Model& model) {
   double sum = 0;
-  for (const NamedLinear& linear : linear_layers(model))
-    sum += static_cast<double>(linear.layer->weight.numel());
+  for (const LinearImpl* layer : linear_layers(*model.decoder))
+    sum += static_cast<double>(layer->weight.numel());
   return sum;
 }
 
 int64_t widest(const Model& model) {
   int64_t side = 0;
-  for (const NamedLinear& linear : linear_layers(model)) {
-    side = std::max({side, linear.layer->weight.size(0), linear.layer->weight.size(1)});
-  }
+  for (const LinearImpl* layer : linear_layers(*model.decoder))
+    side = std::max({side, layer->weight.size(0), layer->weight.size(1)});
   return side;
 }
 

@@ -43,9 +43,10 @@ struct BenchModel {
 BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config,
                             bool trained);
 
-// Parameters in the matrices of the blocks: what every token is multiplied with, the head apart.
+// Parameters in the matrices of the blocks: those that every token is multiplied with. The head is
+// not among them.
 double block_weights(const Model& model);
-// The largest side of one of them.
+// The largest side of one of these matrices.
 int64_t widest(const Model& model);
 
 // One line on standard output: `line`, then what is needed to compare it with others: system,

@@ -7,7 +7,6 @@
 #include "cli/roof.h"
 #include "core/process.h"
 #include "generate/generator.h"
-#include "models/adapter.h"
 
 namespace continuo {
 namespace {
@@ -65,22 +64,8 @@ GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c
   return best;
 }
 
-// Bytes of weights that a step reads: every matrix of the blocks and the head once, as `format`
-// packs them.
-double weight_bytes(const Model& model, WeightFormat format) {
-  const auto bytes = [&](int64_t out, int64_t in) {
-    return static_cast<double>(out) / kPanel * static_cast<double>(panel_bytes(format, in));
-  };
-  const DecoderShape& shape = model.decoder->shape();
-  double sum = bytes(shape.vocabulary, shape.hidden);
-  for (const NamedLinear& linear : linear_layers(model)) {
-    sum += bytes(linear.layer->weight.size(0), linear.layer->weight.size(1));
-  }
-  return sum;
-}
-
-// Bytes of keys and values that the steps of a run read in the mean, all sequences together: those
-// of `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
+// Bytes of keys and values that the steps of a run read in the mean, all sequences together: they
+// hold `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
 double cache_bytes(const Decoder& decoder, int64_t batch, int64_t prompt, int64_t new_tokens) {
   const DecoderShape& shape = decoder.shape();
   const double length = static_cast<double>(prompt) + static_cast<double>(new_tokens) / 2;
@@ -99,25 +84,24 @@ void bench_generate(const std::string& directory, const GenerateBenchConfig& c) 
                               {"prompt_tokens", c.prefill},
                               {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
                               {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
-  const double weights = weight_bytes(
-      m.model, format.value_or(m.dtype == at::kBFloat16 ? WeightFormat::bf16 : WeightFormat::f32));
+  const auto weights = static_cast<double>(m.model.decoder->weight_bytes());
   constexpr int64_t kPrompt = 16;
   for (const int64_t batch : c.batches) {
     const GenerationTimings t = best_generation(decoder, c, batch, kPrompt, c.new_tokens);
     // The first token comes from the prefill.
     const double steps = static_cast<double>(c.new_tokens - 1);
+    const double read = weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens);
     const double decode = t.decode_seconds + t.sampling_seconds, all = t.prefill_seconds + decode;
-    lines.push_back(
-        {{"what", "decode"},
-         {"batch", batch},
-         {"new_tokens", c.new_tokens},
-         {"tokens_per_s", static_cast<double>(t.decoded_tokens) / all},
-         {"decode_tokens_per_s", steps * static_cast<double>(batch) / decode},
-         {"sampling_share", t.sampling_seconds / all},
-         {"first_token_s", t.first_token_seconds},
-         {"read_gb_per_s", steps * (weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens)) /
-                               t.decode_seconds / 1e9},
-         {"peak_rss_gb", peak_memory_bytes() / 1e9}});
+    lines.push_back({{"what", "decode"},
+                     {"batch", batch},
+                     {"new_tokens", c.new_tokens},
+                     {"tokens_per_s", static_cast<double>(t.decoded_tokens) / all},
+                     {"decode_tokens_per_s", steps * static_cast<double>(batch) / decode},
+                     {"sampling_share", t.sampling_seconds / all},
+                     {"first_token_s", t.first_token_seconds},
+                     {"step_mb", read / 1e6},
+                     {"read_gb_per_s", steps * read / t.decode_seconds / 1e9},
+                     {"peak_rss_gb", peak_memory_bytes() / 1e9}});
   }
   const double roof = c.roof && m.device.is_cpu() ? read_roof() / 1e9 : 0;
   for (json& line : lines) {

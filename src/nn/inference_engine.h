@@ -46,7 +46,7 @@ class InferenceEngine {
   at::Tensor head() const {
     return unpack(head_, options_.vocabulary);
   }  // [vocabulary, hidden] as `logits` sees it
-  int64_t weight_bytes() const;  // read for one token
+  int64_t weight_bytes() const;  // of all matrices, each of which a pass reads once
 
  private:
   struct Layer {

@@ -120,4 +120,12 @@ at::Tensor LinearImpl::forward(const at::Tensor& x) {
   return linear(x, weight, cast_.get(weight, x.scalar_type()), bias);
 }
 
+std::vector<const LinearImpl*> linear_layers(const torch::nn::Module& module) {
+  std::vector<const LinearImpl*> layers;
+  for (const auto& part : module.modules()) {
+    if (const auto* layer = dynamic_cast<const LinearImpl*>(part.get())) layers.push_back(layer);
+  }
+  return layers;
+}
+
 }  // namespace continuo

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
@@ -46,5 +47,8 @@ struct LinearImpl : torch::nn::Module {
   CastCache cast_;
 };
 TORCH_MODULE(Linear);
+
+// Every linear layer within `module`, in the order of its parameters.
+std::vector<const LinearImpl*> linear_layers(const torch::nn::Module& module);
 
 }  // namespace continuo

@@ -51,7 +51,11 @@ struct PackedMatrix {
 
   int64_t stride_in() const { return packed_inputs(in); }  // of the activations
   int64_t stride_out() const { return panels * kPanel; }   // of the results
-  int64_t bytes() const { return panels * panel_bytes(format, in); }
+  // What one product reads.
+  int64_t bytes() const {
+    return panels * panel_bytes(format, in) +
+           static_cast<int64_t>(exceptions.size() * sizeof(Exception));
+  }
 };
 
 // Rows of a product's activations in the form that a format reads.

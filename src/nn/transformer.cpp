@@ -301,6 +301,14 @@ at::Tensor Transformer::logits(const at::Tensor& rows) {
   return cap > 0 ? at::tanh(raw / cap) * cap : raw;
 }
 
+int64_t Transformer::weight_bytes() {
+  const c10::NoGradGuard no_grad;
+  if (const InferenceEngine* decoding = engine(1)) return decoding->weight_bytes();
+  int64_t weights = head_weight().numel();
+  for (const LinearImpl* layer : linear_layers(*this)) weights += layer->weight.numel();
+  return weights * static_cast<int64_t>(c10::elementSize(compute_.dtype));
+}
+
 void Transformer::initialise(int64_t seed) {
   const c10::NoGradGuard no_grad;
   constexpr double kStd = 0.02;

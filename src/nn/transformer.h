@@ -87,6 +87,9 @@ class Transformer : public Decoder {
   const TransformerOptions& options() const { return options_; }
   // What serves passes of decoding; nullptr as long as none went through it.
   const InferenceEngine* inference_engine() const { return engine_.get(); }
+  // Bytes of weights that a decoding pass reads: every matrix of the blocks and the head once, in
+  // the form in which it is held for that. Makes that form where no pass has yet.
+  int64_t weight_bytes();
   // Draws new weights: normal(0, 0.02), projections into the residual stream divided by
   // sqrt(2·layers) (GPT-2), norms one, biases zero. A function of the seed and the parameters'
   // names alone.

@@ -50,19 +50,69 @@ TEST(Bench, TrainingCountsTheWorkOfAStep) {
   EXPECT_NEAR(line["loss"][0].get<double>(), std::log(61), 0.5);
 }
 
-TEST(Bench, GenerationCountsWhatAStepReads) {
+// Steps after a prompt of 16 and 4 new tokens read the keys and values of 18 tokens in the mean.
+double bytes_of_cache(int64_t batch, int64_t layers, int64_t kv_width) {
+  return static_cast<double>(18 * batch * layers * 2 * kv_width * 4);
+}
+
+std::vector<nlohmann::json> bench_generate(const std::vector<std::string>& more) {
   const TempDir directory;
-  const auto lines =
-      bench(directory,
-            {"generate", "batches=[1, 2]", "prefill=8", "new_tokens=4", "repeats=1", "roof=false"},
-            kTinyModel);
-  ASSERT_EQ(lines.size(), 3u);
-  EXPECT_EQ(lines[0]["what"], "prefill");
-  EXPECT_EQ(lines[2]["batch"], 2);
+  const auto lines = bench(
+      directory,
+      {"generate", "batches=[1, 2]", "prefill=8", "new_tokens=4", "repeats=1", "roof=false"}, more);
+  EXPECT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines.at(0)["what"], "prefill");
+  EXPECT_EQ(lines.at(2)["batch"], 2);
   for (const nlohmann::json& line : {lines[1], lines[2]}) {
-    EXPECT_GT(line["decode_tokens_per_s"], 0);
-    EXPECT_GT(line["read_gb_per_s"], 0);
+    // Of the time between the first token and the last, drawing tokens takes a part.
+    const double steps_per_s =
+        line["decode_tokens_per_s"].get<double>() / line["batch"].get<double>();
+    EXPECT_GE(line["read_gb_per_s"].get<double>() * 1e9,
+              0.999 * steps_per_s * line["step_mb"].get<double>() * 1e6);
   }
+  return lines;
+}
+
+TEST(Bench, GenerationCountsWhatAStepReads) {
+  const auto lines = bench_generate(kTinyModel);  // heads of 8: none of the packed formats
+  const double weights = 4 * (2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48) + 61 * 32);
+  for (const int64_t batch : {1, 2}) {
+    EXPECT_NEAR(lines[static_cast<size_t>(batch)]["step_mb"].get<double>() * 1e6,
+                weights + bytes_of_cache(batch, 2, 16), 1e-3);
+  }
+}
+
+TEST(Bench, GenerationCountsThePackedWeightsThatAStepReads) {
+  const auto lines =
+      bench_generate({"threads=1", "model.layers=2", "model.hidden=64", "model.heads=4",
+                      "model.kv_heads=2", "model.intermediate=48", "vocabulary=61", "weights=q8"});
+  // 32 weights lie in 34 bytes; qkv, output, gate beside up and down, then the head.
+  const double weights = 34.0 / 32 * (2 * (128 * 64 + 64 * 64 + 96 * 64 + 64 * 64) + 64 * 64);
+  for (const int64_t batch : {1, 2}) {
+    EXPECT_NEAR(lines[static_cast<size_t>(batch)]["step_mb"].get<double>() * 1e6,
+                weights + bytes_of_cache(batch, 2, 32), 1e-3);
+  }
+}
+
+// GPT-2 stores query, key and value in one matrix, and every matrix transposed.
+TEST(Bench, LayersThatAFamilyStoresFusedCountToo) {
+  const std::vector<std::string> gpt2 = {
+      "threads=1",     "model.family=gpt2", "model.layers=2",        "model.hidden=32",
+      "model.heads=4", "model.kv_heads=4",  "model.intermediate=48", "model.context=128",
+      "vocabulary=61"};
+  const double layer = 4 * 32 * 32 + 2 * 32 * 48;
+  EXPECT_NEAR(bench_generate(gpt2)[1]["step_mb"].get<double>() * 1e6,
+              4 * (2 * layer + 61 * 32) + bytes_of_cache(1, 2, 32), 1e-3);
+
+  const TempDir directory;
+  const auto lines = bench(directory,
+                           {"train", "rows=3", "prompt_tokens=4", "completion_tokens=7", "steps=1",
+                            "warmup=0", "roof=false"},
+                           gpt2);
+  ASSERT_EQ(lines.size(), 1u);
+  const double expected = 30 * 6 * 2 * layer + 21 * 6.0 * 61 * 32 + 3 * 2 * 4 * 6.0 * 10 * 11 * 8;
+  const double seconds = lines[0]["step_seconds"][0];
+  EXPECT_NEAR(lines[0]["gflop_per_s"].get<double>() * 1e9 * seconds, expected, 1e-6 * expected);
 }
 
 TEST(Bench, RowsOfAFileTrainAdaptersToo) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "nn/kernels/kernels.h"
 #include "nn/transformer.h"
 #include "support/threads.h"
 #include "support/tiny_model.h"
@@ -146,6 +147,62 @@ TEST(InferenceEngine, QuantisedWeightsStayNearTheModel) {
     EXPECT_TRUE(at::equal(whole(*model, tokens), found))
         << "a pass without a cache sees other weights";
   }
+}
+
+// Each matrix in panels of 32 outputs whose inputs are padded to a multiple of 32.
+int64_t bytes_of_panels(const TransformerOptions& o, WeightFormat format) {
+  const auto bytes = [&](int64_t out, int64_t in) {
+    const int64_t panels = (out + 31) / 32, inputs = (in + 31) / 32 * 32;
+    switch (format) {
+      case WeightFormat::f32:
+        return panels * 32 * inputs * 4;
+      case WeightFormat::bf16:
+        return panels * 32 * inputs * 2;
+      case WeightFormat::q8:
+        return panels * 32 * (inputs + inputs / 32 * 2);
+      case WeightFormat::q4:
+        return panels * 32 * (inputs / 2 + inputs / 32 * 2);
+    }
+    return int64_t{0};
+  };
+  const int64_t attended = o.heads * o.head_dim, qkv = attended + 2 * o.kv_heads * o.head_dim;
+  // Gate and up share panels, 16 rows of each.
+  const int64_t gate_up = (o.intermediate + 15) / 16 * 32;
+  return o.layers * (bytes(qkv, o.hidden) + bytes(o.hidden, attended) + bytes(gate_up, o.hidden) +
+                     bytes(o.hidden, o.intermediate)) +
+         bytes(o.vocabulary, o.hidden);
+}
+
+TEST(InferenceEngine, CountsTheBytesThatAPassReads) {
+  const TransformerOptions o = llama();
+  const auto model = model_of(o);
+  for (const WeightFormat format : {WeightFormat::q8, WeightFormat::q4}) {
+    model->set_compute({.weights = format});
+    EXPECT_EQ(model->weight_bytes(), bytes_of_panels(o, format)) << static_cast<int>(format);
+  }
+  for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
+    model->set_compute({.weights = format});
+    const int64_t plain = bytes_of_panels(o, format);
+    if (!kernels().packed.compresses) {
+      EXPECT_EQ(model->weight_bytes(), plain) << static_cast<int>(format);
+      continue;
+    }
+    EXPECT_LT(model->weight_bytes(), plain * 15 / 16) << static_cast<int>(format);
+    EXPECT_GT(model->weight_bytes(), plain * 3 / 4) << static_cast<int>(format);
+  }
+}
+
+TEST(InferenceEngine, TheModulesReadEveryMatrixInTheTypeOfTheProducts) {
+  TransformerOptions o = llama();
+  o.layer_norm = true;
+  o.gated = false;
+  const auto model = model_of(o);
+  const int64_t attended = o.heads * o.head_dim, keys = o.kv_heads * o.head_dim;
+  const int64_t weights = o.layers * o.hidden * (2 * attended + 2 * keys + 2 * o.intermediate) +
+                          o.vocabulary * o.hidden;
+  EXPECT_EQ(model->weight_bytes(), 4 * weights);
+  model->set_compute({.dtype = at::kBFloat16});
+  EXPECT_EQ(model->weight_bytes(), 2 * weights);
 }
 
 TEST(InferenceEngine, SeesWeightsThatHaveChanged) {

@@ -8,7 +8,6 @@
 #include <torch/version.h>
 
 #include "cli/commands.h"
-#include "cli/experiment.h"
 #include "cli/model_directory.h"
 #include "core/process.h"
 #include "nn/kernels/kernels.h"
@@ -30,9 +29,6 @@ ModelConfig BenchModelConfig::smollm2_135m() {
 }
 
 void fields(FieldVisitor& v, BenchModelConfig& c) {
-  v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
-  v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
-  v.field("dtype", c.dtype, "fp32 or bf16.");
   v.section("model", c.model, "Shape of a random model, when no directory is given.");
   v.field("vocabulary", c.vocabulary, "Vocabulary of a random model.", Range::at_least(2));
 }
@@ -41,24 +37,20 @@ void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& 
   validate(config.model, root, "model", problems);
 }
 
-BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config,
-                            bool trained) {
-  const int64_t threads = set_threads(config.threads);
-  const c10::Device device = parse_device(config.device);
-  const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
-  const at::ScalarType held = trained ? at::kFloat : dtype;
+Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
+                       const Compute& compute, bool trained) {
+  const at::ScalarType held = trained ? at::kFloat : compute.dtype;
   if (!directory.empty()) {
-    Model model = load_model(resolve_model_directory(directory),
-                             {.device = device, .dtype = held, .map = !trained});
-    return {std::move(model), device, dtype, threads};
+    return load_model(resolve_model_directory(directory),
+                      {.device = compute.device, .dtype = held, .map = !trained});
   }
-  Model model = make_model(config.model, config.vocabulary, device);
+  Model model = make_model(config.model, config.vocabulary, compute.device);
   if (held != at::kFloat) {
     for (at::Tensor& parameter : model.decoder->parameters()) {
       if (parameter.dim() >= 2) parameter.set_data(parameter.detach().to(held));
     }
   }
-  return {std::move(model), device, dtype, threads};
+  return model;
 }
 
 double block_weights(const Model& model) {
@@ -85,9 +77,9 @@ void print_bench_line(json line, int64_t threads) {
   fmt::print("{}\n", line.dump());
 }
 
-void print_bench_line(json line, const BenchModel& model) {
-  line.update({{"dtype", dtype_name(model.dtype)}, {"device", model.device.str()}});
-  print_bench_line(std::move(line), model.threads);
+void print_bench_line(json line, const Compute& compute) {
+  line.update({{"dtype", dtype_name(compute.dtype)}, {"device", compute.device.str()}});
+  print_bench_line(std::move(line), compute.threads);
 }
 
 void add_bench_command(CLI::App& app) {

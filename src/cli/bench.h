@@ -4,25 +4,20 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <CLI/App.hpp>
-#include <c10/core/Device.h>
 #include <nlohmann/json_fwd.hpp>
 
+#include "cli/compute_config.h"
 #include "core/config.h"
 #include "models/lora_config.h"
 #include "models/model.h"
-#include "train/train_config.h"
 
 namespace continuo {
 
 // Keys of every subcommand that runs a model.
 struct BenchModelConfig {
-  std::string device = "auto";
-  int64_t threads = 0;
-  ComputeType dtype = ComputeType::kFloat32;
   ModelConfig model = smollm2_135m();  // when no directory is given
   int64_t vocabulary = 49152;
 
@@ -31,17 +26,10 @@ struct BenchModelConfig {
 void fields(FieldVisitor& v, BenchModelConfig& c);
 void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& problems);
 
-struct BenchModel {
-  Model model;
-  c10::Device device;
-  at::ScalarType dtype;  // of the products; `usable_dtype` of the configured one
-  int64_t threads;
-};
-
-// Of a directory, or random weights of config.model's shape. Sets the threads of the process.
-// Weights to train are float32 in memory of their own, others are held in `dtype`.
-BenchModel open_bench_model(const std::string& directory, const BenchModelConfig& config,
-                            bool trained);
+// The model of a directory, or random weights of config.model's shape where it is empty. Weights to
+// train are float32 in memory of their own, others are held in the products' type.
+Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
+                       const Compute& compute, bool trained);
 
 // Parameters in the matrices of the blocks: those that every token is multiplied with. The head is
 // not among them.
@@ -53,7 +41,7 @@ int64_t widest(const Model& model);
 // version of torch, CPU, instruction set of the kernels, threads and the peak memory so far in GB
 // (unless `line` has it already).
 void print_bench_line(nlohmann::json line, int64_t threads);
-void print_bench_line(nlohmann::json line, const BenchModel& model);
+void print_bench_line(nlohmann::json line, const Compute& compute);
 
 // A `Config` from its defaults and key=value overrides. Error: all faults at once.
 template <class Config>

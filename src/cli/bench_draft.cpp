@@ -7,10 +7,10 @@
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/draft_choice.h"
-#include "cli/experiment.h"
 #include "cli/model_directory.h"
 #include "cli/prompt_source.h"
 #include "cli/settings.h"
+#include "core/config_keys.h"
 #include "core/files.h"
 #include "core/process.h"
 #include "generate/generator.h"
@@ -22,7 +22,7 @@ using nlohmann::json;
 
 struct DraftBenchConfig {
   BenchModelConfig base;
-  std::string weights = "auto";
+  ComputeConfig compute;
   std::string text;
   int64_t repeats = 3;
   GenerationConfig generation;
@@ -31,8 +31,8 @@ struct DraftBenchConfig {
 };
 
 void fields(FieldVisitor& v, DraftBenchConfig& c) {
+  fields(v, c.compute);
   fields(v, c.base);
-  v.field("weights", c.weights, "auto (as dtype), fp32, bf16, q8 or q4.");
   v.field(
       "text", c.text,
       "File with the prompt; the model's template is put around it. Empty: a story is asked for.");
@@ -72,12 +72,11 @@ double median(std::vector<double> values) {
 void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   if (directory.empty())
     throw Error::usage("drafts are measured on a trained model", "give --model DIR");
-  const int64_t threads = set_threads(c.base.threads);
-  const c10::Device device = parse_device(c.base.device);
-  const at::ScalarType dtype = usable_dtype(scalar_type(c.base.dtype), device);
-  const ModelDirectory model = open_model_directory(directory, {.device = device, .dtype = dtype});
+  const Compute compute = start_compute(c.compute);
+  const ModelDirectory model =
+      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype});
   Decoder& decoder = *model.model.decoder;
-  decoder.set_compute({.dtype = dtype, .weights = weight_format(c.weights)});
+  decoder.set_compute(compute.options());
   const Vocabulary vocabulary = vocabulary_of(model.tokenizer, model.eos, model.tokenizer->size());
   const std::string text =
       c.text.empty() ? "Write a story about a lighthouse keeper." : read_file(c.text);
@@ -102,8 +101,7 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   }
   print_bench_line({{"what", "draft"},
                     {"draft", c.generation.draft},
-                    {"dtype", dtype_name(dtype)},
-                    {"weights", c.weights},
+                    {"weights", enum_name(c.compute.weights)},
                     {"sampler", to_json(parse_yaml(describe_chain(c.generation), "sampler"))},
                     {"prompt_tokens", prompts.front().size()},
                     {"tokens", timings.decoded_tokens},
@@ -114,7 +112,7 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
                     {"accepted", timings.accepted_tokens},
                     {"passes", timings.passes},
                     {"same_tokens", same}},
-                   threads);
+                   compute);
 }
 
 }  // namespace

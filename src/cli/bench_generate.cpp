@@ -3,8 +3,8 @@
 
 #include "cli/bench.h"
 #include "cli/commands.h"
-#include "cli/experiment.h"
 #include "cli/roof.h"
+#include "core/config_keys.h"
 #include "core/process.h"
 #include "generate/generator.h"
 
@@ -15,7 +15,7 @@ using nlohmann::json;
 
 struct GenerateBenchConfig {
   BenchModelConfig base;
-  std::string weights = "auto";
+  ComputeConfig compute;
   int64_t new_tokens = 128;
   std::vector<int64_t> batches = {1, 8};
   int64_t prefill = 512;
@@ -25,8 +25,8 @@ struct GenerateBenchConfig {
 };
 
 void fields(FieldVisitor& v, GenerateBenchConfig& c) {
+  fields(v, c.compute);
   fields(v, c.base);
-  v.field("weights", c.weights, "auto (as dtype), fp32, bf16, q8 or q4.");
   v.field("new_tokens", c.new_tokens, "Decoded tokens, after a prompt of 16.", Range::at_least(2));
   v.field("batches", c.batches, "Sequences decoded together.");
   v.field("prefill", c.prefill, "Prompt length of the prefill run.", Range::at_least(1));
@@ -75,16 +75,16 @@ double cache_bytes(const Decoder& decoder, int64_t batch, int64_t prompt, int64_
 }
 
 void bench_generate(const std::string& directory, const GenerateBenchConfig& c) {
-  const BenchModel m = open_bench_model(directory, c.base, false);
-  Decoder& decoder = *m.model.decoder;
-  const std::optional<WeightFormat> format = weight_format(c.weights);
-  decoder.set_compute({.dtype = m.dtype, .weights = format});
+  const Compute compute = start_compute(c.compute);
+  const Model model = open_bench_model(directory, c.base, compute, false);
+  Decoder& decoder = *model.decoder;
+  decoder.set_compute(compute.options());
   const GenerationTimings p = best_generation(decoder, c, 1, c.prefill, 1);
   std::vector<json> lines = {{{"what", "prefill"},
                               {"prompt_tokens", c.prefill},
                               {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
                               {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
-  const auto weights = static_cast<double>(m.model.decoder->weight_bytes());
+  const auto weights = static_cast<double>(model.decoder->weight_bytes());
   constexpr int64_t kPrompt = 16;
   for (const int64_t batch : c.batches) {
     const GenerationTimings t = best_generation(decoder, c, batch, kPrompt, c.new_tokens);
@@ -103,14 +103,14 @@ void bench_generate(const std::string& directory, const GenerateBenchConfig& c) 
                      {"read_gb_per_s", steps * read / t.decode_seconds / 1e9},
                      {"peak_rss_gb", peak_memory_bytes() / 1e9}});
   }
-  const double roof = c.roof && m.device.is_cpu() ? read_roof() / 1e9 : 0;
+  const double roof = c.roof && compute.device.is_cpu() ? read_roof() / 1e9 : 0;
   for (json& line : lines) {
-    line["weights"] = c.weights;
+    line["weights"] = enum_name(c.compute.weights);
     if (roof > 0 && line.contains("read_gb_per_s")) {
       line["roof_gb_per_s"] = roof;
       line["roof_share"] = line["read_gb_per_s"].get<double>() / roof;
     }
-    print_bench_line(std::move(line), m);
+    print_bench_line(std::move(line), compute);
   }
 }
 

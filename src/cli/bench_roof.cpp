@@ -3,7 +3,7 @@
 
 #include "cli/bench.h"
 #include "cli/commands.h"
-#include "cli/experiment.h"
+#include "cli/compute_config.h"
 #include "cli/roof.h"
 
 namespace continuo {
@@ -18,7 +18,7 @@ struct RoofConfig {
 };
 
 void fields(FieldVisitor& v, RoofConfig& c) {
-  v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
+  threads_field(v, c.threads);
   v.field("rows", c.rows, "Tokens of the products.", Range::at_least(1));
   v.field("hidden", c.hidden, "Width of the model.", Range::at_least(1));
   v.field("intermediate", c.intermediate, "Width of its MLP.", Range::at_least(1));

@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/experiment.h"
+#include "cli/compute_config.h"
 #include "core/config.h"
 #include "core/process.h"
 #include "core/random.h"

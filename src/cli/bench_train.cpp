@@ -24,6 +24,8 @@ namespace {
 // step.
 struct TrainBenchConfig {
   BenchModelConfig base;
+  DeviceConfig machine;
+  ComputeType dtype = ComputeType::kFloat32;
   BenchRowsConfig data;
   LoraConfig lora;
   bool recompute = false;
@@ -39,6 +41,8 @@ struct TrainBenchConfig {
 };
 
 void fields(FieldVisitor& v, TrainBenchConfig& c) {
+  fields(v, c.machine);
+  v.field("dtype", c.dtype, "Products in fp32 or bf16.");
   fields(v, c.base);
   fields(v, c.data);
   v.section("lora", c.lora, "Adapters, trained instead of the weights; dropout does not act.");
@@ -155,11 +159,12 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
 }
 
 void bench_train(const std::string& directory, const TrainBenchConfig& c) {
-  const BenchModel m = open_bench_model(directory, c.base, !c.lora.enabled());
-  Decoder& decoder = *m.model.decoder;
-  const AdapterSet adapters = open_adapters(c.lora, m.model, directory, {});
-  decoder.set_compute({.dtype = m.dtype, .recompute = c.recompute});
-  AdamW optimizer(trained_parameters(m.model, adapters), {.beta2 = 0.999, .weight_decay = 0});
+  const Compute compute = start_compute(c.machine, c.dtype);
+  const Model model = open_bench_model(directory, c.base, compute, !c.lora.enabled());
+  Decoder& decoder = *model.decoder;
+  const AdapterSet adapters = open_adapters(c.lora, model, directory, {});
+  decoder.set_compute({.dtype = compute.dtype, .recompute = c.recompute});
+  AdamW optimizer(trained_parameters(model, adapters), {.beta2 = 0.999, .weight_decay = 0});
   const std::function<TrainingStep()> next_step =
       step_source(directory, c, decoder.shape().vocabulary);
   std::vector<double> seconds, losses, norms;
@@ -181,7 +186,7 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
     tokens += static_cast<double>(step.tokens +
                                   step.rows);  // of the rows; a row's last token is never fed
     trained += static_cast<double>(step.trained_count);
-    flops += step_flops(step, m.model, adapters);
+    flops += step_flops(step, model, adapters);
   }
   const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   nlohmann::json line = {{"what", "train"},
@@ -198,13 +203,13 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
                          {"loss", losses},
                          {"grad_norm", norms},
                          {"peak_rss_gb", peak_memory_bytes() / 1e9}};
-  if (c.roof && m.device.is_cpu()) {
+  if (c.roof && compute.device.is_cpu()) {
     const auto rows = static_cast<int64_t>(tokens / static_cast<double>(c.steps));
     const double roof = product_roof(std::min(rows, c.micro_tokens), decoder.shape().hidden,
-                                     widest(m.model), m.dtype);
+                                     widest(model), compute.dtype);
     line.update({{"roof_gflop_per_s", roof / 1e9}, {"roof_share", flops / total / roof}});
   }
-  print_bench_line(std::move(line), m);
+  print_bench_line(std::move(line), compute);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include "cli/experiment.h"
+#include "core/config_keys.h"
 #include "core/error.h"
 
 namespace continuo {
@@ -13,11 +13,12 @@ std::shared_ptr<Transformer> open_draft(const ModelDirectory& target,
   const ComputeOptions& compute = target.model.decoder->compute();
   if (config.draft == kDraftSelf) {
     std::shared_ptr<Transformer> twin = target.model.decoder->twin();
-    const std::string weights = config.draft_weights == "auto" ? "q4" : config.draft_weights;
+    const WeightChoice weights =
+        config.draft_weights == WeightChoice::kAuto ? WeightChoice::kQ4 : config.draft_weights;
     try {
-      twin->set_compute({.dtype = compute.dtype, .weights = weight_format(weights)});
+      twin->set_compute({.dtype = compute.dtype, .weights = chosen_format(weights)});
     } catch (const Error& error) {
-      throw Error(fmt::format("draft=self with {} weights: {}", weights, error.what()),
+      throw Error(fmt::format("draft=self with {} weights: {}", enum_name(weights), error.what()),
                   "Draft with draft=lookup.");
     }
     return twin;
@@ -30,8 +31,9 @@ std::shared_ptr<Transformer> open_draft(const ModelDirectory& target,
                             opened.path.string(), target.path.string()),
                 "Draft with a smaller model of the same family, with draft=self or draft=lookup.");
   }
-  const auto weights =
-      config.draft_weights == "auto" ? compute.weights : weight_format(config.draft_weights);
+  const std::optional<WeightFormat> weights = config.draft_weights == WeightChoice::kAuto
+                                                  ? compute.weights
+                                                  : chosen_format(config.draft_weights);
   opened.model.decoder->set_compute({.dtype = compute.dtype, .weights = weights});
   return opened.model.decoder;
 }
@@ -50,7 +52,7 @@ void pack(Decoder& decoder) {
 Drafter* DraftChoice::drafter(const ModelDirectory& target, const Vocabulary& vocabulary,
                               const GenerationConfig& config) {
   if (!drafts_by_model(config)) return nullptr;
-  const std::string wanted = config.draft + "\n" + config.draft_weights;
+  const std::pair wanted{config.draft, config.draft_weights};
   if (!drafter_ || opened_ != wanted) {
     drafter_.reset();
     decoder_ = open_draft(target, config);

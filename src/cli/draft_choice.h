@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "cli/model_directory.h"
 #include "generate/draft_model.h"
@@ -19,7 +20,7 @@ class DraftChoice {
                    const GenerationConfig& config);
 
  private:
-  std::string opened_;  // what `drafter_` was made for
+  std::pair<std::string, WeightChoice> opened_;  // the settings that `drafter_` was made for
   std::shared_ptr<Transformer> decoder_;
   std::unique_ptr<DraftModel> drafter_;
 };

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/experiment.h"
+#include "cli/compute_config.h"
 #include "cli/model_directory.h"
 #include "cli/token_report.h"
 #include "core/interrupt.h"
@@ -18,10 +18,7 @@ namespace continuo {
 namespace {
 
 struct EvalConfig {
-  std::string device = "auto";
-  int64_t threads = 0;
-  ComputeType dtype = ComputeType::kFloat32;
-  std::string weights = "auto";
+  ComputeConfig compute;
   int64_t micro_tokens = 8192;
   std::optional<int64_t> context;
   PromptConfig prompt;
@@ -29,11 +26,7 @@ struct EvalConfig {
 };
 
 void fields(FieldVisitor& v, EvalConfig& c) {
-  v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
-  v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
-  v.field("dtype", c.dtype, "Products in fp32 or bf16.");
-  v.field("weights", c.weights,
-          "q8 or q4: the model as `generate` runs it with 8- or 4-bit weights; auto: as dtype.");
+  fields(v, c.compute);
   v.field("micro_tokens", c.micro_tokens,
           "Tokens of one forward pass; the result does not depend on it.", Range::at_least(1));
   v.field("context", c.context, "Longest document; default: the model's.", Range::at_least(2));
@@ -60,12 +53,11 @@ int eval(const EvalArguments& a) {
   config.data = resolve_data_config(config.data, root, "data", problems);
   problems.raise();
 
-  set_threads(config.threads);
-  const c10::Device device = parse_device(config.device);
-  const at::ScalarType dtype = usable_dtype(scalar_type(config.dtype), device);
+  const Compute compute = start_compute(config.compute);
   install_interrupt_handlers();
-  ModelDirectory m = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
-  m.model.decoder->set_compute({.dtype = dtype, .weights = weight_format(config.weights)});
+  ModelDirectory m =
+      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base);
+  m.model.decoder->set_compute(compute.options());
   const PromptTemplate prompt =
       root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,

@@ -1,13 +1,6 @@
 #include "cli/experiment.h"
 
-#include <thread>
-
-#include <ATen/Context.h>
-#include <ATen/Parallel.h>
-
 #include "core/hash.h"
-#include "core/log.h"
-#include "nn/kernels/kernels.h"
 
 namespace continuo {
 
@@ -21,8 +14,7 @@ void fields(FieldVisitor& v, TokenizerConfig& c) {
 
 void fields(FieldVisitor& v, ExperimentConfig& c) {
   v.field("run_dir", c.run_dir, "Where the run writes; default runs/<name of this file>.");
-  v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
-  v.field("threads", c.threads, "CPU threads, 0 = all cores.", Range::at_least(0));
+  fields(v, c.machine);
   v.section("tokenizer", c.tokenizer, "Text to tokens.");
   v.section("model", c.model, "The model.");
   v.section("lora", c.lora, "Low-rank adapters, trained instead of the model's weights.");
@@ -103,10 +95,8 @@ std::string resolved_yaml(const Experiment& experiment) {
 
 std::string resume_hash(const ExperimentConfig& config) {
   ExperimentConfig c = config;
-  const ExperimentConfig defaults;
   c.run_dir.clear();
-  c.device = defaults.device;
-  c.threads = 0;
+  c.machine = {};
   c.checkpoint = {};
   c.generation = {};
   c.prompt = {};  // the template's own hash says more: it covers what the section refers to
@@ -119,51 +109,6 @@ std::string resume_hash(const ExperimentConfig& config) {
   c.train.eval_every = c.train.sample_every = c.train.early_stopping = 0;
   c.train.early_stopping_delta = 0;
   return hash_bytes(dump_config(c));
-}
-
-c10::Device parse_device(const std::string& name) {
-  const bool cuda = at::hasCUDA();
-  if (name == "auto") return cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
-  if (name == "cpu") return c10::kCPU;
-  if (name == "cuda" || name.starts_with("cuda:")) {
-    if (!cuda) {
-      throw Error("device '" + name + "' is not available: this LibTorch sees no CUDA device",
-                  "Use device=cpu, or install the CUDA build of torch.");
-    }
-    const std::string index = name == "cuda" ? "0" : name.substr(5);
-    if (!index.empty() && index.size() < 4 &&
-        index.find_first_not_of("0123456789") == std::string::npos) {
-      return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
-    }
-  }
-  throw Error("unknown device '" + name + "'", "Use auto, cpu, cuda or cuda:<index>.");
-}
-
-int64_t set_threads(int64_t threads) {
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  const int64_t wanted = threads > 0 ? threads : cores;
-  at::set_num_threads(static_cast<int>(wanted));
-  return wanted;
-}
-
-std::optional<WeightFormat> weight_format(const std::string& name) {
-  if (name == "auto") return std::nullopt;
-  if (name == "fp32") return WeightFormat::f32;
-  if (name == "bf16") return WeightFormat::bf16;
-  if (name == "q8") return WeightFormat::q8;
-  if (name == "q4") return WeightFormat::q4;
-  throw Error("unknown weights '" + name + "'", "Use auto, fp32, bf16, q8 or q4.");
-}
-
-at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
-  if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
-  log_warning(
-      "this CPU has no AVX-512: bf16 products would be many times slower, computing in fp32");
-  return at::kFloat;
-}
-
-std::string_view dtype_name(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? "bf16" : "fp32";
 }
 
 }  // namespace continuo

@@ -4,17 +4,14 @@
 
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include <c10/core/Device.h>
-
+#include "cli/compute_config.h"
 #include "data/data_config.h"
 #include "data/example_stream.h"
 #include "generate/generation_config.h"
 #include "models/lora_config.h"
 #include "models/model_config.h"
-#include "nn/weight_format.h"
 #include "text/prompt_template.h"
 #include "text/tokenizer_train_config.h"
 #include "train/checkpoint.h"
@@ -33,8 +30,7 @@ void fields(FieldVisitor& v, TokenizerConfig& c);
 
 struct ExperimentConfig {
   std::string run_dir;  // default: runs/<name of the YAML file>
-  std::string device = "auto";
-  int64_t threads = 0;
+  DeviceConfig machine;
   TokenizerConfig tokenizer;
   ModelConfig model;
   LoraConfig lora;
@@ -66,16 +62,5 @@ std::string resolved_yaml(const Experiment& experiment);
 // Hash of what must not change between a run and its continuation; length, cadence and sampling
 // may.
 std::string resume_hash(const ExperimentConfig& config);
-
-// "auto", "cpu", "cuda" or "cuda:1". Error: unknown, or a device that is not there.
-c10::Device parse_device(const std::string& name);
-// Threads of the tensor library; 0 = all cores. Returns the number in use.
-int64_t set_threads(int64_t threads);
-// bf16 where this CPU multiplies it at speed, otherwise fp32 with a warning.
-at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device);
-// "fp32" or "bf16".
-std::string_view dtype_name(at::ScalarType dtype);
-// Of the `weights` settings: "auto" (nothing), "fp32", "bf16", "q8" or "q4". Error: unknown.
-std::optional<WeightFormat> weight_format(const std::string& name);
 
 }  // namespace continuo

@@ -10,11 +10,12 @@
 
 #include "cli/commands.h"
 #include "cli/completer.h"
-#include "cli/experiment.h"
+#include "cli/compute_config.h"
 #include "cli/generate_output.h"
 #include "cli/interactive.h"
 #include "cli/settings.h"
 #include "cli/text_flow.h"
+#include "core/config_keys.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -25,10 +26,9 @@ namespace continuo {
 namespace {
 
 struct Arguments {
-  std::string directory, base, beside, file, config, draft, device = "auto", dtype = "fp32",
-                                                            weights = "auto";
+  std::string directory, base, beside, file, config, draft;
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
-  int64_t threads = 0;
+  ComputeConfig compute;
   bool raw = false, json = false, explain = false;
 };
 
@@ -107,12 +107,11 @@ void print_blocks(const GenerationResult& result, const std::vector<PromptInput>
   }
 }
 
-Completer open_completer(const Arguments& a, const std::string& directory,
+Completer open_completer(const Compute& compute, const std::string& directory,
                          const std::string& base) {
-  const c10::Device device = parse_device(a.device);
-  const at::ScalarType dtype = usable_dtype(a.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device);
-  ModelDirectory opened = open_model_directory(directory, {.device = device, .dtype = dtype}, base);
-  opened.model.decoder->set_compute({.dtype = dtype, .weights = weight_format(a.weights)});
+  ModelDirectory opened =
+      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base);
+  opened.model.decoder->set_compute(compute.options());
   return Completer(std::move(opened));
 }
 
@@ -128,13 +127,13 @@ std::vector<std::vector<TokenId>> encode_all(const Arguments& a,
 
 // Every prompt with the completions of both models under the same settings, the other model's
 // first.
-void compare(const Arguments& a, const std::vector<PromptInput>& inputs) {
+void compare(const Arguments& a, const Compute& compute, const std::vector<PromptInput>& inputs) {
   GenerationConfig config;
   std::vector<GenerationResult> results;
   const std::string directories[] = {a.directory, a.beside};
   for (const std::string& directory : directories) {
     const bool first = results.empty();
-    Completer completer = open_completer(a, directory, first ? a.base : "");
+    Completer completer = open_completer(compute, directory, first ? a.base : "");
     if (first) config = settings_of(a, completer.defaults());
     completer.check(config);
     results.push_back(run_batch(completer, encode_all(a, inputs, completer), config));
@@ -164,10 +163,10 @@ void generate(Arguments a) {
   // Before the model, which may take long: faults of the settings show at once.
   settings_of(a, {});
 
-  set_threads(a.threads);
+  const Compute compute = start_compute(a.compute);
   install_interrupt_handlers();
-  if (!a.beside.empty()) return compare(a, inputs);
-  Completer completer = open_completer(a, a.directory, a.base);
+  if (!a.beside.empty()) return compare(a, compute, inputs);
+  Completer completer = open_completer(compute, a.directory, a.base);
   const GenerationConfig config = settings_of(a, completer.defaults());
   completer.check(config);
   if (a.explain) explain(config);
@@ -193,6 +192,26 @@ void generate(Arguments a) {
   std::fflush(stdout);
   log_dim(summarize(result, completer.tokenizer()));
   if (interrupted()) throw Error("interrupted");
+}
+
+// An option for each key of `config`, which the command's parser fills in.
+template <class Config>
+void add_key_options(CLI::App& command, Config& config) {
+  for (const ConfigKey& key : config_keys<Config>()) {
+    const auto read = [&config, name = key.key](const std::string& value) {
+      ConfigNode root;
+      apply_override(root, fmt::format("{}={}", name, value));
+      Problems problems;
+      load_config(root, config, problems);
+      try {
+        problems.raise();
+      } catch (const Error& error) {
+        throw CLI::ValidationError(error.what());  // wrong usage
+      }
+    };
+    command.add_option_function<std::string>("--" + key.key, read, key.help)
+        ->type_name(fmt::format("{}, default {}", key.type, key.value));
+  }
 }
 
 constexpr const char* kExamples =
@@ -225,18 +244,7 @@ void add_generate_command(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_flag("--raw", a->raw, "Without the prompt template: continue the text as it is");
   command->add_option("--config", a->config, "YAML with the keys below, or a preset (creative)");
-  command->add_option("--device", a->device, "auto, cpu, cuda or cuda:<index>")
-      ->capture_default_str();
-  command
-      ->add_option("--weights", a->weights,
-                   "Weights of decoding on the CPU: auto (as --dtype), fp32, bf16, q8, q4")
-      ->check(CLI::IsMember({"auto", "fp32", "bf16", "q8", "q4"}));
-  command->add_option("--dtype", a->dtype, "Weights and products: fp32 or bf16")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
-      ->capture_default_str();
-  command->add_option("--threads", a->threads, "CPU threads, 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_key_options(*command, a->compute);
   command->add_option("--draft", a->draft,
                       "Speculative decoding, same completions: lookup, self or a smaller model");
   command->add_flag("--json", a->json, "One JSON object per completion on standard output");

@@ -47,9 +47,8 @@ std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   return load_tokenizer(directory);
 }
 
-Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device device,
-                    at::ScalarType dtype) {
-  if (c.model.from.empty()) return make_model(c.model, vocabulary, device);
+Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
+  if (c.model.from.empty()) return make_model(c.model, vocabulary, compute.device);
   const fs::path directory = resolve_model_directory(c.model.from);
   if (is_adapter_directory(directory)) {
     throw Error("model.from: " + directory.string() + " is an adapter",
@@ -57,8 +56,8 @@ Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, c10::Device d
                 "model.from.");
   }
   // Frozen weights need no float32 masters: they are held as the products want them.
-  const at::ScalarType held = c.lora.enabled() ? dtype : at::kFloat;
-  Model model = load_model(directory, {.device = device, .dtype = held, .map = false});
+  const at::ScalarType held = c.lora.enabled() ? compute.dtype : at::kFloat;
+  Model model = load_model(directory, {.device = compute.device, .dtype = held, .map = false});
   if (model.decoder->shape().vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
                             model.decoder->shape().vocabulary));
@@ -160,9 +159,7 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
 int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
   const Experiment e = load_experiment(file, overrides);
   const ExperimentConfig& c = e.config;
-  const c10::Device device = parse_device(c.device);
-  const int64_t threads = set_threads(c.threads);
-  const at::ScalarType dtype = usable_dtype(scalar_type(c.train.dtype), device);
+  const Compute compute = start_compute(c.machine, c.train.dtype);
   install_interrupt_handlers();
 
   make_directories(e.run_dir);
@@ -175,7 +172,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   }
   const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
   const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
-  Model model = prepare_model(c, tokenizer->size(), device, dtype);
+  Model model = prepare_model(c, tokenizer->size(), compute);
   const AdapterSet adapters =
       open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
   const fs::path base =
@@ -187,11 +184,12 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   state.data_hash = data.train->hash();
   state.tokenizer_hash = tokenizer->hash();
   state.template_hash = prompt.hash();
-  const Arithmetic arithmetic = {.threads = threads,
-                                 .dtype = std::string(dtype_name(dtype)),
-                                 .instruction_set = device.is_cpu()
-                                                        ? kernels().instruction_set
-                                                        : c10::DeviceTypeName(device.type(), true)};
+  const Arithmetic arithmetic = {
+      .threads = compute.threads,
+      .dtype = std::string(dtype_name(compute.dtype)),
+      .instruction_set = compute.device.is_cpu()
+                             ? kernels().instruction_set
+                             : c10::DeviceTypeName(compute.device.type(), true)};
   state.arithmetic = arithmetic;
   if (previous) {
     check_same_run(previous->state, state, previous->path);
@@ -203,7 +201,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
       restore_adapters(adapters, base, previous->path);
     }
   }
-  model.decoder->set_compute({.dtype = dtype, .recompute = c.train.recompute});
+  model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
   AdamW optimizer(trained_parameters(model, adapters), c.optimizer);
   if (previous) {
     optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
@@ -220,7 +218,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
 
   log_info("{}, {} on {} ({}) with {} threads", parameter_summary(model, adapters),
-           arithmetic.dtype, device.str(), arithmetic.instruction_set, threads);
+           arithmetic.dtype, compute.device.str(), arithmetic.instruction_set, compute.threads);
   log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
            format_count(static_cast<double>(data.train->report().tokens)),
            format_count(static_cast<double>(data.train->report().trained)), schedule.total_steps());

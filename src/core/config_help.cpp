@@ -3,22 +3,17 @@
 
 #include <fmt/ranges.h>
 
-#include "core/config.h"
+#include "core/config_keys.h"
 #include "core/config_text.h"
 
 namespace continuo {
 namespace {
 
-struct Line {
-  std::string key, type, value, help;
-  bool required = false;
-};
-
 std::string words(std::string_view first, const std::string& second) {
   return second.empty() ? std::string(first) : fmt::format("{} {}", first, second);
 }
 
-class Helper final : public FieldVisitor {
+class KeyLister final : public FieldVisitor {
  public:
   void field(std::string_view name, bool& value, std::string_view help) override {
     add(name, "true|false", value ? "true" : "false", help);
@@ -71,23 +66,7 @@ class Helper final : public FieldVisitor {
   }
   void required() override { lines_[last_].required = true; }
 
-  std::string text() const {
-    // A single long entry must not push every line to the right.
-    constexpr size_t kWidest = 40;
-    size_t key_width = 0, type_width = 0;
-    for (const Line& line : lines_) {
-      if (line.key.size() <= kWidest) key_width = std::max(key_width, line.key.size());
-      if (line.type.size() <= kWidest) type_width = std::max(type_width, line.type.size());
-    }
-    std::string out;
-    for (const Line& line : lines_) {
-      std::string value = line.type.empty() ? "" : line.required ? "(required)" : "= " + line.value;
-      std::string head = fmt::format("{:<{}}  {:<{}}", line.key, key_width, line.type, type_width);
-      out += line.type.empty() ? fmt::format("{:<{}}", line.key, key_width) : head + "  " + value;
-      out += line.help.empty() ? "\n" : "  " + line.help + "\n";
-    }
-    return out;
-  }
+  std::vector<ConfigKey> take() { return std::move(lines_); }
 
  protected:
   void enumeration(std::string_view name, int& value, std::span<const EnumName> names,
@@ -136,17 +115,36 @@ class Helper final : public FieldVisitor {
         {join_key(path(), name), std::move(type), std::move(value), std::string(help), false});
   }
 
-  std::vector<Line> lines_;
+  std::vector<ConfigKey> lines_;
   std::vector<Open> open_;
   size_t last_ = 0;
 };
 
 }  // namespace
 
+std::vector<ConfigKey> list_keys(void* config, FieldsFunction fields) {
+  KeyLister lister;
+  fields(lister, config);
+  return lister.take();
+}
+
 std::string help_fields(void* config, FieldsFunction fields) {
-  Helper helper;
-  fields(helper, config);
-  return helper.text();
+  const std::vector<ConfigKey> lines = list_keys(config, fields);
+  // A single long entry must not push every line to the right.
+  constexpr size_t kWidest = 40;
+  size_t key_width = 0, type_width = 0;
+  for (const ConfigKey& line : lines) {
+    if (line.key.size() <= kWidest) key_width = std::max(key_width, line.key.size());
+    if (line.type.size() <= kWidest) type_width = std::max(type_width, line.type.size());
+  }
+  std::string out;
+  for (const ConfigKey& line : lines) {
+    std::string value = line.type.empty() ? "" : line.required ? "(required)" : "= " + line.value;
+    std::string head = fmt::format("{:<{}}  {:<{}}", line.key, key_width, line.type, type_width);
+    out += line.type.empty() ? fmt::format("{:<{}}", line.key, key_width) : head + "  " + value;
+    out += line.help.empty() ? "\n" : "  " + line.help + "\n";
+  }
+  return out;
 }
 
 }  // namespace continuo

@@ -53,7 +53,7 @@ void fields(FieldVisitor& v, GenerationConfig& c) {
       "same tokens before), self (the model with 4-bit weights) or a model directory with the same "
       "vocabulary.");
   v.field("draft_weights", c.draft_weights,
-          "Weights of a draft model: fp32, bf16, q8, q4; auto: q4 for self, else as the model's.");
+          "Weights of a draft model; auto: q4 for self, else as the model's.");
   v.field("draft_tokens", c.draft_tokens,
           "Drafted tokens in one pass at most; how many pay is learnt.", Range::between(1, 63));
   v.field("draft_ngram", c.draft_ngram, "lookup: shortest run of tokens that counts as the same.",

@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "generate/chain_config.h"
+#include "generate/weight_choice.h"
 
 namespace continuo {
 
@@ -25,7 +26,7 @@ struct GenerationConfig {
   int64_t max_batch = 32;
   int64_t prefill_chunk = 512;
   std::string draft = "none";
-  std::string draft_weights = "auto";
+  WeightChoice draft_weights = WeightChoice::kAuto;
   int64_t draft_tokens = 16;
   int64_t draft_ngram = 2;
   // Null is the default chain: `[{min_p: 0.05}, {temperature: 0.7}]`. min_p judges the model's own

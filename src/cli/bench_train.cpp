@@ -14,8 +14,8 @@
 #include "cli/roof.h"
 #include "core/process.h"
 #include "data/step_loader.h"
-#include "train/batch_loss.h"
 #include "train/optimizer.h"
+#include "train/step.h"
 
 namespace continuo {
 namespace {
@@ -172,15 +172,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   for (int64_t s = 0; s < c.warmup + c.steps; ++s) {
     const TrainingStep step = next_step();
     const double start = seconds_now();
-    double sum = 0;
-    for (const Batch& batch : step.micro_batches) {
-      const LossResult loss =
-          batch_loss(decoder, batch, 1.0 / static_cast<double>(step.trained_count), {});
-      loss.sum.backward();
-      sum += loss.sum.item<double>();
-    }
+    losses.push_back(accumulate_gradients(step, s, {.decoder = decoder}).loss);
     norms.push_back(optimizer.step(c.lr));
-    losses.push_back(sum);
     if (s < c.warmup) continue;
     seconds.push_back(seconds_now() - start);
     tokens += static_cast<double>(step.tokens +

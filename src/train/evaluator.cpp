@@ -12,7 +12,8 @@
 
 namespace continuo {
 
-std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const ExampleStore& store) {
+std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,
+                            const std::function<std::string(int64_t row)>& where) {
   const at::Tensor host = nll.to(at::kCPU, at::kDouble).contiguous();
   const double* value = host.const_data_ptr<double>();
   const int64_t* target = batch.targets.const_data_ptr<int64_t>();
@@ -23,7 +24,7 @@ std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const Exa
     for (int64_t i = batch.boundaries[d]; i < batch.boundaries[d + 1]; ++i) {
       if (target[i] != kIgnoredTarget) bad |= !std::isfinite(value[supervised++]);
     }
-    if (bad && found++ < 8) names += (names.empty() ? "" : ", ") + store.where(batch.rows[d]);
+    if (bad && found++ < 8) names += (names.empty() ? "" : ", ") + where(batch.rows[d]);
   }
   return names;
 }
@@ -42,8 +43,9 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     const LossResult loss = batch_loss(decoder, batch, 1.0, {});
     const double nll = loss.nll.sum(at::kDouble).item<double>();
     if (!std::isfinite(nll)) {
+      const auto where = [&](int64_t row) { return store.where(row); };
       throw Error(
-          "the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, store),
+          "the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, where),
           "The weights have diverged, or these rows are far from anything the model has seen.");
     }
     total.nll += nll;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "data/batch.h"
@@ -34,7 +35,8 @@ using OnEvaluated =
 Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
                     const OnEvaluated& on_batch = {});
 
-// Rows of a batch that hold a non-finite nll, as "file:line" (at most eight).
-std::string non_finite_rows(const Batch& batch, const at::Tensor& nll, const ExampleStore& store);
+// The names of a batch's rows that hold a nll which is not finite, at most eight.
+std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,
+                            const std::function<std::string(int64_t row)>& where);
 
 }  // namespace continuo

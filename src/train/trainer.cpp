@@ -6,7 +6,6 @@
 #include "core/log.h"
 #include "core/process.h"
 #include "core/progress.h"
-#include "train/batch_loss.h"
 
 namespace continuo {
 
@@ -23,46 +22,20 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
   return names + (count > 8 ? fmt::format(" and {} more", count - 8) : "");
 }
 
-// A token's name for the noise of dropout: its row of the data set and its place there. Neither
-// packing nor micro-batches change it.
-std::vector<uint64_t> token_names(const Batch& batch) {
-  std::vector<uint64_t> names;
-  for (size_t d = 0; d < batch.rows.size(); ++d) {
-    for (int64_t i = 0; i < batch.boundaries[d + 1] - batch.boundaries[d]; ++i) {
-      names.push_back(static_cast<uint64_t>(batch.rows[d]) << 32 | static_cast<uint64_t>(i));
-    }
-  }
-  return names;
-}
-
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state)
-    : parts_(std::move(parts)), config_(config), state_(std::move(state)) {}
-
-void Trainer::micro_step(const Batch& batch, int64_t trained_count, StepResult& result) {
-  if (batch.trained_count == 0) return;  // contributes exactly zero: nothing to compute
-  const DropoutScope dropout(parts_.dropout, state_.step,
-                             parts_.dropout ? token_names(batch) : std::vector<uint64_t>());
-  const LossResult loss =
-      batch_loss(parts_.decoder, batch, 1.0 / static_cast<double>(trained_count), config_.loss());
-  const double value = loss.sum.item<double>();
-  if (!std::isfinite(value)) {
-    throw Error(fmt::format("step {}: the loss is not finite in {}", state_.step + 1,
-                            non_finite_rows(batch, loss.nll, parts_.train)),
-                "Lower train.lr, or look at these rows with `continuo inspect`. The last "
-                "checkpoint is untouched.");
-  }
-  loss.sum.backward();
-  result.loss += value;
-  result.nll += loss.nll.sum(at::kDouble).item<double>();
-  result.entropy += loss.entropy.sum(at::kDouble).item<double>();
-  result.correct += loss.correct;
-}
+    : parts_(std::move(parts)),
+      config_(config),
+      state_(std::move(state)),
+      step_parts_{.decoder = parts_.decoder,
+                  .loss = config_.loss(),
+                  .dropout = parts_.dropout,
+                  .where = [this](int64_t row) { return parts_.train.where(row); }} {}
 
 Trainer::StepResult Trainer::train_step(const TrainingStep& step, double lr) {
   StepResult result;
-  for (const Batch& batch : step.micro_batches) micro_step(batch, step.trained_count, result);
+  result.sums = accumulate_gradients(step, state_.step, step_parts_);
   result.grad_norm = parts_.optimizer.step(lr);
   if (!std::isfinite(result.grad_norm)) {
     throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
@@ -76,10 +49,10 @@ void Trainer::record(const TrainingStep& step, const StepResult& r, double lr, d
   const double trained = static_cast<double>(step.trained_count),
                total = static_cast<double>(step.tokens);
   const std::vector<std::pair<std::string, double>> scalars = {
-      {"loss", r.loss},
-      {"nll", r.nll / trained},
-      {"accuracy", static_cast<double>(r.correct) / trained},
-      {"entropy", r.entropy / trained},
+      {"loss", r.sums.loss},
+      {"nll", r.sums.nll / trained},
+      {"accuracy", static_cast<double>(r.sums.correct) / trained},
+      {"entropy", r.sums.entropy / trained},
       {"grad_norm", r.grad_norm},
       {"lr", lr},
       {"tokens_per_second", total / seconds},
@@ -168,7 +141,7 @@ TrainOutcome Trainer::run() {
     progress.update(
         state_.step,
         fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
-                    step.epoch + 1, result.loss, result.grad_norm, lr,
+                    step.epoch + 1, result.sums.loss, result.grad_norm, lr,
                     format_count(static_cast<double>(step.tokens) / seconds),
                     format_count(static_cast<double>(step.trained_count) / seconds),
                     format_bytes(peak_memory_bytes())));

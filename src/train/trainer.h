@@ -8,12 +8,12 @@
 
 #include "data/step_loader.h"
 #include "nn/decoder.h"
-#include "nn/dropout.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
+#include "train/step.h"
 #include "train/tensorboard.h"
 #include "train/train_config.h"
 #include "train/train_state.h"
@@ -44,6 +44,8 @@ class Trainer {
  public:
   // `state` is where the run stands: zero for a new one, a checkpoint's for one that goes on.
   Trainer(TrainerParts parts, const TrainConfig& config, TrainState state);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   // Until schedule.total_steps(), early stopping or an interrupt; the last state is always saved.
   // Error: a loss or gradient that is not finite, naming the rows of that step; earlier checkpoints
@@ -53,11 +55,10 @@ class Trainer {
 
  private:
   struct StepResult {
-    double loss = 0, nll = 0, entropy = 0, grad_norm = 0;
-    int64_t correct = 0;
+    StepSums sums;
+    double grad_norm = 0;
   };
   StepResult train_step(const TrainingStep& step, double lr);
-  void micro_step(const Batch& batch, int64_t trained_count, StepResult& result);
   void record(const TrainingStep& step, const StepResult& result, double lr, double seconds);
   bool evaluate_now();  // true when early stopping asks to stop
   void save();
@@ -65,6 +66,7 @@ class Trainer {
   TrainerParts parts_;
   TrainConfig config_;
   TrainState state_;
+  StepParts step_parts_;
   int64_t saved_step_ = -1;
   int64_t skipped_ = 0;
 };

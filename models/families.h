@@ -1,7 +1,7 @@
 // The rows of the registry; each family's file says what sets it apart.
 #pragma once
 
-#include "models/registry.h"
+#include "models/family.h"
 
 namespace continuo {
 

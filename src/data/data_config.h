@@ -20,6 +20,11 @@ std::span<const EnumName> enum_names(RowFormat);
 std::span<const EnumName> enum_names(FaultyRows);
 std::span<const EnumName> enum_names(OverlongRows);
 
+// Which rows of the sources: with DataConfig::eval_share, kEval are the held-out ones and kTrain
+// the others. A row is held out by a hash of its rendered text, so equal rows never land in both
+// and rows added later move no other row.
+enum class Split { kAll, kTrain, kEval };
+
 struct DataSource {
   std::string path;     // relative to the YAML file that names it
   double weight = 1.0;  // passes over this file per epoch; fractions draw a fresh subset each epoch

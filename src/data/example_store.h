@@ -18,11 +18,6 @@ namespace continuo {
 
 class StoreFile;
 
-// Which rows of the sources: with DataConfig::eval_share, kEval are the held-out ones and kTrain
-// the others. A row is held out by a hash of its rendered text, so equal rows never land in both
-// and rows added later move no other row.
-enum class Split { kAll, kTrain, kEval };
-
 class ExampleStore {
  public:
   int64_t size() const;

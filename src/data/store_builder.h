@@ -3,11 +3,13 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "data/data_config.h"
-#include "data/example_store.h"
+#include "text/prompt_template.h"
+#include "text/tokenizer.h"
 
 namespace continuo {
 

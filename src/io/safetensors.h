@@ -13,13 +13,9 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace continuo {
+#include "io/tensor_info.h"
 
-struct TensorInfo {
-  at::ScalarType dtype;
-  std::vector<int64_t> shape;
-  int64_t begin = 0, end = 0;  // bytes relative to the data section
-};
+namespace continuo {
 
 class SafetensorsFile {
  public:

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "io/safetensors.h"
+#include "io/tensor_info.h"
 
 namespace continuo {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nn/inference_pass.h"
+#include "nn/inference_engine.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/kv_cache.h"

@@ -6,7 +6,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include "nn/inference_pass.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/kv_cache.h"

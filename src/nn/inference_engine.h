@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "nn/inference_pass.h"
 #include "nn/packed_matrix.h"
 #include "nn/ragged.h"
 #include "nn/rope.h"
@@ -55,13 +56,9 @@ class InferenceEngine {
     PackedMatrix qkv, output, gate_up, down;
     bool rotates, windowed;
   };
-  struct Row {
-    int64_t document, visible;  // keys that it sees, itself included, without a window
-  };
-  struct Span {  // keys [begin, end) of a row; one unit of attention for each of its KV heads
-    int64_t row, begin, end, index, count;  // index of count spans of this row
-  };
-  struct Pass;
+  using Pass = InferencePass;
+  using Row = Pass::Row;
+  using Span = Pass::Span;
   struct Scratch {  // a member's own
     PackedScratch rows;
     std::vector<float> normalised, query, scores;

@@ -1,7 +1,11 @@
-// What the decode engine knows of the pass that it is in; shared by its source files only.
+// What the decode engine knows of the pass that it is in; for the engine's own files only.
 #pragma once
 
-#include "nn/inference_engine.h"
+#include <cstdint>
+#include <vector>
+
+#include "nn/rope.h"
+#include "nn/transformer_options.h"
 
 namespace continuo {
 
@@ -13,7 +17,14 @@ inline void fit(std::vector<float>& v, int64_t size) {
   if (static_cast<int64_t>(v.size()) < size) v.resize(size);
 }
 
-struct InferenceEngine::Pass {
+struct InferencePass {
+  struct Row {
+    int64_t document, visible;  // keys that it sees, itself included, without a window
+  };
+  struct Span {  // keys [begin, end) of a row; one unit of attention for each of its KV heads
+    int64_t row, begin, end, index, count;  // index of count spans of this row
+  };
+
   std::vector<Row> rows;
   std::vector<Span> everything, windowed;
   std::vector<void*> caches;  // storage of each document, [layers, 2, kv_heads, capacity, head_dim]

@@ -14,12 +14,12 @@
 #include "cli/generate_output.h"
 #include "cli/interactive.h"
 #include "cli/settings.h"
-#include "cli/text_flow.h"
 #include "core/config_keys.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/text_flow.h"
 
 namespace continuo {
 

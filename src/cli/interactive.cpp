@@ -9,10 +9,10 @@
 #include "cli/line_editor.h"
 #include "cli/session.h"
 #include "cli/settings.h"
-#include "cli/text_flow.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "core/text_flow.h"
 
 namespace continuo {
 namespace {

@@ -1,11 +1,9 @@
-// Prompts from files and the command line, and text that arrives in pieces.
+// Prompts from files and the command line.
 #include "cli/prompt_source.h"
 
 #include <gtest/gtest.h>
 
-#include "cli/text_flow.h"
 #include "core/files.h"
-#include "core/utf8.h"
 #include "support/temp_dir.h"
 
 namespace continuo {
@@ -62,29 +60,6 @@ TEST(FieldArguments, WantNameAndValue) {
 TEST(Title, IsOneLine) {
   EXPECT_EQ(title_of({"a\nb", {}}, 10), "a b");
   EXPECT_EQ(title_of({"abcdef", {}}, 4), "abc…");
-}
-
-TEST(TextFlow, NeverGivesHalfACodePointForAnySplit) {
-  const std::string text = "é€😀x";
-  for (size_t cut = 0; cut <= text.size(); ++cut) {
-    TextFlow flow;
-    const std::string first = flow.push(text.substr(0, cut));
-    EXPECT_EQ(find_invalid_utf8(first), std::nullopt);
-    EXPECT_EQ(first, text.substr(0, first.size()));
-    const std::string second = flow.push(text.substr(cut));
-    EXPECT_EQ(first + second, text);
-    EXPECT_EQ(flow.finish(), "");
-  }
-}
-
-TEST(TextFlow, ReplacesWhatIsNoText) {
-  TextFlow flow;
-  EXPECT_EQ(flow.push("a\xff"
-                      "b\xe2\x82"),
-            "a\xEF\xBF\xBD"
-            "b");
-  EXPECT_EQ(flow.finish(), "\xEF\xBF\xBD");
-  EXPECT_EQ(flow.finish(), "");
 }
 
 }  // namespace

@@ -8,9 +8,9 @@
 #include <gtest/gtest.h>
 
 #include "core/utf8.h"
+#include "support/token_stream.h"
 #include "text/golden_tokenizers.h"
 #include "text/small_tokenizers.h"
-#include "text/stream_decoder.h"
 
 namespace continuo {
 namespace {
@@ -20,18 +20,12 @@ using test::golden_json;
 using test::golden_names;
 using test::golden_texts;
 using test::golden_tokenizer;
+using test::streamed;
 using test::tiny_tokenizer;
 
 using Json = nlohmann::json;
 
 constexpr const char* kSign = "\u2581";
-
-std::string streamed(const Tokenizer& tokenizer, std::span<const TokenId> ids, bool continues) {
-  StreamDecoder decoder(tokenizer, continues);
-  std::string text;
-  for (TokenId id : ids) text += decoder.push(id);
-  return text + decoder.finish();
-}
 
 std::string joined_bytes(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
   std::string bytes;

@@ -1,4 +1,4 @@
-#include "cli/text_flow.h"
+#include "core/text_flow.h"
 
 #include <utility>
 

@@ -12,7 +12,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "io/model_tensors.h"
-#include "models/config_json.h"
+#include "models/config_reader.h"
 
 namespace continuo {
 
@@ -24,39 +24,14 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kFingerprintKey = "continuo_base";
 
-// Keys that are read below, or that change neither the shape nor the maths of a trained adapter.
-// Whatever else is set is refused: it may be a variant that computes something different.
-const std::set<std::string, std::less<>>& neutral_keys() {
-  static const std::set<std::string, std::less<>> kKeys = {"peft_type",
-                                                           "task_type",
-                                                           "peft_version",
-                                                           "auto_mapping",
-                                                           "base_model_name_or_path",
-                                                           "revision",
-                                                           "inference_mode",
-                                                           "r",
-                                                           "lora_alpha",
-                                                           "lora_dropout",
-                                                           "use_rslora",
-                                                           "use_dora",
-                                                           "target_modules",
-                                                           "exclude_modules",
-                                                           "layers_to_transform",
-                                                           "layers_pattern",
-                                                           "init_lora_weights",
-                                                           "bias",
-                                                           "megatron_core",
-                                                           "qalora_group_size",
-                                                           "eva_config",
-                                                           "ensure_weight_tying",
-                                                           "runtime_config"};
-  return kKeys;
-}
-
-bool unset(const json& value) {
-  return value.is_null() || value == false ||
-         ((value.is_object() || value.is_array()) && value.empty());
-}
+// Keys that change neither the shape nor the maths of a trained adapter. Whatever else is set is
+// refused: it may be a variant that computes something different.
+constexpr std::array kNeutralKeys = {
+    "task_type",           "peft_version",   "auto_mapping",      "revision",
+    "inference_mode",      "target_modules", "exclude_modules",   "layers_to_transform",
+    "layers_pattern",      "megatron_core",  "qalora_group_size", "eva_config",
+    "ensure_weight_tying", "runtime_config",
+};
 
 // Tensors by "layer.lora_A.weight"; the magnitudes had a ".weight" in older versions.
 std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file,
@@ -120,32 +95,25 @@ bool is_adapter_directory(const fs::path& directory) {
 AdapterInfo read_adapter_config(const fs::path& directory) {
   const fs::path file = directory / kAdapterConfigFile;
   const json config = read_json(file);
-  if (!config.is_object()) throw Error(Location{.file = file.string()}, "is not a JSON object");
-  require_value(config, file, "peft_type", "LORA");
-  require_value(config, file, "bias", "none");
-  for (const auto& [key, value] : config.items()) {
-    if (!neutral_keys().contains(key) && !unset(value)) {
-      config_key_error(file, key, fmt::format("is {}, which is not supported", value.dump()));
-    }
-  }
-  // These starts change the base's weights, which the saved adapter then counts on.
-  const json start = config.value("init_lora_weights", json(true));
-  static const std::set<json> kStarts = {true, false, nullptr, "gaussian", "eva", "orthogonal"};
-  if (!kStarts.contains(start)) {
-    config_key_error(
-        file, "init_lora_weights",
-        fmt::format("is {}: such adapters fit a changed base only; convert it to plain LoRA",
-                    start.dump()));
+  ConfigReader keys(config, file);
+  keys.expect("peft_type", "LORA");
+  keys.expect("bias", "none");
+  // Other starts change the base's weights, which the saved adapter then counts on.
+  static const std::set<json> kStarts = {true, false, "gaussian", "eva", "orthogonal"};
+  if (keys.has("init_lora_weights") && !kStarts.contains(config["init_lora_weights"])) {
+    keys.fail("init_lora_weights",
+              fmt::format("is {}: such adapters fit a changed base only; convert it to plain LoRA",
+                          config["init_lora_weights"].dump()));
   }
   AdapterInfo info;
-  info.options.rank = required_size(config, file, "r");
-  info.options.alpha = optional_key(config, file, "lora_alpha", 8.0);
-  info.options.dropout = optional_key(config, file, "lora_dropout", 0.0);
-  info.options.rslora = optional_key(config, file, "use_rslora", false);
-  info.options.dora = optional_key(config, file, "use_dora", false);
-  info.base = optional_key<std::string>(config, file, "base_model_name_or_path", "");
-  if (!std::isfinite(info.options.alpha))
-    config_key_error(file, "lora_alpha", "must be a finite number");
+  info.options.rank = keys.size("r");
+  info.options.alpha = keys.number("lora_alpha", 8.0);
+  info.options.dropout = keys.number("lora_dropout", 0.0);
+  info.options.rslora = keys.flag("use_rslora", false);
+  info.options.dora = keys.flag("use_dora", false);
+  info.base = keys.text("base_model_name_or_path", "");
+  for (const char* key : kNeutralKeys) keys.ignore(key);
+  keys.finish();
   return info;
 }
 

@@ -157,6 +157,14 @@ double ConfigReader::positive(const std::string& key, double fallback) {
   return value->get<double>();
 }
 
+double ConfigReader::number(const std::string& key, double fallback) {
+  const json* value = find(key);
+  if (!value) return fallback;
+  if (!value->is_number() || !std::isfinite(value->get<double>()))
+    fail(key, "must be a finite number, not " + value->dump());
+  return value->get<double>();
+}
+
 bool ConfigReader::flag(const std::string& key, bool fallback) {
   const json* value = find(key);
   if (!value) return fallback;
@@ -192,6 +200,17 @@ std::vector<double> ConfigReader::numbers(const std::string& key) {
     if (!item.is_number() && !item.is_boolean())
       fail(key, "must be a list of numbers, not " + value->dump());
     result.push_back(item.get<double>());
+  }
+  return result;
+}
+
+std::vector<int64_t> ConfigReader::ids(const std::string& key) {
+  const json* value = find(key);
+  std::vector<int64_t> result;
+  if (!value) return result;
+  for (const json& id : value->is_array() ? *value : json::array({*value})) {
+    if (!id.is_number_integer()) fail(key, "must be an id or a list of ids, not " + value->dump());
+    result.push_back(id.get<int64_t>());
   }
   return result;
 }

@@ -1,5 +1,5 @@
-// Reads a config.json key by key and remembers which were read: what is left over and is not known
-// to be harmless may change the maths, and is refused by name.
+// Reads a config.json, or the like of it for an adapter, key by key and remembers which were read:
+// what is left over and is not known to be harmless may change the maths, and is refused by name.
 #pragma once
 
 #include <filesystem>
@@ -23,10 +23,12 @@ class ConfigReader {
   int64_t size(const std::string& key, int64_t fallback);   // 1 … 2^31
   int64_t count(const std::string& key, int64_t fallback);  // 0 … 2^31
   double positive(const std::string& key, double fallback);
+  double number(const std::string& key, double fallback);  // finite
   bool flag(const std::string& key, bool fallback);
   std::string text(const std::string& key, const std::string& fallback);
   std::vector<std::string> texts(const std::string& key);  // empty when absent
   std::vector<double> numbers(const std::string& key);     // empty when absent
+  std::vector<int64_t> ids(const std::string& key);        // one or a list; empty when absent
   ConfigReader object(const std::string& key);             // must be there
 
   // A key whose other values would change the maths: absent or `expected`, else an Error.

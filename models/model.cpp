@@ -11,7 +11,7 @@
 #include "core/json.h"
 #include "io/model_tensors.h"
 #include "io/safetensors.h"
-#include "models/config_json.h"
+#include "models/config_reader.h"
 #include "models/gguf_checkpoint.h"
 
 namespace continuo {
@@ -153,7 +153,7 @@ namespace {
 Model build_model(const json& config, const fs::path& file,
                   std::map<std::string, at::Tensor> tensors, const fs::path& place,
                   const LoadOptions& options) {
-  const std::string type = optional_key<std::string>(config, file, "model_type", "");
+  const std::string type = ConfigReader(config, file).text("model_type", "");
   const Family* family = find_family(type);
   if (!family)
     throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported",
@@ -205,11 +205,8 @@ std::vector<int64_t> read_eos_ids(const fs::path& directory) {
     const fs::path file = directory / name;
     if (!fs::exists(file)) continue;
     const json config = read_json(file);
-    const auto found = config.find("eos_token_id");
-    if (found == config.end() || found->is_null()) continue;
-    if (found->is_array())
-      return optional_key<std::vector<int64_t>>(config, file, "eos_token_id", {});
-    return {optional_key<int64_t>(config, file, "eos_token_id", 0)};
+    ConfigReader keys(config, file);
+    if (keys.has("eos_token_id")) return keys.ids("eos_token_id");
   }
   return {};
 }

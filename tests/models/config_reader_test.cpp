@@ -25,13 +25,16 @@ TEST(ConfigReader, AbsentAndNullAreTheFallback) {
   EXPECT_EQ(c.size("a", 7), 7);
   EXPECT_EQ(c.positive("b", 0.5), 0.5);
   EXPECT_TRUE(c.flag("a", true));
+  EXPECT_EQ(c.number("a", -0.5), -0.5);
   EXPECT_EQ(c.text("b", "x"), "x");
+  EXPECT_TRUE(c.ids("a").empty());
   EXPECT_FALSE(c.has("a"));
 }
 
 TEST(ConfigReader, WrongTypesAndRangesAreNamed) {
-  const json config = {{"n", 1.5},  {"big", 1e300},     {"zero", 0},     {"text", 3},
-                       {"flag", 1}, {"list", {1, "x"}}, {"object", {1}}, {"huge", 1ull << 63}};
+  const json config = {{"n", 1.5},         {"big", 1e300},  {"zero", 0},
+                       {"text", 3},        {"text2", "x"},  {"flag", 1},
+                       {"list", {1, "x"}}, {"object", {1}}, {"huge", 1ull << 63}};
   ConfigReader c(config, "dir/config.json");
   for (const char* key : {"n", "big", "zero", "huge", "list"}) {
     const std::string text = reader_error([&] { c.size(key, 1); });
@@ -41,6 +44,9 @@ TEST(ConfigReader, WrongTypesAndRangesAreNamed) {
   }
   EXPECT_NE(reader_error([&] { c.positive("zero", 1); }).find("positive number"),
             std::string::npos);
+  EXPECT_NE(reader_error([&] { c.number("text2", 1); }).find("finite number"), std::string::npos);
+  EXPECT_NE(reader_error([&] { c.ids("list"); }).find("list of ids"), std::string::npos);
+  EXPECT_NE(reader_error([&] { c.ids("n"); }).find("list of ids"), std::string::npos);
   EXPECT_NE(reader_error([&] { c.flag("flag", true); }).find("true or false"), std::string::npos);
   EXPECT_NE(reader_error([&] { c.text("text", ""); }).find("string"), std::string::npos);
   EXPECT_NE(reader_error([&] { c.numbers("list"); }).find("list of numbers"), std::string::npos);
@@ -58,6 +64,13 @@ TEST(ConfigReader, OnlyUnreadKeysThatMayMatterAreRefused) {
             std::string::npos);
   c.size("read");
   EXPECT_NO_THROW(c.finish());
+}
+
+TEST(ConfigReader, OneIdIsAListOfOne) {
+  const json config = {{"one", 2}, {"many", {0, 7}}};
+  ConfigReader c(config, "config.json");
+  EXPECT_EQ(c.ids("one"), std::vector<int64_t>{2});
+  EXPECT_EQ(c.ids("many"), (std::vector<int64_t>{0, 7}));
 }
 
 TEST(ConfigReader, KeysOfAnObjectCarryItsName) {

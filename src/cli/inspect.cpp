@@ -9,6 +9,7 @@
 #include "cli/inspect_data.h"
 #include "cli/model_directory.h"
 #include "cli/prompt_choice.h"
+#include "core/console.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
@@ -143,7 +144,7 @@ void add_inspect_command(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   command->callback([arguments] {
     install_interrupt_handlers();
-    const bool colour = isatty(STDOUT_FILENO) != 0 && !std::getenv("NO_COLOR");
+    const bool colour = shows_colour(STDOUT_FILENO);
     if (fs::is_directory(arguments->path)) {
       inspect_model(arguments->path);
     } else {

@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::string_view kClearLine = "\r\x1b[K";
 
-bool wants_colour() {
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
-  return (!no_color || !*no_color) && !(term && std::string_view(term) == "dumb");
-}
-
 }  // namespace
 
 Console::Console(int fd, bool terminal, bool colour, int width)
@@ -59,9 +53,15 @@ void Console::write(std::string_view bytes) const {
   }
 }
 
+bool shows_colour(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) != 0 && (!no_color || !*no_color) &&
+         !(term && std::string_view(term) == "dumb");
+}
+
 Console& stderr_console() {
-  static Console console(STDERR_FILENO, ::isatty(STDERR_FILENO) != 0,
-                         ::isatty(STDERR_FILENO) != 0 && wants_colour());
+  static Console console(STDERR_FILENO, ::isatty(STDERR_FILENO) != 0, shows_colour(STDERR_FILENO));
   return console;
 }
 

@@ -34,7 +34,11 @@ class Console {
   std::string status_;
 };
 
-// Standard error of this process. Colour only on a terminal and without NO_COLOR (no-color.org).
+// Whether to write in colour on `fd`: it is a terminal other than a dumb one, and NO_COLOR
+// (no-color.org) is unset or empty.
+bool shows_colour(int fd);
+
+// Standard error of this process.
 Console& stderr_console();
 
 // The first `columns` columns of UTF-8 text, a code point counting as one.

@@ -2,7 +2,9 @@
 
 #include <array>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 namespace continuo {
@@ -48,6 +50,28 @@ TEST(Console, WithoutATerminalThereIsNoStatus) {
 
 TEST(Console, TheStatusIsCutToTheWidthLessOneColumn) {
   EXPECT_EQ(written(true, 5, [](Console& c) { c.set_status("abcdefgh"); }), "\r\x1b[Kabcd");
+}
+
+TEST(Console, ColourIsForTerminalsWhoseUserWantsIt) {
+  const char* term = getenv("TERM");
+  const std::string before = term ? term : "";
+  setenv("TERM", "xterm", 1);
+  unsetenv("NO_COLOR");
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  ASSERT_GE(terminal, 0);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  EXPECT_TRUE(shows_colour(terminal));
+  EXPECT_FALSE(shows_colour(ends[1]));
+  setenv("NO_COLOR", "", 1);
+  EXPECT_TRUE(shows_colour(terminal)) << "empty is as good as unset";
+  setenv("NO_COLOR", "1", 1);
+  EXPECT_FALSE(shows_colour(terminal));
+  unsetenv("NO_COLOR");
+  setenv("TERM", "dumb", 1);
+  EXPECT_FALSE(shows_colour(terminal));
+  setenv("TERM", before.c_str(), 1);
+  for (const int fd : {terminal, ends[0], ends[1]}) close(fd);
 }
 
 TEST(Console, TextIsCutBetweenCodePoints) {

@@ -15,6 +15,7 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/error.h"
 #include "nn/document_attention.h"
 #include "nn/invariant_rows.h"
 #include "nn/kernels/kernels.h"
@@ -172,7 +173,7 @@ at::Tensor decode_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
 
 void check_documents(const std::vector<int64_t>& boundaries) {
   for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
-    TORCH_CHECK(boundaries[d] < boundaries[d + 1], "document ", d, " of the ragged batch is empty");
+    if (boundaries[d] >= boundaries[d + 1]) fail("document {} of the ragged batch is empty", d);
   }
 }
 
@@ -202,8 +203,8 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::
                             const std::vector<int64_t>& boundaries, double scale, KVCache& cache,
                             int64_t layer, const AttentionLimits& limits) {
   const int64_t documents = static_cast<int64_t>(boundaries.size()) - 1;
-  TORCH_CHECK(static_cast<int64_t>(cache.active().size()) == documents, "the cache has ",
-              cache.active().size(), " active sequences for ", documents, " documents");
+  if (std::ssize(cache.active()) != documents)
+    fail("the cache has {} active sequences for {} documents", cache.active().size(), documents);
   const bool decoding = (q.size(0) == documents || q.size(0) <= kInvariantRows) && q.is_cpu() &&
                         limits.softcap == 0 && kernel_ready(q) && k.is_contiguous() &&
                         v.is_contiguous();

@@ -12,6 +12,7 @@
 #include <ATen/ops/tanh.h>
 #include <gtest/gtest.h>
 
+#include "core/expect_error.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -152,6 +153,16 @@ TEST(RaggedAttention, AFewCachedRowsHaveTheBitsOfSingleSteps) {
     };
     EXPECT_TRUE(at::equal(in_pieces(1), in_pieces(7)));
   }
+}
+
+TEST(RaggedAttention, BatchesThatCannotBeAreErrors) {
+  const at::Tensor q = at::randn({3, 2, 16});
+  test::expect_error([&] { ragged_attention(q, q, q, {0, 2, 2, 3}, 1.0); },
+                     {"document 1", "is empty"});
+  KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
+  cache.activate({cache.add()});
+  test::expect_error([&] { cached_attention(q, q, q, {0, 1, 3}, 1.0, cache, 0); },
+                     {"1 active sequences for 2 documents"});
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "core/files.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "io/model_tensors.h"
 #include "io/safetensors.h"
 #include "models/config_reader.h"
@@ -160,6 +161,8 @@ Model build_model(const json& config, const fs::path& file,
                 known_families());
   Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
   load_weights(model, std::move(tensors), place, options);
+  log_debug("{}: a model of the family {}, {} layers of width {}", place.string(), family->name,
+            model.decoder->shape().layers, model.decoder->shape().hidden);
   return model;
 }
 

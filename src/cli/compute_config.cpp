@@ -66,7 +66,11 @@ int64_t set_threads(int64_t threads) {
 Compute start_compute(const DeviceConfig& config, ComputeType dtype) {
   const int64_t threads = set_threads(config.threads);
   const c10::Device device = parse_device(config.device);
-  return {.device = device, .dtype = usable_dtype(scalar_type(dtype), device), .threads = threads};
+  const Compute compute{
+      .device = device, .dtype = usable_dtype(scalar_type(dtype), device), .threads = threads};
+  log_debug("computing on {} in {} with {} threads; the CPU's kernels are those for {}",
+            device.str(), dtype_name(compute.dtype), threads, kernels().instruction_set);
+  return compute;
 }
 
 Compute start_compute(const ComputeConfig& config) {

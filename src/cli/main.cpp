@@ -23,7 +23,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Start with ./scripts/quickstart.sh, or: continuo train configs/quickstart.yaml");
   bool verbose = false, quiet = false;
-  app.add_flag("-v,--verbose", verbose, "Also log what helps to find faults");
+  app.add_flag("-v,--verbose", verbose,
+               "Also say what was chosen and found: device, kernels, weights, caches");
   app.add_flag("-q,--quiet", quiet, "Log warnings and errors only");
   app.parse_complete_callback([&] {
     continuo::set_log_level(verbose ? continuo::LogLevel::kDebug

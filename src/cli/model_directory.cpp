@@ -6,6 +6,7 @@
 #include "cli/prompt_choice.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/log.h"
 #include "text/chat_template_file.h"
 #include "train/checkpoint.h"
 #include "train/train_state.h"
@@ -98,6 +99,9 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
     const bool counts = !told || id != m.tokenizer->eos();  // the files' list of ids stands
     if (counts && std::ranges::find(m.eos, id) == m.eos.end()) m.eos.push_back(id);
   }
+  log_debug("{}: the tokenizer is that of {}, the prompt template {}; documents open {} BOS",
+            m.path.string(), m.tokenizer_home.string(), m.prompt_origin,
+            opens_with_bos(*m.tokenizer, m.prompt) ? "with" : "without");
   return m;
 }
 

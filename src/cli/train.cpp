@@ -36,7 +36,10 @@ std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
   std::string key = dump_config(c.tokenizer.train);
   for (const TokenizerInput& input : c.tokenizer.train.inputs) key += hash_file(input.path);
   key = hash_bytes(key);
-  if (fs::exists(stamp) && read_file(stamp) == key) return load_tokenizer(directory);
+  if (fs::exists(stamp) && read_file(stamp) == key) {
+    log_debug("the tokenizer was trained before: {}", directory.string());
+    return load_tokenizer(directory);
+  }
   log_info("training a tokenizer of {} pieces", c.tokenizer.train.vocab_size);
   const std::string model = train_sentencepiece(c.tokenizer.train);
   AtomicDirectory files(directory);

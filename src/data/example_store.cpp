@@ -66,7 +66,10 @@ std::shared_ptr<const StoreFile> open_or_build(const StorePlan& plan, const Toke
                                                const PromptTemplate& prompt, const fs::path& cache,
                                                const std::string& key) {
   const fs::path path = cache / (key + ".examples");
-  if (auto file = open_cached(path, key)) return file;
+  if (auto file = open_cached(path, key)) {
+    log_debug("the rows were tokenized before: {}", path.string());
+    return file;
+  }
   const FileLock lock(cache / (key + ".lock"));
   // Another process may have built it while this one waited.
   std::error_code error;
@@ -82,6 +85,7 @@ std::shared_ptr<const StoreFile> open_or_build(const StorePlan& plan, const Toke
     fs::remove(path, error);
     throw Error("a data file changed while it was being read", "start again when it is complete");
   }
+  log_debug("the tokenized rows are kept in {}", path.string());
   return std::make_shared<const StoreFile>(path, key);
 }
 

@@ -4,6 +4,8 @@
 
 #include <ATen/ops/tensor.h>
 
+#include "core/log.h"
+
 namespace continuo {
 namespace {
 
@@ -58,6 +60,7 @@ int64_t CachedDecoder::begin(std::span<const TokenId> tokens) {
     return cache_.add();
   }
   cache_.truncate(sequence, shared);
+  log_debug("{} of the prompt's {} tokens are in the cache", shared, tokens.size());
   return sequence;
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/log.h"
 #include "nn/inference_engine.h"
 #include "nn/invariant_rows.h"
 #include "nn/recompute.h"
@@ -151,6 +152,8 @@ bool Transformer::quantised() const { return is_quantised(compute_.weight_format
 
 void Transformer::set_compute(const ComputeOptions& options) {
   compute_ = options;
+  if (!InferenceEngine::covers(options_) || !embedding_.is_cpu())
+    log_debug("decoding runs through the modules of training: packed weights serve other shapes");
   if (!quantised() || (InferenceEngine::covers(options_) && embedding_.is_cpu())) return;
   compute_.weights.reset();
   throw Error("8- and 4-bit weights serve models of Llama's shape on the CPU, which this is not",
@@ -217,6 +220,8 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   weights.head = head_weight();
   engine_.reset();  // before the next one takes its memory
   engine_ = std::make_unique<InferenceEngine>(options_, weights, format);
+  log_debug("decoding runs on packed weights: {:.1f} MB as {}",
+            static_cast<double>(engine_->weight_bytes()) / 1e6, continuo::name(format));
   engine_sources_ = std::move(sources);
   engine_format_ = format;
   engine_head_ = quantised() ? engine_->head() : at::Tensor();

@@ -162,6 +162,7 @@ fs::path CheckpointWriter::save(const TrainState& state,
   atomic_write(directory / kStateFile, to_json(state));
   write_manifest(directory.path());
   directory.commit();
+  log_debug("step {}: saved {}", state.step, target.string());
   prune(state.step);
   return target;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Holds every #include of ours to the arrows of the house, because link dependencies cannot stop an #include,
 and forbids circles between files: a header with its source counts as one, so that each can be read after those
-that it includes.
+that it includes. Tests name their headers from tests/ on, and take those of another layer's tests nowhere but from
+tests/support.
 
 usage: check_layers.py [ROOT] [--self-test]
 
@@ -83,6 +84,22 @@ def layers(root):
     for directory in sorted((root / "src").iterdir()):
         if directory.is_dir():
             yield directory.name, directory
+
+
+def check_tests(root):
+    """Breaches of the tests: headers that are not named from a root, and those of another layer's tests."""
+    tests = root / "tests"
+    for path in sorted(p for p in tests.rglob("*") if p.suffix in SOURCES):
+        layer = path.relative_to(tests).parts[0]
+        for number, bracket, target in includes(path):
+            top = target.split("/")[0]
+            fault = None
+            if bracket == '"' and (target.startswith(".") or "/" not in target):
+                fault = f'"{target}" is not named from a root; write "{layer}/…" or "support/…"'
+            elif (tests / target).is_file() and top not in (layer, "support"):
+                fault = f"{target} belongs to other tests; what several layers need lies in tests/support"
+            if fault:
+                yield f"{path.relative_to(root)}:{number}: {fault}"
 
 
 def include_graph(root):
@@ -207,7 +224,23 @@ def self_test():
                 faults.append(f"{name} with {line!r}: expected {'a breach' if breach else 'none'}, found {breaches}")
             elif breach and "extra" not in name and not breaches[0].startswith(f"{name}:2: "):
                 faults.append(f"{name}: wrong place in {breaches[0]!r}")
-    return faults + self_test_circles()
+    return faults + self_test_tests() + self_test_circles()
+
+
+def self_test_tests():
+    """Faults of the check of tests."""
+    lines = [('#include "nn/fake.h"', False), ('#include "support/a.h"', False), ('#include "core/error.h"', False),
+             ("#include <vector>", False), ('#include "fake.h"', True), ('#include "../support/a.h"', True),
+             ('#include "core/mine.h"', True)]
+    with tempfile.TemporaryDirectory() as directory:
+        root = pathlib.Path(directory)
+        for name in ("tests/nn/fake.h", "tests/support/a.h", "tests/core/mine.h", "tests/nn/x_test.cpp"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("\n".join(line for line, _ in lines) if name.endswith(".cpp") else "",
+                                     encoding="utf-8")
+        found = [breach.split(": ")[0] for breach in check_tests(root)]
+    expected = [f"tests/nn/x_test.cpp:{number}" for number, (_, breach) in enumerate(lines, 1) if breach]
+    return [] if found == expected else [f"tests: expected breaches at {expected}, found {found}"]
 
 
 def self_test_circles():
@@ -240,6 +273,7 @@ def main():
         print(f"self-test: {len(PLANTED)} planted lines, {len(faults)} faults")
         return 1 if faults else 0
     breaches, count = check(root)
+    breaches += check_tests(root)
     breaches += faults_of_circles(circles(include_graph(root)), KNOWN_CIRCLES)
     for breach in breaches:
         print(breach)

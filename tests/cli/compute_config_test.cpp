@@ -3,8 +3,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "core/expect_error.h"
 #include "nn/kernels/kernels.h"
+#include "support/expect_error.h"
 
 namespace continuo {
 namespace {

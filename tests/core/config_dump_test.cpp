@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "core/config.h"
-#include "core/expect_error.h"
 #include "core/random.h"
 #include "core/sample_config.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "core/config.h"
-#include "core/expect_error.h"
 #include "core/sample_config.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 
 namespace continuo::test {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "core/expect_error.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 
 namespace continuo {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/expect_error.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 
 namespace continuo {

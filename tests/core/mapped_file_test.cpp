@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "core/expect_error.h"
 #include "core/files.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 
 namespace continuo {

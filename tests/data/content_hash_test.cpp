@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/hash.h"
-#include "data_fixture.h"
+#include "data/data_fixture.h"
 
 namespace continuo {
 namespace {

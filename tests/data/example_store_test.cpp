@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/interrupt.h"
-#include "data_fixture.h"
+#include "data/data_fixture.h"
 
 namespace continuo {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fake_decoder.h"
+#include "generate/fake_decoder.h"
 #include "nn/transformer.h"
 #include "support/tiny_model.h"
 

@@ -2,8 +2,8 @@
 
 #include <limits>
 
-#include "../core/expect_error.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

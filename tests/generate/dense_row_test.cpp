@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "generate/draw.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "../core/expect_error.h"
-#include "drafting.h"
-#include "fake_decoder.h"
-#include "row_fixture.h"
+#include "generate/drafting.h"
+#include "generate/fake_decoder.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

@@ -1,6 +1,6 @@
 #include "generate/draw.h"
 
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

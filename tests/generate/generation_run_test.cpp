@@ -7,12 +7,12 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
-#include "../core/expect_error.h"
-#include "drafting.h"
-#include "fake_decoder.h"
 #include "generate/draft_model.h"
+#include "generate/drafting.h"
+#include "generate/fake_decoder.h"
+#include "generate/row_fixture.h"
 #include "nn/transformer.h"
-#include "row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <set>
 
-#include "../core/expect_error.h"
-#include "fake_decoder.h"
-#include "naive_generator.h"
-#include "row_fixture.h"
+#include "generate/fake_decoder.h"
+#include "generate/naive_generator.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

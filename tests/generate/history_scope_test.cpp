@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,6 +1,6 @@
 // Penalties, DRY and n-grams by hand.
+#include "generate/row_fixture.h"
 #include "generate/stages/dry.h"
-#include "row_fixture.h"
 
 namespace continuo::test {
 namespace {

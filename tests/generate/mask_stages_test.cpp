@@ -1,6 +1,6 @@
 // logit_bias, banned_words, min_new_tokens.
-#include "../core/expect_error.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

@@ -3,8 +3,8 @@
 #include <malloc.h>
 
 #include "generate/generator.h"
+#include "generate/row_fixture.h"
 #include "nn/transformer.h"
-#include "row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,7 +1,7 @@
 // What must not matter: which ids tokens have, a constant added to all logits, doing it twice.
 #include <numeric>
 
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

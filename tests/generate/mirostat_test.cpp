@@ -1,7 +1,7 @@
 #include "generate/stages/mirostat.h"
 
 #include "generate/draw.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "generate/generation_config.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

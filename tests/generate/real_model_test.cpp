@@ -1,10 +1,10 @@
 // The generator over the shared Transformer: cached, batched and chunked decoding against the naive
 // generator. Rounding differs between the two, so the rows are spread wide enough not to tie.
 #include "generate/generator.h"
-#include "naive_generator.h"
+#include "generate/naive_generator.h"
+#include "generate/row_fixture.h"
 #include "nn/invariant_rows.h"
 #include "nn/transformer.h"
-#include "row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,8 +1,8 @@
 #include "generate/sampler_chain.h"
 
-#include "../core/expect_error.h"
 #include "generate/draw.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

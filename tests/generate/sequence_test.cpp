@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "core/expect_error.h"
 #include "generate/candidates.h"
+#include "support/expect_error.h"
 
 namespace continuo {
 namespace {

@@ -1,6 +1,6 @@
 // The edges of every stage: off values, extremes, ties, a vocabulary of one.
-#include "../core/expect_error.h"
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
+#include "support/expect_error.h"
 
 namespace continuo::test {
 namespace {

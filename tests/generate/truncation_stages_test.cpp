@@ -1,5 +1,5 @@
 // Truncations against definitions written out independently in long double, over random rows.
-#include "row_fixture.h"
+#include "generate/row_fixture.h"
 
 namespace continuo::test {
 namespace {

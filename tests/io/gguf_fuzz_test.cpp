@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "fuzz.h"
+#include "io/fuzz.h"
 #include "io/gguf.h"
 #include "io/gguf_header.h"
 #include "support/temp_dir.h"

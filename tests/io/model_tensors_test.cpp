@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "error_text.h"
+#include "io/error_text.h"
 #include "io/safetensors.h"
 #include "support/temp_dir.h"
 

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "error_text.h"
+#include "io/error_text.h"
 #include "io/half.h"
 
 namespace continuo {

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "fuzz.h"
+#include "io/fuzz.h"
 #include "io/safetensors.h"
 #include "io/safetensors_header.h"
 #include "support/temp_dir.h"

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "error_text.h"
+#include "io/error_text.h"
 
 namespace continuo {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "error_text.h"
-#include "zip_builder.h"
+#include "io/error_text.h"
+#include "io/zip_builder.h"
 
 namespace continuo {
 namespace {

@@ -6,10 +6,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "error_text.h"
+#include "io/error_text.h"
 #include "io/safetensors.h"
+#include "io/zip_builder.h"
 #include "support/temp_dir.h"
-#include "zip_builder.h"
 
 namespace continuo {
 namespace {

@@ -6,11 +6,11 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "fuzz.h"
+#include "io/fuzz.h"
 #include "io/stored_zip.h"
 #include "io/torch_file.h"
+#include "io/zip_builder.h"
 #include "support/temp_dir.h"
-#include "zip_builder.h"
 
 namespace continuo {
 namespace {

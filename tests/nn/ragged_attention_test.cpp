@@ -12,7 +12,7 @@
 #include <ATen/ops/tanh.h>
 #include <gtest/gtest.h>
 
-#include "core/expect_error.h"
+#include "support/expect_error.h"
 #include "support/tiny_model.h"
 
 namespace continuo {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/ivalue.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
@@ -21,12 +22,13 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// What a pass computes with, besides the tensors that get gradients.
-struct LoraPlan {
+// What a pass computes with, besides the tensors that get gradients. The backward pass keeps it, so
+// it holds nothing that dies with the adapter.
+struct LoraPlan : torch::CustomClassHolder {
   double scaling = 1;
-  const RemadeInput* input = nullptr;  // null: `first` is the input
-  const Dropout* dropout = nullptr;    // null: none
-  const DropoutPass* pass = nullptr;
+  std::optional<RemadeInput> input;  // nothing: `first` is the input
+  std::optional<Dropout> dropout;
+  std::shared_ptr<const DropoutPass> pass;
   bool by_rows = false;  // a row's bits must not depend on the others
 };
 
@@ -90,7 +92,9 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
                             const at::Tensor& cast_b, const std::optional<at::Tensor>& second,
                             const std::optional<at::Tensor>& bias,
                             const std::optional<at::Tensor>& magnitude,
-                            const std::optional<at::Tensor>& norms, const LoraPlan& plan) {
+                            const std::optional<at::Tensor>& norms,
+                            const c10::intrusive_ptr<LoraPlan>& kept) {
+    const LoraPlan& plan = *kept;
     const auto or_none = [](const std::optional<at::Tensor>& tensor) {
       return tensor.value_or(at::Tensor());
     };
@@ -99,10 +103,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const LoraValues v = lora_forward(plan, weights, input_of(plan, first, or_none(second)));
     ctx->save_for_backward({first, or_none(second), cast, cast_a, cast_b, v.down, v.sum,
                             weights.magnitude, weights.norms});
-    ctx->saved_data["input"] = reinterpret_cast<int64_t>(plan.input);
-    ctx->saved_data["dropout"] = reinterpret_cast<int64_t>(plan.dropout);
-    ctx->saved_data["pass"] = reinterpret_cast<int64_t>(plan.pass);
-    ctx->saved_data["scaling"] = plan.scaling;
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(kept);
     ctx->saved_data["needs_input"] = first.requires_grad() || (second && second->requires_grad());
     return v.y;
   }
@@ -112,13 +113,9 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const at::Tensor &first = saved[0], &second = saved[1], &cast = saved[2], &cast_a = saved[3],
                      &cast_b = saved[4];
     const at::Tensor &down = saved[5], &sum = saved[6], &magnitude = saved[7], &norms = saved[8];
-    const auto address = [&](const char* key) {
-      return reinterpret_cast<const void*>(ctx->saved_data[key].toInt());
-    };
-    const LoraPlan plan = {.scaling = ctx->saved_data["scaling"].toDouble(),
-                           .input = static_cast<const RemadeInput*>(address("input")),
-                           .dropout = static_cast<const Dropout*>(address("dropout")),
-                           .pass = static_cast<const DropoutPass*>(address("pass"))};
+    const auto kept =
+        c10::static_intrusive_pointer_cast<LoraPlan>(ctx->saved_data["plan"].toCapsule());
+    const LoraPlan& plan = *kept;
     const at::Tensor dy = gradients[0].contiguous();
     const at::Tensor x = input_of(plan, first, second);
     const at::Tensor mask = plan.dropout ? mask_of(plan, x) : at::Tensor();
@@ -216,17 +213,18 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
                             const RemadeInput* input) {
   const at::ScalarType dtype = first.scalar_type();
   const bool drops = dropout_.drops() && pass_ && pass_->active();
-  LoraPlan plan = {.scaling = options_.scaling(),
-                   .input = input,
-                   .dropout = drops ? &dropout_ : nullptr,
-                   .pass = pass_.get()};
+  const auto plan = c10::make_intrusive<LoraPlan>();
+  plan->scaling = options_.scaling();
+  if (input) plan->input = *input;
+  if (drops) plan->dropout = dropout_;
+  plan->pass = pass_;
   const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
   const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
                    &cast_b = cast_b_.get(b_, dtype);
   if (!c10::GradMode::is_enabled()) {
-    plan.by_rows = first.size(0) <= kInvariantRows;
+    plan->by_rows = first.size(0) <= kInvariantRows;
     const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
-    return lora_forward(plan, weights, input_of(plan, first, second)).y;
+    return lora_forward(*plan, weights, input_of(*plan, first, second)).y;
   }
   return LoraLinear::apply(first, a_, b_, cast, cast_a, cast_b, optional_tensor(second),
                            optional_tensor(base.bias), optional_tensor(magnitude_),

@@ -1,6 +1,7 @@
 #include "nn/lora.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
@@ -106,6 +107,22 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{"dropout", {.rank = 3, .alpha = 6, .dropout = 0.4}, true},
         Variant{"dora_dropout", {.rank = 3, .alpha = 6, .dropout = 0.4, .dora = true}, true}),
     [](const auto& test) { return test.param.name; });
+
+TEST(Lora, TheBackwardPassOutlivesTheAdapter) {
+  std::vector<std::vector<at::Tensor>> gradients;
+  for (const bool gone : {false, true}) {
+    AdaptedLayer layer({.rank = 3, .alpha = 6, .dropout = 0.4, .dora = true}, false);
+    const DropoutScope scope(layer.pass.get(), 2, std::vector<uint64_t>{0, 1, 2, 3, 4});
+    const at::Tensor x = at::randn({5, 16}).set_requires_grad(true);
+    const at::Tensor y = layer.linear(x);
+    const at::Tensor a = layer.parameter(0);
+    if (gone) layer.linear->adapter.reset();
+    y.sum().backward();
+    gradients.push_back({x.grad(), a.grad()});
+  }
+  for (size_t i = 0; i < gradients[0].size(); ++i)
+    EXPECT_TRUE(at::equal(gradients[0][i], gradients[1][i])) << i;
+}
 
 TEST(Lora, AFreshAdapterChangesNothing) {
   for (const bool dora : {false, true}) {

@@ -288,7 +288,9 @@ void add_train_command(CLI::App& app) {
       ->check(CLI::ExistingFile);
   command->add_option("overrides", arguments->overrides,
                       "key=value: settings that replace the file's (train.lr=1e-3)");
-  command->add_flag("--resume", arguments->resume, "Go on from the newest checkpoint, bit for bit");
+  command->add_flag(
+      "--resume", arguments->resume,
+      "Go on from the newest checkpoint; on the CPU bit for bit, with as many threads");
   command->footer("Keys:\n" + config_help(ExperimentConfig{}));
   command->callback([arguments] {
     if (const int code = train(arguments->file, arguments->overrides, arguments->resume))

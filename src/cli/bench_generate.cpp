@@ -35,7 +35,7 @@ void fields(FieldVisitor& v, GenerateBenchConfig& c) {
   v.field("sampler", c.sampler, "Stages of the sampling chain.");
 }
 
-// The best of several runs of the generator, without an end.
+// Runs the generator several times, past any end of sequence, and keeps the fastest run.
 GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch,
                                   int64_t prompt, int64_t new_tokens) {
   GenerationConfig config;

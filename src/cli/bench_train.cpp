@@ -132,13 +132,13 @@ std::function<TrainingStep()> step_source(const std::string& directory, const Tr
 }
 
 // FLOP that a step needs: what is computed twice (scores of attention, recompute) counts once,
-// passes over elements do not. With P, A and H the parameters of the blocks' matrices, of adapters
-// and of the head:
-//   tokens · 6·P                                      products of the blocks: 2 forward, 4 backward
-//   + trained · 6·H                                   the head, at supervised tokens only
-//   + Σ documents layers · heads · 6·n·(n+1) · dim    causal attention over n tokens: two products
-//   of n·(n+1)/2 scores,
-//                                                     4·dim FLOP a score forward, 8·dim backward
+// passes over elements do not count. With P, A and H the parameters of the blocks' matrices, of
+// adapters and of the head, they are
+//   tokens · 6·P     products of the blocks, 2 forward and 4 backward
+//   trained · 6·H    the head, at supervised tokens only
+//   Σ over documents of layers · heads · 6·n·(n+1) · dim
+//                    causal attention over n tokens: two products of n·(n+1)/2 scores, 4·dim FLOP a
+//                    score forward and 8·dim backward
 // Below adapters frozen matrices have no gradient of their own: 4·P + 6·A, and 4·H.
 double step_flops(const TrainingStep& step, const Model& model, const AdapterSet& adapters) {
   const DecoderShape& shape = model.decoder->shape();

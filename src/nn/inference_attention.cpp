@@ -25,7 +25,7 @@ void InferenceEngine::rotate(const Pass& pass, const Layer& l, int64_t row,
                      data<float>(rotation.cos), data<float>(rotation.sin), 1.0f, x);
 }
 
-// One row's key, rotated here, and value of a KV head, into the cache.
+// Rotates the key that a row has for a KV head, and writes it into the cache with the value.
 template <class T>
 void InferenceEngine::write_key(const Pass& pass, int64_t index, int64_t row, int64_t head,
                                 float* key, const float* value) const {
@@ -85,7 +85,7 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch,
   }
   bool split = false;
   for (const Span& s : spans) split = split || s.count > 1;
-  // Dealt round: the rows of one document see ever more keys.
+  // Units are dealt round, because later rows of a document see more keys than earlier ones.
   const auto units = static_cast<int64_t>(spans.size()) * o.kv_heads;
   for (int64_t u = member.rank; u < units; u += member.size) {
     const Span& s = spans[u / o.kv_heads];
@@ -120,7 +120,7 @@ void InferenceEngine::attend(Pass& pass, int64_t index, Scratch& scratch,
   merge_spans(spans, stride, member);
 }
 
-// The attention of rows whose keys were split, from its parts.
+// Puts the attention of rows whose keys were split together from its parts.
 void InferenceEngine::merge_spans(const std::vector<Span>& spans, int64_t stride,
                                   const Team::Member& member) {
   const int64_t dim = options_.head_dim, group = options_.heads / options_.kv_heads;

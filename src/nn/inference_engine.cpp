@@ -15,7 +15,6 @@ namespace continuo {
 namespace {
 
 // Up to so many rows every member converts for itself, which is cheaper than a wait.
-
 constexpr int64_t kAlone = 8;
 constexpr int64_t kAhead = 96 << 10;  // bytes of its next panels that a waiting member fetches
 
@@ -40,7 +39,7 @@ std::vector<float> joined_bias(std::initializer_list<at::Tensor> biases,
   return any ? all : std::vector<float>();
 }
 
-// Memory for all panels, compressed or not.
+// Room that holds all panels, compressed or not.
 int64_t total_bytes(const InferenceEngine::Weights& w, PanelFormat format) {
   int64_t bytes = concatenated_panels({w.head}) * panel_bytes(format, w.head.size(1));
   for (const auto& l : w.layers) {
@@ -162,7 +161,7 @@ void InferenceEngine::fit_scratch(int64_t values) {
   for (Scratch& s : scratch_) s.rows.fit(head_.format, values);
 }
 
-// The panels that a member begins with.
+// What a waiting member fetches: the panels that it will multiply first.
 Ahead InferenceEngine::share(const PackedMatrix& w, const Team::Member& member) const {
   const int64_t begin = member.begin(w.panels), bytes = panel_bytes(w.format, w.in);
   return {w.data + begin * bytes, std::min(kAhead, (member.end(w.panels) - begin) * bytes)};
@@ -175,8 +174,9 @@ void InferenceEngine::normalise(const std::vector<float>& weight, int64_t row, f
                              &rstd);
 }
 
-// The rows that a product reads, made by make(r) where they are not there yet and converted to what
-// its format reads: few by every member for itself, many by all together.
+// Returns the rows that a product reads. make(r) computes row r where it is not there yet; then the
+// rows are converted to what the panels' format reads. Every member does that for itself when there
+// are few rows; many are shared out among all members.
 template <class MakeRow>
 PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const float* x,
                                     PackedScratch& own, const Team::Member& member,
@@ -190,7 +190,7 @@ PackedInput InferenceEngine::gather(const PackedMatrix& w, int64_t rows, const f
   return prepared(w, x, scratch);
 }
 
-// residual += product_ + bias for the columns of panels [first, last).
+// Adds product_ + bias to the residual stream, for the columns of panels [first, last).
 void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::vector<float>& bias,
                           int64_t first, int64_t last) {
   const int64_t hidden = options_.hidden, begin = first * kPanel,
@@ -206,7 +206,7 @@ void InferenceEngine::add(const Pass& pass, const PackedMatrix& w, const std::ve
   }
 }
 
-// result_ = silu(gate) · up for the pairs of panels [begin, end).
+// Sets result_ = silu(gate) · up for the pairs of panels [begin, end).
 void InferenceEngine::multiply_gate(const Pass& pass, const Layer& l, int64_t begin, int64_t end) {
   constexpr int64_t kHalfPanel = kPanel / 2;
   for (int64_t r = 0; r < pass.size(); ++r) {
@@ -224,7 +224,7 @@ void InferenceEngine::multiply_gate(const Pass& pass, const Layer& l, int64_t be
   }
 }
 
-// Five waits a layer: after each product and after the attention.
+// Members wait for each other five times a layer: after each product and after the attention.
 void InferenceEngine::run(Pass& pass, const Team::Member& member) {
   Scratch& scratch = scratch_[member.rank];
   const int64_t n = pass.size();

@@ -92,7 +92,7 @@ class InferenceEngine {
   PackedMatrix head_;
   std::vector<Scratch> scratch_;
   PackedScratch shared_;  // rows of a pass of many, converted by all members together
-  // Reused from pass to pass.
+  // These keep their memory from pass to pass.
   std::vector<float> residual_, normalised_, qkv_, attended_, gate_up_, product_, result_, partial_;
   std::vector<AttentionPart> parts_;
 };

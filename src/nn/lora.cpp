@@ -66,7 +66,7 @@ at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at:
   return y;
 }
 
-// Without gradients.
+// Computes the values; autograd must be off.
 LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x) {
   LoraValues v;
   const at::Tensor dropped = plan.dropout ? x * mask_of(plan, x) : x;

@@ -76,7 +76,7 @@ PackedMatrix compress_rows(PanelArena& arena, PanelFormat format, int64_t in,
   return w;
 }
 
-// The shortest panels that hold float32 or bfloat16 weights without loss.
+// Names the shortest panels that hold float32 or bfloat16 weights without loss.
 PanelFormat compressed_panels(WeightFormat format, int64_t in,
                               const std::vector<const float*>& rows) {
   if (format == WeightFormat::bf16) return PanelFormat::bf16_in_12;

@@ -1,4 +1,4 @@
-// Weights in the panels of kernels/packed.h, and products with them.
+// Packs weights into the panels of kernels/packed.h and multiplies with them.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ class PanelArena {
   int64_t used_ = 0, size_ = 0;
 };
 
-// The panels that hold a format without compression.
+// Names the panels that hold a format without compression.
 constexpr PanelFormat plain_panels(WeightFormat format) {
   switch (format) {
     case WeightFormat::f32:
@@ -51,7 +51,7 @@ struct PackedMatrix {
 
   int64_t stride_in() const { return packed_inputs(in); }  // of the activations
   int64_t stride_out() const { return panels * kPanel; }   // of the results
-  // What one product reads.
+  // How much of the weights one product reads.
   int64_t bytes() const {
     return panels * panel_bytes(format, in) +
            static_cast<int64_t>(exceptions.size() * sizeof(Exception));

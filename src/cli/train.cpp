@@ -225,6 +225,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
            format_count(static_cast<double>(data.train->report().tokens)),
            format_count(static_cast<double>(data.train->report().trained)), schedule.total_steps());
+  log_debug("the learning rate warms up for {} steps", schedule.warmup_steps());
   if (previous) log_info("going on from step {} ({})", state.step, previous->path.string());
 
   Trainer trainer({.decoder = *model.decoder,

@@ -42,10 +42,6 @@ class Random {
 
   // In [0, 1), a multiple of 2^-53.
   constexpr double uniform(uint64_t a, uint64_t b = 0) const { return to_uniform(bits(a, b)); }
-  // In (0, 1): safe under log() and log1p(-x).
-  constexpr double uniform_open(uint64_t a, uint64_t b = 0) const {
-    return to_uniform_open(bits(a, b));
-  }
   // Uniform on [0, n), n > 0; the bias is below n / 2^64.
   constexpr uint64_t below(uint64_t n, uint64_t a, uint64_t b = 0) const {
     return static_cast<uint64_t>(static_cast<__uint128_t>(bits(a, b)) * n >> 64);
@@ -56,7 +52,8 @@ class Random {
   static constexpr double to_uniform(uint64_t bits) {
     return static_cast<double>(bits >> 11) * 0x1p-53;
   }
-  // 52 bits and a half: with 53 the largest value would round to 1.
+  // In (0, 1): safe under log() and log1p(-x). 52 bits and a half: with 53 the largest value would
+  // round to 1.
   static constexpr double to_uniform_open(uint64_t bits) {
     return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52;
   }

@@ -47,7 +47,6 @@ class LrSchedule {
 
   double lr(int64_t step) const;
   int64_t warmup_steps() const { return warmup_; }
-  int64_t decay_steps() const { return decay_; }
   int64_t total_steps() const { return total_; }
 
  private:

@@ -65,7 +65,7 @@ TEST(Random, UniformAlongEveryPartOfTheKey) {
   std::vector<double> a, b, seeds, normals, squared;
   for (uint64_t i = 0; i < 50000; ++i) {
     a.push_back(random.uniform(i, 5));
-    b.push_back(random.uniform_open(5, i << 32));
+    b.push_back(Random::to_uniform_open(random.bits(5, i << 32)));
     seeds.push_back(Random(i, "test").uniform(0, 0));
     normals.push_back(std::erfc(-random.normal(i, 1) / std::sqrt(2.0)) / 2);
     squared.push_back(std::pow(random.uniform(i, 5), 1.05));

@@ -1,5 +1,7 @@
 #include "generate/stages/mirostat.h"
 
+#include <numeric>
+
 #include "generate/draw.h"
 #include "generate/row_fixture.h"
 
@@ -21,20 +23,38 @@ TEST(Mirostat, DropsTokensOfTooMuchSurprise) {
   EXPECT_EQ(ids_of(row), (std::vector<TokenId>{1, 2}));
 }
 
+// The last token that a stage leaves of a row where token i > 0 has a surprise of 4 + i/10 bits,
+// and token 0 the rest of the probability.
+TokenId last_kept(SamplerStage& stage) {
+  Fixture f;
+  std::vector<double> probabilities = {0};
+  for (int i = 1; i < 30; ++i) probabilities.push_back(std::exp2(-4 - i / 10.0));
+  probabilities[0] = 1 - std::accumulate(probabilities.begin(), probabilities.end(), 0.0);
+  Candidates row = candidates_of(row_from_probabilities(probabilities));
+  stage.apply(row, f.context);
+  return std::ranges::max(ids_of(row));
+}
+
 TEST(Mirostat, FollowsTheRecursion) {
-  Mirostat stage({.tau = 3, .eta = 0.2});
-  EXPECT_DOUBLE_EQ(stage.mu(), 6);
-  stage.accept({0, std::log(0.25)});  // 2 bits
-  EXPECT_NEAR(stage.mu(), 6 - 0.2 * (2 - 3), 1e-12);
-  stage.accept({0, std::log(1 / 32.0)});  // 5 bits
-  EXPECT_NEAR(stage.mu(), 6.2 - 0.2 * (5 - 3), 1e-12);
+  const MirostatParams params{.tau = 3, .eta = 0.2};
+  EXPECT_NEAR(next_mu(6, params, std::log(0.25)), 6 - 0.2 * (2 - 3), 1e-12);          // 2 bits
+  EXPECT_NEAR(next_mu(6.2, params, std::log(1 / 32.0)), 6.2 - 0.2 * (5 - 3), 1e-12);  // 5 bits
+  // Bounds halfway between the surprises of two tokens: μ = 5.95, then 6.15.
+  Mirostat stage({.tau = 2.975, .eta = 0.2});
+  EXPECT_EQ(last_kept(stage), 19);
+  stage.accept({0, -1.975 * std::numbers::ln2});
+  EXPECT_EQ(last_kept(stage), 21);
 }
 
 TEST(Mirostat, KeepsOneTokenHoweverLowTheBound) {
   Fixture f;
   Mirostat stage({.tau = 0.1, .eta = 1});
-  for (int i = 0; i < 50; ++i) stage.accept({0, -30});
-  EXPECT_LT(stage.mu(), 0);
+  double mu = 0.2;
+  for (int i = 0; i < 50; ++i) {
+    stage.accept({0, -30});
+    mu = next_mu(mu, {.tau = 0.1, .eta = 1}, -30);
+  }
+  EXPECT_LT(mu, 0);
   Candidates row = candidates_of({{3, 1.}, {4, 1.}, {5, 0.}});
   stage.apply(row, f.context);
   EXPECT_EQ(ids_of(row), (std::vector<TokenId>{3}));
@@ -62,9 +82,11 @@ TEST(Mirostat, ClonesGoTheirOwnWays) {
   Mirostat stage({.tau = 3, .eta = 0.2});
   stage.accept({0, -1});
   const auto copy = stage.clone();
-  EXPECT_EQ(dynamic_cast<Mirostat&>(*copy).mu(), stage.mu());
+  const TokenId before = last_kept(stage);
+  EXPECT_EQ(last_kept(*copy), before);
   stage.accept({0, -9});
-  EXPECT_NE(dynamic_cast<Mirostat&>(*copy).mu(), stage.mu());
+  EXPECT_EQ(last_kept(*copy), before);
+  EXPECT_LT(last_kept(stage), before);
 }
 
 }  // namespace

@@ -20,6 +20,11 @@ inline void fields(FieldVisitor& v, MirostatParams& c) {
   v.field("eta", c.eta, "Rate at which the bound follows.", Range::positive());
 }
 
+// μ after a token of this log-probability (nats) was drawn.
+inline double next_mu(double mu, const MirostatParams& params, double logprob) {
+  return mu - params.eta * (-logprob / std::numbers::ln2 - params.tau);
+}
+
 class Mirostat : public StageBase<Mirostat, MirostatParams> {
  public:
   explicit Mirostat(const MirostatParams& params) : StageBase(params), mu_(2 * params.tau) {}
@@ -27,10 +32,7 @@ class Mirostat : public StageBase<Mirostat, MirostatParams> {
   void apply(Candidates& row, const StageContext&) override {
     row.keep_above(row.log_sum() - mu_ * std::numbers::ln2, 1);
   }
-  void accept(const Drawn& drawn) override {
-    mu_ -= params_.eta * (-drawn.logprob / std::numbers::ln2 - params_.tau);
-  }
-  double mu() const { return mu_; }
+  void accept(const Drawn& drawn) override { mu_ = next_mu(mu_, params_, drawn.logprob); }
 
  private:
   double mu_;

@@ -24,8 +24,8 @@ std::vector<NamedLinear> adaptable_layers(const Model& model);
 
 struct AdapterSet {
   LoraOptions options;
-  std::vector<std::string>
-      targets;  // last parts of the layers' names where that says it all, sorted
+  // The last parts of the layers' names where that says it all, else whole names; sorted.
+  std::vector<std::string> targets;
   std::shared_ptr<DropoutPass> pass = std::make_shared<DropoutPass>();
   std::vector<NamedLinear> layers;  // those that carry an adapter
 

@@ -20,8 +20,8 @@ struct LoraConfig {
   bool dora = false;
   bool rslora = false;
   int64_t seed = 0;
-  std::string
-      from;  // adapter directory to go on with; it brings rank, alpha, targets, dora and rslora
+  // An adapter directory to go on with; it brings rank, alpha, targets, dora and rslora.
+  std::string from;
 
   bool enabled() const { return rank > 0 || !from.empty(); }
 };

@@ -8,8 +8,9 @@
 namespace continuo {
 
 struct ModelConfig {
-  std::string
-      from;  // checkpoint directory (Hugging Face layout); the shape below is then taken from it
+  // A checkpoint directory (Hugging Face layout), which then says the shape in place of what
+  // follows.
+  std::string from;
   std::string family = "llama";
   int64_t layers = 6;
   int64_t hidden = 256;

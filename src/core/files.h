@@ -76,8 +76,8 @@ class AtomicDirectory {
 
  private:
   std::filesystem::path target_, temporary_;
-  FileDescriptor
-      lock_;  // held while the temporary is in use, tells leftovers from work in progress
+  // Held while the temporary is in use; it tells work in progress from leftovers.
+  FileDescriptor lock_;
 };
 
 std::string read_file(const std::filesystem::path& path);

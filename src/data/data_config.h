@@ -30,8 +30,8 @@ struct DataSource {
   double weight = 1.0;  // passes over this file per epoch; fractions draw a fresh subset each epoch
   RowFormat format = RowFormat::kAuto;
   std::string messages = "messages";  // field that holds the turns
-  std::string text =
-      "text";  // field that holds plain text (JSONL); .txt files are read as they are
+  // The field that holds plain text (JSONL); .txt files are read as they are.
+  std::string text = "text";
   // .txt files: the line that ends a document. Empty: blank lines separate documents. A document is
   // held in memory.
   std::string separator;

@@ -31,8 +31,8 @@ struct JsonValue {
 };
 
 struct JsonRow {
-  std::map<std::string, JsonValue, std::less<>>
-      values;                      // dotted path → value; containers are listed too
+  // Values by dotted path; containers are listed too.
+  std::map<std::string, JsonValue, std::less<>> values;
   std::vector<std::string> names;  // top-level fields, as written
 
   const JsonValue* find(std::string_view path) const;

@@ -31,8 +31,8 @@ class DraftModel final : public Drafter {
   struct State {
     int64_t cache_id = -1;
     std::vector<TokenId> cached;  // what the cache holds: history and perhaps drafted tokens
-    std::vector<size_t>
-        rates;  // of the tokens of the last draft: indices of their confidence's rate
+    // For each token of the last draft the index of its confidence's rate.
+    std::vector<size_t> rates;
   };
   class Attempt;  // a draft in the making
 

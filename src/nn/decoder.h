@@ -36,15 +36,15 @@ class Decoder : public torch::nn::Module {
  public:
   ~Decoder() override = default;
 
-  // With a cache, document d continues sequence cache->active()[d] and is appended to it.
-  virtual at::Tensor forward(const RaggedInput& input,
-                             KVCache* cache = nullptr) = 0;  // → [N, hidden] compute dtype
+  // → [N, hidden] in the compute dtype. With a cache, document d continues sequence
+  // cache->active()[d] and is appended to it.
+  virtual at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) = 0;
   // Rows of hidden states to the vocabulary.
   virtual at::Tensor logits(const at::Tensor& rows) = 0;  // [M, hidden] → [M, V] float32
   // The head's weight, for losses that fuse head and cross-entropy.
   virtual at::Tensor head_weight() = 0;  // [V, hidden], the parameter
-  virtual const at::Tensor& head_cast(
-      at::ScalarType dtype) = 0;  // [V, hidden] in `dtype`, no gradient
+  // The same in `dtype`, without a gradient.
+  virtual const at::Tensor& head_cast(at::ScalarType dtype) = 0;
   // c where logits are c · tanh(raw / c), for those losses; 0 = they are raw.
   virtual double logit_softcap() const { return 0; }
 

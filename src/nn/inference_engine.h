@@ -44,9 +44,8 @@ class InferenceEngine {
                      const Rotation& near, KVCache& cache);
   at::Tensor logits(const at::Tensor& hidden);  // [M, hidden] float32 → [M, vocabulary] float32
 
-  at::Tensor head() const {
-    return unpack(head_, options_.vocabulary);
-  }  // [vocabulary, hidden] as `logits` sees it
+  // The head as `logits` sees it, [vocabulary, hidden].
+  at::Tensor head() const { return unpack(head_, options_.vocabulary); }
   int64_t weight_bytes() const;  // of all matrices, each of which a pass reads once
 
  private:

@@ -9,12 +9,8 @@
 
 namespace continuo {
 
-enum class Activation {
-  silu,
-  gelu,
-  gelu_tanh,
-  relu
-};  // gelu_tanh: the approximation of arXiv 1606.08415
+// gelu_tanh is the approximation of arXiv 1606.08415.
+enum class Activation { silu, gelu, gelu_tanh, relu };
 
 struct MlpOptions {
   int64_t hidden = 0, intermediate = 0;

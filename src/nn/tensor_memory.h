@@ -23,8 +23,8 @@ class SegmentAllocator : public c10::Allocator {
   SegmentAllocator& operator=(const SegmentAllocator&) = delete;
   ~SegmentAllocator() override;
 
-  c10::DataPtr allocate(
-      size_t bytes) override;  // aligned to 64 bytes. Error: c10::Error when the system has no more
+  // Aligned to 64 bytes. Throws c10::Error when the system has no more.
+  c10::DataPtr allocate(size_t bytes) override;
   c10::DeleterFnPtr raw_deleter() const override;
   void copy_data(void* to, const void* from, size_t bytes) const override;
 

@@ -113,8 +113,8 @@ class Transformer : public Decoder {
   Norm norm_{nullptr};
   RopeTable rope_, local_rope_;
   std::unique_ptr<InferenceEngine> engine_;
-  std::vector<std::pair<const void*, uint32_t>>
-      engine_sources_;  // storage and version of every parameter
+  // Storage and version of every parameter that the engine packed.
+  std::vector<std::pair<const void*, uint32_t>> engine_sources_;
   WeightFormat engine_format_ = WeightFormat::f32;
   at::Tensor engine_head_;  // of q8 and q4: the head's values as the engine sees them
 };

@@ -10,11 +10,8 @@
 
 namespace continuo {
 
-enum class QkNorm {
-  none,
-  head,
-  whole
-};  // RMSNorm of queries and keys: none, per head, over all heads together
+// RMSNorm of queries and keys: none, per head, or over all heads together.
+enum class QkNorm { none, head, whole };
 
 struct TransformerOptions {
   int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0;

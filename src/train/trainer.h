@@ -32,8 +32,8 @@ struct TrainerParts {
   int64_t checkpoint_every = 0;
   MetricsLog& metrics;
   TensorBoardWriter& tensorboard;
-  std::function<void(const std::filesystem::path&)>
-      write_model;                                 // the model's files of a checkpoint
+  // Writes the model's files of a checkpoint into a directory.
+  std::function<void(const std::filesystem::path&)> write_model;
   std::function<void(int64_t step)> show_samples;  // may be empty
   DropoutPass* dropout = nullptr;  // of the decoder's adapters; acts on training passes alone
 };

@@ -58,8 +58,7 @@ void Completer::check(const GenerationConfig& config) {
 }
 
 GenerationResult Completer::complete(std::span<const std::vector<TokenId>> prompts,
-                                     const GenerationConfig& config,
-                                     const Generator::OnToken& on_token) {
+                                     const GenerationConfig& config, const OnToken& on_token) {
   std::vector<uint64_t> keys;
   for (const std::vector<TokenId>& ids : prompts) keys.push_back(noise_key(ids));
   Generator generator(*model_.model.decoder, vocabulary_, config, aids(config));

@@ -30,8 +30,7 @@ class Completer {
   // before is not prefilled again. The noise of a prompt depends on its ids alone, so it gets the
   // same completion in any company.
   GenerationResult complete(std::span<const std::vector<TokenId>> prompts,
-                            const GenerationConfig& config,
-                            const Generator::OnToken& on_token = {});
+                            const GenerationConfig& config, const OnToken& on_token = {});
 
   const std::filesystem::path& path() const { return model_.path; }
   const Tokenizer& tokenizer() const { return *model_.tokenizer; }

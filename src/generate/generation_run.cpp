@@ -11,24 +11,23 @@
 
 namespace continuo {
 
-GenerationRun::GenerationRun(Generator& generator, std::span<const std::vector<TokenId>> prompts,
-                             const Generator::OnToken& on_token,
+GenerationRun::GenerationRun(const GenerationPlan& plan,
+                             std::span<const std::vector<TokenId>> prompts, const OnToken& on_token,
                              const std::function<bool()>& interrupted,
                              std::span<const uint64_t> keys)
-    : generator_(generator),
-      config_(generator.config_),
+    : plan_(plan),
+      config_(plan.config),
       prompts_(prompts),
       on_token_(on_token),
       interrupted_(interrupted),
       keys_(keys),
-      own_decoder_(generator.aids_.resident ? nullptr
-                                            : std::make_unique<CachedDecoder>(generator.decoder_)),
-      decoder_(own_decoder_ ? *own_decoder_ : *generator.aids_.resident),
+      own_decoder_(plan.aids.resident ? nullptr : std::make_unique<CachedDecoder>(plan.decoder)),
+      decoder_(own_decoder_ ? *own_decoder_ : *plan.aids.resident),
       own_drafter_(config_.draft == kDraftLookup
                        ? std::make_unique<PromptLookup>(config_.draft_ngram)
                        : nullptr),
-      drafter_(own_drafter_ ? own_drafter_.get() : generator.aids_.drafter),
-      rules_{generator.vocabulary_, config_.max_new_tokens, generator.context_, config_.ignore_eos},
+      drafter_(own_drafter_ ? own_drafter_.get() : plan.aids.drafter),
+      rules_{plan.vocabulary, config_.max_new_tokens, plan.context, config_.ignore_eos},
       start_(seconds_now()) {
   if (drafter_) {
     pass_time_ = decoder_.pass_time();
@@ -76,8 +75,8 @@ Sequence GenerationRun::make_sequence(size_t index) const {
   const size_t sample = index % static_cast<size_t>(config_.samples);
   const uint64_t key = keys_.empty() ? prompt : keys_[prompt];
   Sequence sequence(&rules_, prompts_[prompt],
-                    Noise(static_cast<uint64_t>(config_.seed), key, sample),
-                    generator_.chain_.clone(), generator_.stops_);
+                    Noise(static_cast<uint64_t>(config_.seed), key, sample), plan_.chain.clone(),
+                    plan_.stops);
   sequence.completion().prompt = static_cast<int64_t>(prompt);
   sequence.completion().sample = static_cast<int64_t>(sample);
   return sequence;

@@ -10,15 +10,16 @@
 
 #include "generate/cached_decoder.h"
 #include "generate/drafter.h"
-#include "generate/generator.h"
+#include "generate/generation_plan.h"
 #include "generate/sequence.h"
 
 namespace continuo {
 
 class GenerationRun {
  public:
-  GenerationRun(Generator& generator, std::span<const std::vector<TokenId>> prompts,
-                const Generator::OnToken& on_token, const std::function<bool()>& interrupted,
+  // All of it outlives the run.
+  GenerationRun(const GenerationPlan& plan, std::span<const std::vector<TokenId>> prompts,
+                const OnToken& on_token, const std::function<bool()>& interrupted,
                 std::span<const uint64_t> keys);
   ~GenerationRun();
   GenerationRun(const GenerationRun&) = delete;
@@ -49,10 +50,10 @@ class GenerationRun {
   void end(Sequence& sequence, FinishReason reason);
   void finish_all(FinishReason reason);
 
-  Generator& generator_;
+  const GenerationPlan& plan_;
   const GenerationConfig& config_;
   std::span<const std::vector<TokenId>> prompts_;
-  const Generator::OnToken& on_token_;
+  const OnToken& on_token_;
   const std::function<bool()>& interrupted_;
   std::span<const uint64_t> keys_;
   std::unique_ptr<CachedDecoder> own_decoder_;  // unless the generator was given one

@@ -29,39 +29,32 @@ class EvalMode {
 
 }  // namespace
 
-std::string_view name(FinishReason reason) {
-  constexpr std::string_view kNames[] = {"eos", "stop", "length", "context", "time", "interrupted"};
-  return kNames[static_cast<size_t>(reason)];
-}
-
 Generator::Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config,
                      const GenerationAids& aids)
-    : decoder_(decoder), vocabulary_(std::move(vocabulary)), config_(config), aids_(aids) {
+    : plan_{
+          .decoder = decoder, .vocabulary = std::move(vocabulary), .config = config, .aids = aids} {
   Problems problems;
-  validate(config_, problems);
+  validate(plan_.config, problems);
   problems.raise();
-  if (drafts_by_model(config_) && !aids_.drafter)
-    fail("draft: the model {} was not opened", config_.draft);
-  if (!config_.eos.empty()) {
+  if (drafts_by_model(plan_.config) && !plan_.aids.drafter)
+    fail("draft: the model {} was not opened", plan_.config.draft);
+  if (!plan_.config.eos.empty()) {
     // What ended sequences until now stays special: penalties go on sparing it.
-    vocabulary_.specials.insert(vocabulary_.specials.end(), vocabulary_.eos.begin(),
-                                vocabulary_.eos.end());
-    vocabulary_.eos.clear();
-    for (int64_t id : config_.eos) {
-      if (id < 0 || id >= vocabulary_.size) {
-        fail("eos: token id {} is not in the vocabulary of {} tokens", id, vocabulary_.size);
+    plan_.vocabulary.specials.insert(plan_.vocabulary.specials.end(), plan_.vocabulary.eos.begin(),
+                                     plan_.vocabulary.eos.end());
+    plan_.vocabulary.eos.clear();
+    for (int64_t id : plan_.config.eos) {
+      if (id < 0 || id >= plan_.vocabulary.size) {
+        fail("eos: token id {} is not in the vocabulary of {} tokens", id, plan_.vocabulary.size);
       }
-      vocabulary_.eos.push_back(static_cast<TokenId>(id));
+      plan_.vocabulary.eos.push_back(static_cast<TokenId>(id));
     }
   }
-  chain_ = SamplerChain(resolve_chain(config_), vocabulary_);
-  stops_ = std::make_shared<StopStrings>(config_.stop);
-  context_ = decoder_.shape().context;
-  if (config_.context) context_ = std::min(context_, *config_.context);
+  plan_.chain = SamplerChain(resolve_chain(plan_.config), plan_.vocabulary);
+  plan_.stops = std::make_shared<StopStrings>(plan_.config.stop);
+  plan_.context = plan_.decoder.shape().context;
+  if (plan_.config.context) plan_.context = std::min(plan_.context, *plan_.config.context);
 }
-
-Generator::~Generator() = default;
-Generator::Generator(Generator&&) noexcept = default;
 
 GenerationResult Generator::generate(std::span<const std::vector<TokenId>> prompts,
                                      const OnToken& on_token,
@@ -75,22 +68,22 @@ GenerationResult Generator::generate(std::span<const std::vector<TokenId>> promp
     if (prompts[i].empty()) {
       throw Error(fmt::format("prompt {} is empty", i), "begin it with at least the BOS token");
     }
-    if (static_cast<int64_t>(prompts[i].size()) > context_) {
+    if (static_cast<int64_t>(prompts[i].size()) > plan_.context) {
       throw Error(fmt::format("prompt {} has {} tokens, the context holds {}", i, prompts[i].size(),
-                              context_),
+                              plan_.context),
                   "shorten the prompt, or use a model with a longer context");
     }
     for (TokenId id : prompts[i]) {
-      if (id < 0 || id >= vocabulary_.size) {
+      if (id < 0 || id >= plan_.vocabulary.size) {
         fail("prompt {}: token id {} is not in the vocabulary of {} tokens", i, id,
-             vocabulary_.size);
+             plan_.vocabulary.size);
       }
     }
   }
   const at::NoGradGuard
       no_grad;  // not InferenceMode: tables that the model caches must stay trainable
-  const EvalMode eval(decoder_);
-  return GenerationRun(*this, prompts, on_token, interrupted, keys).run();
+  const EvalMode eval(plan_.decoder);
+  return GenerationRun(plan_, prompts, on_token, interrupted, keys).run();
 }
 
 }  // namespace continuo

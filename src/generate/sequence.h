@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "generate/generator.h"
+#include "generate/completion.h"
 #include "generate/noise.h"
+#include "generate/sampler_chain.h"
+#include "generate/stop_matcher.h"
 
 namespace continuo {
 

@@ -79,9 +79,10 @@ AdapterSet attach_adapters(const Model& model, const LoraOptions& options,
   for (const NamedLinear& linear : all) {
     const auto names = [&](const std::string& target) { return names_layer(target, linear.name); };
     if (std::none_of(targets.begin(), targets.end(), names)) continue;
-    linear.layer->adapter =
+    const auto adapter =
         std::make_shared<LoraAdapter>(*linear.layer, options, seed, linear.name, set.pass);
-    linear.layer->adapter->initialise();
+    adapter->initialise();
+    linear.layer->adapter = adapter;
     set.layers.push_back(linear);
   }
   // A layer that shares its last part with one that has no adapter is named in full.

@@ -9,7 +9,6 @@
 #include "nn/invariant_rows.h"
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
-#include "nn/lora.h"
 #include "nn/matmul.h"
 
 namespace continuo {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -11,8 +13,6 @@
 #include <torch/nn/pimpl.h>
 
 namespace continuo {
-
-class LoraAdapter;
 
 // A parameter and its copy in another dtype.
 class CastCache {
@@ -33,6 +33,32 @@ class CastCache {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
                   const at::Tensor& bias);
 
+// A layer's input that is made from two tensors which are kept anyway, and made again in the
+// backward pass.
+struct RemadeInput {
+  at::Tensor (*make)(const at::Tensor& first, const at::Tensor& second);  // → [N, in]
+  // Gradients of `first` and `second` from that of the input.
+  std::pair<at::Tensor, at::Tensor> (*backward)(const at::Tensor& gradient, const at::Tensor& first,
+                                                const at::Tensor& second);
+};
+
+struct LinearImpl;
+
+// What acts on top of a frozen layer: it takes over the layer's forward pass (nn/lora.h).
+class LinearAdapter {
+ public:
+  virtual ~LinearAdapter() = default;
+
+  // x: [N, in] → [N, out].
+  virtual at::Tensor forward(LinearImpl& base, const at::Tensor& x) = 0;
+  virtual at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                             const RemadeInput& input) = 0;
+  // [out, in] float32: the weight that does the same alone.
+  virtual at::Tensor merged_weight(const LinearImpl& base) = 0;
+  // The trained tensors by their names in files; float32, changed in place only.
+  virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const = 0;
+};
+
 struct LinearImpl : torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);
   at::Tensor forward(const at::Tensor& x);  // [M, in] → [M, out]
@@ -40,8 +66,8 @@ struct LinearImpl : torch::nn::Module {
 
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined
-  // Acts on top of the frozen weight (nn/lora.h); usually none. No part of the module's parameters.
-  std::shared_ptr<LoraAdapter> adapter;
+  // Usually none. No part of the module's parameters.
+  std::shared_ptr<LinearAdapter> adapter;
 
  private:
   CastCache cast_;

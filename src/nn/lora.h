@@ -28,16 +28,7 @@ struct LoraOptions {
   double scaling() const;
 };
 
-// A layer's input that is made from two tensors which are kept anyway, and made again in the
-// backward pass.
-struct RemadeInput {
-  at::Tensor (*make)(const at::Tensor& first, const at::Tensor& second);  // → [N, in]
-  // Gradients of `first` and `second` from that of the input.
-  std::pair<at::Tensor, at::Tensor> (*backward)(const at::Tensor& gradient, const at::Tensor& first,
-                                                const at::Tensor& second);
-};
-
-class LoraAdapter {
+class LoraAdapter : public LinearAdapter {
  public:
   // A and B are zero, the magnitudes those of the base. `layer` names the noise of dropout; `pass`
   // says when it acts. The base's parameters must not change from here on.
@@ -47,18 +38,13 @@ class LoraAdapter {
   // PEFT's start: A uniform in ±1/√in (Kaiming with a = √5), B zero. A function of seed and layer.
   void initialise();
 
-  // What the base's forward() becomes. x: [N, in] → [N, out].
-  at::Tensor forward(LinearImpl& base, const at::Tensor& x);
+  at::Tensor forward(LinearImpl& base, const at::Tensor& x) override;
   at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
-                     const RemadeInput& input);
-
-  // [out, in] float32: the weight that does the same alone.
-  at::Tensor merged_weight(const LinearImpl& base);
-
-  // The trained tensors by PEFT's names: "lora_A.weight" [rank, in], "lora_B.weight" [out, rank]
-  // and with DoRA "lora_magnitude_vector" [out]; float32, changed in place only.
-  std::vector<std::pair<std::string, at::Tensor>> parameters() const;
-  const LoraOptions& options() const { return options_; }
+                     const RemadeInput& input) override;
+  at::Tensor merged_weight(const LinearImpl& base) override;
+  // By PEFT's names: "lora_A.weight" [rank, in], "lora_B.weight" [out, rank] and with DoRA
+  // "lora_magnitude_vector" [out].
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
 
  private:
   at::Tensor run(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,

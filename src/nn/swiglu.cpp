@@ -8,7 +8,6 @@
 
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
-#include "nn/lora.h"
 #include "nn/matmul.h"
 
 namespace continuo {

@@ -20,16 +20,17 @@ using test::max_difference;
 
 // A frozen layer [out 24, in 16] with an adapter whose every part matters.
 struct AdaptedLayer {
-  AdaptedLayer(const LoraOptions& options, bool bias, at::ScalarType held = at::kFloat)
-      : linear(16, 24, bias), pass(std::make_shared<DropoutPass>()) {
+  AdaptedLayer(const LoraOptions& o, bool bias, at::ScalarType held = at::kFloat)
+      : options(o), linear(16, 24, bias), pass(std::make_shared<DropoutPass>()) {
     const c10::NoGradGuard no_grad;
     at::manual_seed(4);
     linear->weight.copy_(at::randn({24, 16}));
     if (bias) linear->bias.copy_(at::randn({24}));
     linear->weight.set_data(linear->weight.to(held));
     for (at::Tensor& parameter : linear->parameters()) parameter.set_requires_grad(false);
-    linear->adapter = std::make_shared<LoraAdapter>(*linear, options, 3, "layer", pass);
-    linear->adapter->initialise();
+    const auto adapter = std::make_shared<LoraAdapter>(*linear, options, 3, "layer", pass);
+    adapter->initialise();
+    linear->adapter = adapter;
     for (auto& [name, tensor] : linear->adapter->parameters()) {
       if (name == "lora_B.weight") tensor.copy_(at::randn(tensor.sizes()) * 0.3);
       if (name == "lora_magnitude_vector") tensor.mul_(at::rand(tensor.sizes()) + 0.5);
@@ -37,13 +38,14 @@ struct AdaptedLayer {
   }
   at::Tensor parameter(size_t i) const { return linear->adapter->parameters()[i].second; }
 
+  LoraOptions options;
   Linear linear;
   std::shared_ptr<DropoutPass> pass;
 };
 
 // PEFT's formulas, by autograd.
 at::Tensor plain_formula(const AdaptedLayer& layer, const at::Tensor& x, const at::Tensor& mask) {
-  const LoraOptions& o = layer.linear->adapter->options();
+  const LoraOptions& o = layer.options;
   const at::Tensor w = layer.linear->weight, bias = layer.linear->bias, a = layer.parameter(0),
                    b = layer.parameter(1);
   const at::Tensor dropped = mask.defined() ? x * mask : x;
@@ -128,9 +130,10 @@ TEST(Lora, AFreshAdapterChangesNothing) {
   for (const bool dora : {false, true}) {
     AdaptedLayer layer({.rank = 3, .alpha = 6, .dora = dora}, false);
     const c10::NoGradGuard no_grad;
-    layer.linear->adapter = std::make_shared<LoraAdapter>(
-        *layer.linear, LoraOptions{.rank = 3, .alpha = 6, .dora = dora}, 3, "layer", layer.pass);
-    layer.linear->adapter->initialise();
+    const auto fresh =
+        std::make_shared<LoraAdapter>(*layer.linear, layer.options, 3, "layer", layer.pass);
+    fresh->initialise();
+    layer.linear->adapter = fresh;
     const at::Tensor x = at::randn({80, 16});
     EXPECT_LT(max_difference(layer.linear(x), at::linear(x, layer.linear->weight)), 1e-5);
     const at::Tensor a = layer.parameter(0);
@@ -235,10 +238,10 @@ TEST(Lora, RecomputationGivesTheSameGradientsDropoutIncluded) {
   for (const auto& item : model->named_modules()) {
     auto* linear = dynamic_cast<LinearImpl*>(item.value().get());
     if (!linear) continue;
-    linear->adapter = std::make_shared<LoraAdapter>(
-        *linear, LoraOptions{.rank = 2, .alpha = 4, .dropout = 0.3}, 1, item.key(), pass);
-    linear->adapter->initialise();
-    adapters.push_back(linear->adapter);
+    adapters.push_back(std::make_shared<LoraAdapter>(
+        *linear, LoraOptions{.rank = 2, .alpha = 4, .dropout = 0.3}, 1, item.key(), pass));
+    adapters.back()->initialise();
+    linear->adapter = adapters.back();
     const c10::NoGradGuard no_grad;
     linear->adapter->parameters()[1].second.fill_(0.1);
   }

@@ -76,8 +76,9 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
   for (const auto& item : model.named_modules()) {
     auto* linear = dynamic_cast<LinearImpl*>(item.value().get());
     if (!linear) continue;
-    linear->adapter = std::make_shared<LoraAdapter>(*linear, *options.lora, 5, item.key(), pass);
-    linear->adapter->initialise();
+    const auto adapter = std::make_shared<LoraAdapter>(*linear, *options.lora, 5, item.key(), pass);
+    adapter->initialise();
+    linear->adapter = adapter;
     for (const auto& [name, tensor] : linear->adapter->parameters()) {
       parameters.emplace_back(item.key() + "." + name, tensor);
     }

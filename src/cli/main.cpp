@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "nn/kernels/kernels.h"
+#include "nn/matmul.h"
 #include "nn/tensor_memory.h"
 
 namespace {
@@ -55,7 +56,9 @@ int main(int argc, char** argv) {
   continuo::install_segment_allocator();
   try {
     at::set_num_interop_threads(1);
-    continuo::kernels();  // a wrong CONTINUO_ISA is found here, not on a thread of a pass
+    // Wrong settings of the environment are found here, not on a thread of a pass.
+    continuo::kernels();
+    continuo::own_matmul(at::kFloat);
     return run(argc, argv);
   } catch (const continuo::Error& error) {
     continuo::log_error("{}", error.what());

@@ -44,7 +44,7 @@ std::vector<Piece> pieces_of(const ExampleView& example, const Tokenizer& tokeni
   return pieces;
 }
 
-std::string visible(std::string_view bytes) {
+std::string shown_bytes(std::string_view bytes) {
   std::string text;
   while (!bytes.empty()) {
     const Utf8Step step = utf8_step(bytes);
@@ -103,7 +103,7 @@ std::string show_example(const ExampleView& example, const Tokenizer& tokenizer,
     inside = piece.trained;
     if (colour && piece.trained) text += kTrainedColour;
     if (colour && piece.special) text += kSpecialColour;
-    text += visible(piece.text);
+    text += shown_bytes(piece.text);
     if (colour && (piece.trained || piece.special)) text += kReset;
   }
   return !colour && inside ? text + "⟧" : text;

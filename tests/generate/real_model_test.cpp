@@ -22,7 +22,7 @@ TransformerOptions tiny(int64_t kv_heads) {
           .context = 48};
 }
 
-GenerationConfig config_of(const std::string& yaml) {
+GenerationConfig real_config(const std::string& yaml) {
   GenerationConfig config;
   Problems problems;
   load_config(parse_yaml(yaml, "test.yaml"), config, problems);
@@ -30,13 +30,13 @@ GenerationConfig config_of(const std::string& yaml) {
   return config;
 }
 
-Ids ids(const Completion& completion) {
+Ids token_ids(const Completion& completion) {
   Ids result;
   for (const GeneratedToken& token : completion.tokens) result.push_back(token.id);
   return result;
 }
 
-const std::vector<Ids> kPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13, 4, 4, 21}, {3}};
+const std::vector<Ids> kRealPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13, 4, 4, 21}, {3}};
 
 void spread(Transformer& model) {
   const at::NoGradGuard no_grad;
@@ -52,14 +52,14 @@ TEST(RealModel, CachedEqualsNaive) {
     spread(model);
     for (const char* sampler :
          {"[greedy]", "[{temperature: 1}]", "[{temperature: 1.5}, {mirostat: 2}]"}) {
-      const auto config = config_of(fmt::format(
+      const auto config = real_config(fmt::format(
           "{{max_new_tokens: 20, samples: 2, max_batch: 5, prefill_chunk: 4, sampler: {}}}",
           sampler));
       Generator generator(model, small_vocabulary(), config);
-      for (const Completion& c : generator.generate(kPrompts).completions) {
-        EXPECT_EQ(ids(c),
+      for (const Completion& c : generator.generate(kRealPrompts).completions) {
+        EXPECT_EQ(token_ids(c),
                   naive_generate(model, small_vocabulary(), config,
-                                 kPrompts[static_cast<size_t>(c.prompt)],
+                                 kRealPrompts[static_cast<size_t>(c.prompt)],
                                  static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
             << sampler << " prompt " << c.prompt << " sample " << c.sample;
       }
@@ -72,12 +72,13 @@ TEST(RealModel, LogProbabilitiesAreBitEqualAloneAndInABatch) {
   model.initialise(1);
   Generator generator(
       model, small_vocabulary(),
-      config_of("{max_new_tokens: 20, ignore_eos: true, sampler: [{temperature: 1}]}"));
-  const auto batch = generator.generate(kPrompts).completions;
-  for (uint64_t p = 0; p < kPrompts.size(); ++p) {
+      real_config("{max_new_tokens: 20, ignore_eos: true, sampler: [{temperature: 1}]}"));
+  const auto batch = generator.generate(kRealPrompts).completions;
+  for (uint64_t p = 0; p < kRealPrompts.size(); ++p) {
     const std::vector<uint64_t> keys{p};
-    const auto alone = generator.generate(std::vector<Ids>{kPrompts[p]}, {}, {}, keys).completions;
-    ASSERT_EQ(ids(alone[0]), ids(batch[p]));
+    const auto alone =
+        generator.generate(std::vector<Ids>{kRealPrompts[p]}, {}, {}, keys).completions;
+    ASSERT_EQ(token_ids(alone[0]), token_ids(batch[p]));
     for (size_t i = 0; i < alone[0].tokens.size(); ++i) {
       EXPECT_EQ(alone[0].tokens[i].logprob, batch[p].tokens[i].logprob)
           << "prompt " << p << " token " << i;
@@ -92,15 +93,15 @@ TEST(RealModel, ABatchOfMoreThanTheInvariantRowsDiffersInRoundingAlone) {
   std::vector<Ids> prompts;
   for (TokenId p = 0; p <= kInvariantRows; ++p) prompts.push_back({0, 3 + p % 27, 3 + p * 7 % 26});
   const auto generate = [&](int64_t max_batch) {
-    const auto config = config_of(fmt::format(
+    const auto config = real_config(fmt::format(
         "{{max_new_tokens: 6, ignore_eos: true, max_batch: {}, sampler: [greedy]}}", max_batch));
     return Generator(model, small_vocabulary(), config).generate(prompts).completions;
   };
   const auto alone = generate(1), most = generate(kInvariantRows),
              more = generate(kInvariantRows + 1);
   for (size_t p = 0; p < prompts.size(); ++p) {
-    ASSERT_EQ(ids(most[p]), ids(alone[p]));
-    ASSERT_EQ(ids(more[p]), ids(alone[p]));
+    ASSERT_EQ(token_ids(most[p]), token_ids(alone[p]));
+    ASSERT_EQ(token_ids(more[p]), token_ids(alone[p]));
     for (size_t i = 0; i < alone[p].tokens.size(); ++i) {
       const double exact = alone[p].tokens[i].logprob;
       EXPECT_EQ(most[p].tokens[i].logprob, exact) << "prompt " << p << " token " << i;
@@ -113,8 +114,8 @@ TEST(RealModel, TrainingGoesOnAfterGenerating) {
   Transformer model(tiny(2));
   model.initialise(1);
   model.train();
-  Generator generator(model, small_vocabulary(), config_of("{max_new_tokens: 4}"));
-  generator.generate(kPrompts);
+  Generator generator(model, small_vocabulary(), real_config("{max_new_tokens: 4}"));
+  generator.generate(kRealPrompts);
   const at::Tensor tokens = at::empty({3}, at::kLong).fill_(5),
                    positions = at::empty({3}, at::kLong);
   for (int64_t i = 0; i < 3; ++i) positions.mutable_data_ptr<int64_t>()[i] = i;

@@ -17,7 +17,7 @@ std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::string fault(const std::string& archive) {
+std::string zip_fault(const std::string& archive) {
   return error_text([&] { read_stored_zip(bytes_of(archive), "x.zip"); });
 }
 
@@ -42,7 +42,9 @@ TEST(StoredZip, EntriesAreViews) {
 }
 
 TEST(StoredZip, BadEntries) {
-  const auto one = [](ZipBuilder::Entry entry) { return fault(ZipBuilder().add(entry).finish()); };
+  const auto one = [](ZipBuilder::Entry entry) {
+    return zip_fault(ZipBuilder().add(entry).finish());
+  };
   EXPECT_TRUE(contains(one({"a", "x", 8}), "x.zip: the entry 'a' is compressed"));
   EXPECT_TRUE(contains(one({"a", "x", 0, 1}), "'a' is encrypted"));
   EXPECT_TRUE(contains(one({"a", "x", 0, 0, 1}), "'a' is not at byte 1"));
@@ -50,11 +52,11 @@ TEST(StoredZip, BadEntries) {
   EXPECT_TRUE(contains(one({"a", "x", 0, 0, 0, false, "b"}), "has another name"));
   EXPECT_TRUE(contains(one({"\xff", "x"}), "UTF-8"));
   EXPECT_TRUE(
-      contains(fault(ZipBuilder().add({"a", "x"}).add({"a", "y"}).finish()), "comes twice"));
+      contains(zip_fault(ZipBuilder().add({"a", "x"}).add({"a", "y"}).finish()), "comes twice"));
   // The second entry's directory record points at the first one's data.
-  EXPECT_TRUE(
-      contains(fault(ZipBuilder().add({"a", "x"}).add({"a", "y", 0, 0, uint32_t(-32)}).finish()),
-               "overlaps another"));
+  EXPECT_TRUE(contains(
+      zip_fault(ZipBuilder().add({"a", "x"}).add({"a", "y", 0, 0, uint32_t(-32)}).finish()),
+      "overlaps another"));
 }
 
 TEST(StoredZip, EveryTruncationIsAnError) {
@@ -62,9 +64,9 @@ TEST(StoredZip, EveryTruncationIsAnError) {
     const std::string archive =
         ZipBuilder().add({"a", "hello"}).add({"b", "x", 0, 0, 0, true}).finish(zip64);
     for (size_t size = 0; size < archive.size(); ++size) {
-      EXPECT_NE(fault(archive.substr(0, size)), "") << size;
+      EXPECT_NE(zip_fault(archive.substr(0, size)), "") << size;
     }
-    EXPECT_NE(fault(archive + "x"), "");
+    EXPECT_NE(zip_fault(archive + "x"), "");
   }
 }
 
@@ -76,7 +78,7 @@ TEST(StoredZip, NoDamagedByteCrashes) {
       for (const int value : {0, 1, 0x7f, 0x80, 0xff}) {
         std::string damaged = archive;
         damaged[i] = static_cast<char>(value);
-        fault(damaged);
+        zip_fault(damaged);
       }
     }
   }

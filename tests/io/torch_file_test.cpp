@@ -20,7 +20,7 @@ using test::error_text;
 using test::TempDir;
 using test::ZipBuilder;
 
-const std::filesystem::path kGolden =
+const std::filesystem::path kTorchFiles =
     std::filesystem::path(CONTINUO_SOURCE_DIR) / "tests/golden/torch";
 
 bool equal_bytes(const at::Tensor& a, const at::Tensor& b) {
@@ -29,8 +29,8 @@ bool equal_bytes(const at::Tensor& a, const at::Tensor& b) {
 }
 
 void expect_equal(const char* saved, const char* expected_name) {
-  const TorchFile file(kGolden / saved);
-  const SafetensorsFile expected(kGolden / expected_name);
+  const TorchFile file(kTorchFiles / saved);
+  const SafetensorsFile expected(kTorchFiles / expected_name);
   EXPECT_EQ(file.tensors().size(), expected.tensors().size());
   for (const auto& entry : expected.tensors()) {
     ASSERT_TRUE(file.tensors().contains(entry.first)) << entry.first;
@@ -46,7 +46,7 @@ TEST(TorchFile, FindsTheStateDictionaryOfACheckpoint) {
 
 TEST(TorchFile, ReadsEveryProtocol) {
   for (int protocol = 2; protocol <= 5; ++protocol) {
-    const TorchFile file(kGolden / fmt::format("protocol{}.bin", protocol));
+    const TorchFile file(kTorchFiles / fmt::format("protocol{}.bin", protocol));
     ASSERT_EQ(file.tensors().size(), 1U);
     EXPECT_TRUE(at::equal(file.tensor("weight"), at::tensor({1.0F, 2.0F})));
   }
@@ -55,7 +55,7 @@ TEST(TorchFile, ReadsEveryProtocol) {
 TEST(TorchFile, SharedStoragesShareMemoryAndOutliveTheFile) {
   at::Tensor first, tied, rows;
   {
-    const TorchFile file(kGolden / "state.bin");
+    const TorchFile file(kTorchFiles / "state.bin");
     first = file.tensor("f32");
     tied = file.tensor("tied");
     rows = file.tensor("rows");
@@ -64,7 +64,7 @@ TEST(TorchFile, SharedStoragesShareMemoryAndOutliveTheFile) {
   EXPECT_EQ(first.const_data_ptr(), tied.const_data_ptr());
   first.add_(1);  // private to the process
   EXPECT_EQ(tied[0][0].item<float>(), 1.0F);
-  EXPECT_EQ(TorchFile(kGolden / "state.bin").tensor("f32")[0][0].item<float>(), 0.0F);
+  EXPECT_EQ(TorchFile(kTorchFiles / "state.bin").tensor("f32")[0][0].item<float>(), 0.0F);
 }
 
 TEST(TorchFile, OtherFiles) {
@@ -72,17 +72,18 @@ TEST(TorchFile, OtherFiles) {
   const auto fault = [](const std::filesystem::path& path) {
     return error_text([&] { TorchFile f(path); });
   };
-  EXPECT_TRUE(contains(fault(kGolden / "hostile.bin"), "hostile.bin: posix.system is not allowed"));
-  EXPECT_TRUE(contains(fault(kGolden / "old.bin"), "before 1.6"));
-  EXPECT_TRUE(contains(fault(kGolden / "old.bin"), "torch.load"));
-  EXPECT_TRUE(contains(fault(kGolden / "script.pt"), "is a TorchScript program"));
+  EXPECT_TRUE(
+      contains(fault(kTorchFiles / "hostile.bin"), "hostile.bin: posix.system is not allowed"));
+  EXPECT_TRUE(contains(fault(kTorchFiles / "old.bin"), "before 1.6"));
+  EXPECT_TRUE(contains(fault(kTorchFiles / "old.bin"), "torch.load"));
+  EXPECT_TRUE(contains(fault(kTorchFiles / "script.pt"), "is a TorchScript program"));
   EXPECT_TRUE(contains(fault(dir / "none.bin"), "none.bin"));
   EXPECT_TRUE(contains(fault(dir.write("empty", "")), "not a file of torch.save"));
   EXPECT_TRUE(
       contains(fault(dir.write("lfs", "version https://git-lfs.github.com")), "git lfs pull"));
   EXPECT_TRUE(contains(fault(dir.write("zip", ZipBuilder().add({"a", "x"}).finish())),
                        "not one of torch.save"));
-  EXPECT_TRUE(contains(error_text([] { TorchFile(kGolden / "state.bin").tensor("none"); }),
+  EXPECT_TRUE(contains(error_text([] { TorchFile(kTorchFiles / "state.bin").tensor("none"); }),
                        "no tensor named 'none'"));
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 using test::ZipBuilder;
 
-std::string golden(const std::string& name) {
+std::string torch_golden(const std::string& name) {
   return test::read_file(std::filesystem::path(CONTINUO_SOURCE_DIR) / "tests/golden/torch" / name);
 }
 
@@ -34,7 +34,7 @@ bool torch_readable(const std::string& bytes) {
 }
 
 TEST(TorchFuzz, EveryTruncationIsAnError) {
-  const std::string bytes = golden("protocol2.bin");
+  const std::string bytes = torch_golden("protocol2.bin");
   ASSERT_TRUE(torch_readable(bytes));
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_FALSE(torch_readable(bytes.substr(0, size))) << size;
@@ -44,7 +44,7 @@ TEST(TorchFuzz, EveryTruncationIsAnError) {
 TEST(TorchFuzz, NoDamageOfTheArchiveCrashes) {
   int refused = 0, total = 0;
   for (const char* name : {"state.bin", "protocol5.bin"}) {
-    const std::string bytes = golden(name);
+    const std::string bytes = torch_golden(name);
     std::mt19937_64 engine(21);
     for (int i = 0; i < 1500; ++i, ++total) {
       if (!torch_readable(test::damage(bytes, bytes.size(), engine))) ++refused;
@@ -58,7 +58,7 @@ TEST(TorchFuzz, NoDamageOfTheArchiveCrashes) {
 TEST(TorchFuzz, NoDamageOfThePickleCrashes) {
   int refused = 0, total = 0;
   for (const std::string stem : {"state", "nested", "protocol2", "protocol4"}) {
-    const std::string bytes = golden(stem + ".bin");
+    const std::string bytes = torch_golden(stem + ".bin");
     const ZipEntries entries = read_stored_zip(test::bytes_of(bytes), stem);
     const auto text_of = [&](const std::string& name) {
       const auto entry = entries.find(name)->second;

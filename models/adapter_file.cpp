@@ -13,6 +13,8 @@
 #include "core/json.h"
 #include "io/model_tensors.h"
 #include "models/config_reader.h"
+#include "models/gguf_checkpoint.h"
+#include "models/model.h"
 
 namespace continuo {
 
@@ -117,9 +119,15 @@ AdapterInfo read_adapter_config(const fs::path& directory) {
   return info;
 }
 
+namespace {
+
+bool is_model(const fs::path& path) { return fs::is_directory(path) || is_gguf_file(path); }
+
+}  // namespace
+
 fs::path adapter_base(const fs::path& directory, const fs::path& given) {
   if (!given.empty()) {
-    if (fs::is_directory(given)) return given;
+    if (is_model(given)) return given;
     throw Error("there is no base model at " + given.string());
   }
   const fs::path file = directory / kAdapterConfigFile;
@@ -130,7 +138,7 @@ fs::path adapter_base(const fs::path& directory, const fs::path& given) {
   }
   // `/` keeps an absolute path as it is. A relative one may also be meant from where PEFT was run.
   for (const fs::path& candidate : {directory / named, fs::path(named)}) {
-    if (fs::is_directory(candidate)) return candidate.lexically_normal();
+    if (is_model(candidate)) return candidate.lexically_normal();
   }
   throw Error(Location{.file = file.string()}, "the base model " + named + " is not there",
               "Give its directory with --base.");
@@ -201,7 +209,9 @@ void save_adapters(const AdapterSet& adapters, const fs::path& base, const fs::p
 std::string base_fingerprint(const fs::path& base) {
   constexpr int64_t kBlocks = 16, kBlock = 256;
   Hasher hasher;
-  for (const auto& [name, tensor] : read_model_tensors(base)) {
+  const auto tensors =
+      is_gguf_file(base) ? read_gguf_checkpoint(GgufFile(base)).tensors : read_model_tensors(base);
+  for (const auto& [name, tensor] : tensors) {
     hasher.update_sized(name).update(static_cast<uint64_t>(tensor.scalar_type()));
     for (const int64_t size : tensor.sizes()) hasher.update(static_cast<uint64_t>(size));
     const at::Tensor flat = tensor.contiguous();

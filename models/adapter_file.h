@@ -24,8 +24,8 @@ struct AdapterInfo {
 };
 AdapterInfo read_adapter_config(const std::filesystem::path& directory);
 
-// The base model's directory: `given`, or where adapter_config.json points, seen from the adapter's
-// directory when it is relative. Error: it is not there.
+// The base model's directory or GGUF file: `given`, or where adapter_config.json points, seen from
+// the adapter's directory when it is relative. Error: it is not there.
 std::filesystem::path adapter_base(const std::filesystem::path& directory,
                                    const std::filesystem::path& given = {});
 

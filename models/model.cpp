@@ -203,13 +203,13 @@ void save_model(const Model& model, const fs::path& directory, const SpecialIds&
   write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
 }
 
-std::vector<int64_t> read_eos_ids(const fs::path& directory) {
+NamedEosIds read_eos_ids(const fs::path& directory) {
   for (const char* name : {"generation_config.json", "config.json"}) {
     const fs::path file = directory / name;
     if (!fs::exists(file)) continue;
     const json config = read_json(file);
     ConfigReader keys(config, file);
-    if (keys.has("eos_token_id")) return keys.ids("eos_token_id");
+    if (keys.has("eos_token_id")) return {keys.ids("eos_token_id"), file};
   }
   return {};
 }

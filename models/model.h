@@ -46,9 +46,13 @@ struct SpecialIds {
 // Writes config.json, generation_config.json and model.safetensors into an existing directory.
 void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
 
-// The end-of-sequence ids that a directory's generation_config.json or config.json names; empty
-// when none does.
-std::vector<int64_t> read_eos_ids(const std::filesystem::path& directory);
+// The end-of-sequence ids that a directory's generation_config.json or config.json names, and which
+// of them does; empty when none does.
+struct NamedEosIds {
+  std::vector<int64_t> ids;
+  std::filesystem::path file;
+};
+NamedEosIds read_eos_ids(const std::filesystem::path& directory);
 
 int64_t count_parameters(const torch::nn::Module& module);
 

@@ -12,6 +12,7 @@
 
 #include "cli/bench.h"
 #include "cli/commands.h"
+#include "cli/model_directory.h"
 #include "core/json.h"
 #include "core/process.h"
 #include "data/line_reader.h"
@@ -116,7 +117,7 @@ Passes measure(const Tokenizer& tokenizer, std::span<const std::string> texts,
 
 void bench_tokenize(const std::string& directory, const std::string& path, TokenizeBenchConfig c) {
   if (c.threads == 0) c.threads = std::max(1u, std::thread::hardware_concurrency());
-  const auto tokenizer = load_tokenizer(directory);
+  const auto tokenizer = load_model_tokenizer(directory);
   const std::vector<std::string> texts = read_texts(path, c.fields);
   int64_t bytes = 0;
   for (const std::string& text : texts) bytes += std::ssize(text);

@@ -35,8 +35,8 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   GgufContent content = gguf_content(config, read_model_tensors(directory), format.type);
   const auto chat_template = read_chat_template(directory);
   add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary,
-                     chat_template ? chat_template->source : "", model.prompt.config().bos,
-                     content.metadata);
+                     chat_template ? chat_template->source : "",
+                     exports_bos(*model.tokenizer, model.prompt), content.metadata);
   if (!content.other_types.empty()) {
     log_info("{} matrices have rows that are no whole blocks of {} values; they keep more bits",
              content.other_types.size(), format.block_size);
@@ -56,7 +56,7 @@ void convert_to_hf(const ConvertArguments& a) {
     throw Error(out.string() + " exists and is not empty", "Give another directory with --out.");
   }
   AtomicDirectory files(out);
-  write_model_directory(model.model, *model.tokenizer, model.prompt, files.path());
+  write_model_directory(model.model, *model.tokenizer, model.prompt, files.path(), model.eos);
   files.commit();
   log_info("{}", out.string());
 }

@@ -100,7 +100,9 @@ void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command =
       app.add_subcommand("eval", "Loss of a model on a data set, per trained token");
-  command->add_option("model", arguments->directory, "Checkpoint, adapter or run directory")
+  command
+      ->add_option("model", arguments->directory,
+                   "A model: directory, checkpoint, adapter, run or .gguf file")
       ->required();
   command->add_option("--base", arguments->base,
                       "Base model of an adapter, in place of the one that it names");

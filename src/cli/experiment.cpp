@@ -99,7 +99,9 @@ std::string resume_hash(const ExperimentConfig& config) {
   c.machine = {};
   c.checkpoint = {};
   c.generation = {};
-  c.prompt = {};  // the template's own hash says more: it covers what the section refers to
+  // The template's own hash says more: it covers what the section refers to. An empty section is
+  // spelled as it was when `bos` could not be auto, or older runs would not go on.
+  c.prompt = {.bos = BosRule::kFalse};
   c.samples.clear();
   c.data.cache.clear();
   c.data.threads = 0;

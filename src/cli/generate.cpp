@@ -228,7 +228,10 @@ constexpr const char* kExamples =
 void add_generate_command(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("generate", "Complete prompts with a model");
-  command->add_option("model", a->directory, "Checkpoint, adapter or run directory")->required();
+  command
+      ->add_option("model", a->directory,
+                   "A model: directory, checkpoint, adapter, run or .gguf file")
+      ->required();
   command->add_option("--base", a->base,
                       "Base model of an adapter, in place of the one that it names");
   command->add_option("--beside", a->beside,

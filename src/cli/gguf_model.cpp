@@ -45,6 +45,7 @@ std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file) {
   v.pad = token_id(file, "padding_token_id", v.tokens.size());
   v.unknown = token_id(file, "unknown_token_id", v.tokens.size());
   v.add_space_prefix = file.flag(std::string(kPrefix) + "add_space_prefix").value_or(true);
+  v.add_bos = file.flag(std::string(kPrefix) + "add_bos_token");
   return make_gguf_tokenizer(v, file.path().string());
 }
 
@@ -58,6 +59,10 @@ std::vector<int64_t> read_gguf_eos_ids(const GgufFile& file) {
     if (const auto id = file.integer(std::string(kPrefix) + key)) ids.push_back(*id);
   }
   return ids;
+}
+
+bool says_add_bos(const GgufFile& file) {
+  return file.flag(std::string(kPrefix) + "add_bos_token").has_value();
 }
 
 void add_gguf_tokenizer(const Tokenizer& tokenizer, int64_t rows, const std::string& chat_template,

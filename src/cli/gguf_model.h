@@ -18,6 +18,8 @@ std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file);
 std::string read_gguf_chat_template(const GgufFile& file);
 // tokenizer.ggml.eos_token_id and eot_token_id.
 std::vector<int64_t> read_gguf_eos_ids(const GgufFile& file);
+// Whether the file itself says that texts open with BOS or not.
+bool says_add_bos(const GgufFile& file);
 
 // Adds the tokenizer's keys. `rows` is the model's vocabulary: ids beyond the tokenizer's get
 // unused entries, as llama.cpp wants one per row.

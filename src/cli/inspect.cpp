@@ -6,14 +6,15 @@
 
 #include "cli/commands.h"
 #include "cli/experiment.h"
+#include "cli/experiment_tokenizer.h"
 #include "cli/inspect_data.h"
+#include "cli/inspect_text.h"
 #include "cli/model_directory.h"
 #include "cli/prompt_choice.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
-#include "text/sentencepiece_trainer.h"
 
 namespace continuo {
 
@@ -61,14 +62,7 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
   print_heading("configuration");
   fmt::print("{}", resolved_yaml(e));
 
-  std::shared_ptr<const Tokenizer> tokenizer;
-  if (!c.tokenizer.path.empty()) {
-    tokenizer = load_tokenizer(c.tokenizer.path);
-  } else if (!c.model.from.empty()) {
-    tokenizer = load_tokenizer(resolve_model_directory(c.model.from));
-  } else if (fs::exists(e.run_dir / "tokenizer")) {
-    tokenizer = load_tokenizer(e.run_dir / "tokenizer");
-  }
+  const std::shared_ptr<const Tokenizer> tokenizer = find_experiment_tokenizer(e);
   print_heading("model");
   const int64_t vocabulary = tokenizer ? tokenizer->size() : c.tokenizer.train.vocab_size;
   const Model model = c.model.from.empty() ? make_model(c.model, vocabulary, c10::kCPU)
@@ -105,8 +99,8 @@ void inspect_model(const std::string& path) {
                o.scaling(), m.base.string());
   }
   print_heading("tokenizer");
-  fmt::print("{} ids, end of sequence {}, hash {}\n", m.tokenizer->size(), fmt::join(m.eos, " "),
-             m.tokenizer->hash());
+  fmt::print("{:<22}{} ids, hash {}\n{}", "vocabulary", m.tokenizer->size(), m.tokenizer->hash(),
+             describe_text_rules(m));
   print_heading("prompt");
   fmt::print("{}", dump_config(m.prompt.config()));
   const fs::path state_file = m.path / kStateFile;
@@ -134,9 +128,11 @@ void add_inspect_command(CLI::App& app) {
     int64_t examples = 3;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand(
-      "inspect", "Show what an experiment will train on, or what a model directory holds");
-  command->add_option("path", arguments->path, "CONFIG.yaml, a checkpoint or a run directory")
+  CLI::App* command =
+      app.add_subcommand("inspect", "Show what an experiment will train on, or what a model holds");
+  command
+      ->add_option("path", arguments->path,
+                   "CONFIG.yaml, or a model: its directory, a run, an adapter, a .gguf file")
       ->required()
       ->check(CLI::ExistingPath);
   command->add_option("overrides", arguments->overrides, "key=value settings");
@@ -145,7 +141,7 @@ void add_inspect_command(CLI::App& app) {
   command->callback([arguments] {
     install_interrupt_handlers();
     const bool colour = shows_colour(STDOUT_FILENO);
-    if (fs::is_directory(arguments->path)) {
+    if (fs::is_directory(arguments->path) || is_gguf_file(arguments->path)) {
       inspect_model(arguments->path);
     } else {
       inspect_experiment(arguments->path, arguments->overrides, arguments->examples, colour);

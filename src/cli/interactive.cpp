@@ -134,13 +134,15 @@ class Terminal {
                       std::string(continuo::name(result.completions.front().reason)));
   }
 
-  void set(const std::string& assignment) {
-    if (assignment.empty()) {
+  void set(const std::string& assignments) {
+    if (assignments.empty()) {
       note("{}", describe_settings(session_.settings()));
       return;
     }
     GenerationConfig changed = session_.settings();
-    apply_generation_override(changed, assignment);
+    for (const std::string& assignment : split_settings(assignments)) {
+      apply_generation_override(changed, assignment);
+    }
     completer_.check(changed);
     const std::string changes = describe_changes(session_.settings(), changed);
     session_.set_settings(std::move(changed));

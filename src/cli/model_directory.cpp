@@ -27,8 +27,30 @@ fs::path resolve_model_directory(const fs::path& path) {
               "or a run directory.");
 }
 
+namespace {
+
+bool holds_tokenizer(const fs::path& directory) {
+  return fs::exists(directory / "tokenizer.model") || fs::exists(directory / "tokenizer.json");
+}
+
+// A run directory or an adapter without a tokenizer of its own points to one.
+bool points_to_tokenizer(const fs::path& path) {
+  return fs::is_directory(path) && !holds_tokenizer(path) &&
+         (is_adapter_directory(path) || !checkpoint_steps(path).empty());
+}
+
+}  // namespace
+
 std::shared_ptr<const Tokenizer> load_model_tokenizer(const fs::path& path) {
-  return is_gguf_file(path) ? read_gguf_tokenizer(GgufFile(path)) : load_tokenizer(path);
+  if (is_gguf_file(path)) return read_gguf_tokenizer(GgufFile(path));
+  if (!points_to_tokenizer(path)) return load_tokenizer(path);
+  return load_model_tokenizer(is_adapter_directory(path) ? adapter_base(path)
+                                                         : resolve_model_directory(path));
+}
+
+NamedEosIds read_model_eos_ids(const fs::path& model) {
+  if (!is_gguf_file(model)) return read_eos_ids(model);
+  return {read_gguf_eos_ids(GgufFile(model)), model};
 }
 
 namespace {
@@ -82,9 +104,11 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
     }
     return m.adapter ? m.base : m.path;
   };
-  const fs::path tokenizer_home = holder_of({"tokenizer.model", "tokenizer.json"});
-  m.tokenizer = load_model_tokenizer(tokenizer_home);
-  m.prompt = model_prompt(holder_of({kPromptFile}), *m.tokenizer);
+  m.tokenizer_home = holder_of({"tokenizer.model", "tokenizer.json"});
+  m.tokenizer = load_model_tokenizer(m.tokenizer_home);
+  ModelPrompt prompt = model_prompt(holder_of({kPromptFile}), *m.tokenizer);
+  m.prompt = std::move(prompt.prompt);
+  m.prompt_origin = std::move(prompt.origin);
   check_hashes(m);
   m.model = m.adapter ? load_adapted(m, options) : load_model(m.path, options);
   const int64_t rows = m.model.decoder->shape().vocabulary;
@@ -92,8 +116,7 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
     throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}",
                             m.path.string(), m.tokenizer->size(), rows));
   }
-  const fs::path& whole = m.adapter ? m.base : m.path;
-  m.eos = is_gguf_file(whole) ? read_gguf_eos_ids(GgufFile(whole)) : read_eos_ids(whole);
+  m.eos = read_model_eos_ids(m.adapter ? m.base : m.path).ids;
   const bool told = !m.eos.empty();
   for (const int64_t id : end_ids(*m.tokenizer, m.prompt)) {
     const bool counts = !told || id != m.tokenizer->eos();  // the files' list of ids stands
@@ -132,7 +155,7 @@ void write_model_directory(const Model& model, const Tokenizer& tokenizer,
   ids.pad = tokenizer.pad();
   ids.eos = eos.empty() ? end_ids(tokenizer, prompt) : eos;
   save_model(model, directory, ids);
-  tokenizer.save(directory);
+  tokenizer.save(directory, exports_bos(tokenizer, prompt));
   prompt.save(directory / kPromptFile);
   if (prompt.is_chat())
     atomic_write(directory / kChatTemplateFile, prompt.exported_chat_template());
@@ -142,7 +165,7 @@ void write_adapter_directory(const AdapterSet& adapters, const fs::path& base,
                              const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              const fs::path& directory) {
   save_adapters(adapters, base, directory);
-  tokenizer.save(directory);
+  tokenizer.save(directory, exports_bos(tokenizer, prompt));
   prompt.save(directory / kPromptFile);
 }
 

@@ -21,7 +21,9 @@ struct ModelDirectory {
   std::optional<AdapterInfo> adapter;  // what was merged into the model
   Model model;
   std::shared_ptr<const Tokenizer> tokenizer;
+  std::filesystem::path tokenizer_home;  // whose files it was read from
   PromptTemplate prompt{PromptConfig{}};
+  std::string prompt_origin;  // which file says so, for people
   std::vector<int64_t> eos;
 };
 
@@ -29,8 +31,13 @@ struct ModelDirectory {
 // its newest.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
 
-// Of a model directory, a tokenizer file or a GGUF file.
+// Of everything that has one: a tokenizer file or its directory, a GGUF file, a model directory, a
+// run directory, an adapter (whose base has it where it has none).
 std::shared_ptr<const Tokenizer> load_model_tokenizer(const std::filesystem::path& path);
+
+// The ids that end a sequence by a model's own files: generation_config.json or config.json of a
+// directory, the keys of a GGUF file.
+NamedEosIds read_model_eos_ids(const std::filesystem::path& model);
 
 // Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was
 // trained with; a vocabulary that does not fit the weights. A directory without prompt.yaml gets

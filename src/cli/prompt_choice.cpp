@@ -22,20 +22,36 @@ std::optional<ChatTemplateFile> gguf_chat_template(const fs::path& file) {
 }
 
 // A chat template that the directory brings, with the other keys of `config`.
-std::optional<PromptTemplate> brought_template(const fs::path& directory,
-                                               const Tokenizer& tokenizer, PromptConfig config) {
+std::optional<ModelPrompt> brought_template(const fs::path& directory, const Tokenizer& tokenizer,
+                                            PromptConfig config) {
   auto found =
       is_gguf_file(directory) ? gguf_chat_template(directory) : read_chat_template(directory);
   if (!found) return std::nullopt;
   config.chat.clear();
   config.chat_template = std::move(found->source);
   try {
-    return PromptTemplate(std::move(config)).bound_to(tokenizer);
+    return ModelPrompt{PromptTemplate(std::move(config)).bound_to(tokenizer),
+                       "the chat template of " + found->file.string()};
   } catch (const Error& error) {
     throw Error(Location{.file = found->file.string()}, error.what(),
                 "a prompt.yaml beside it, or `prompt:` of an experiment, is used instead");
   }
 }
+
+}  // namespace
+
+ModelPrompt model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
+  if (const fs::path file = directory / kPromptFile; fs::exists(file)) {
+    PromptTemplate prompt = PromptTemplate::load(file);
+    // A checkpoint holds it as it was used.
+    if (!fs::exists(directory / kStateFile)) prompt = prompt.bound_to(tokenizer);
+    return {std::move(prompt), file.string()};
+  }
+  if (auto brought = brought_template(directory, tokenizer, {})) return *std::move(brought);
+  return {PromptTemplate(PromptConfig{}).bound_to(tokenizer), "plain text: no file has a template"};
+}
+
+namespace {
 
 PromptTemplate chosen_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
   const ExperimentConfig& c = experiment.config;
@@ -49,7 +65,7 @@ PromptTemplate chosen_prompt(const Experiment& experiment, const Tokenizer& toke
       config.chat_template = base.chat_template;
       return PromptTemplate(std::move(config)).bound_to(tokenizer);
     }
-    if (auto brought = brought_template(directory, tokenizer, config)) return *std::move(brought);
+    if (auto brought = brought_template(directory, tokenizer, config)) return brought->prompt;
     throw Error(fmt::format("chat: base, but {} brings no chat template", directory.string()),
                 fmt::format("name one: {}", chat_preset_names()));
   }
@@ -57,8 +73,8 @@ PromptTemplate chosen_prompt(const Experiment& experiment, const Tokenizer& toke
     return PromptTemplate(c.prompt).bound_to(tokenizer);
   }
   const fs::path directory = resolve_model_directory(c.model.from);
-  PromptTemplate prompt = model_prompt(directory, tokenizer);
-  const bool plain = prompt.hash() == PromptTemplate(PromptConfig{}).hash();
+  PromptTemplate prompt = model_prompt(directory, tokenizer).prompt;
+  const bool plain = prompt.hash() == PromptTemplate(PromptConfig{}).bound_to(tokenizer).hash();
   if (!plain) {
     log_info("prompt template: the {}of {} (a `prompt:` section would replace it)",
              prompt.is_chat() ? "chat template " : "one ", directory.string());
@@ -68,18 +84,23 @@ PromptTemplate chosen_prompt(const Experiment& experiment, const Tokenizer& toke
 
 }  // namespace
 
-PromptTemplate model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
+ModelPrompt model_prompt(const fs::path& directory, const Tokenizer& tokenizer) {
   if (const fs::path file = directory / kPromptFile; fs::exists(file)) {
     PromptTemplate prompt = PromptTemplate::load(file);
     // A checkpoint holds it as it was used.
-    return fs::exists(directory / kStateFile) ? prompt : prompt.bound_to(tokenizer);
+    if (!fs::exists(directory / kStateFile)) prompt = prompt.bound_to(tokenizer);
+    return {std::move(prompt), file.string()};
   }
-  auto brought = brought_template(directory, tokenizer, {});
-  return brought ? *std::move(brought) : PromptTemplate(PromptConfig{});
+  if (auto brought = brought_template(directory, tokenizer, {})) return *std::move(brought);
+  return {PromptTemplate(PromptConfig{}).bound_to(tokenizer), "plain text: no file has a template"};
 }
 
-PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer) {
+PromptTemplate experiment_prompt(const Experiment& experiment, const Tokenizer& tokenizer,
+                                 const fs::path& checkpoint) {
   PromptTemplate prompt = chosen_prompt(experiment, tokenizer);
+  if (!checkpoint.empty() && experiment.config.prompt.bos == BosRule::kAuto) {
+    prompt = prompt.with_bos(PromptTemplate::load(checkpoint / kPromptFile).config().bos);
+  }
   if (prompt.is_chat() && !prompt.end_of_turn() && tokenizer.eos()) {
     log_info(
         "the chat template ends no turn with a special token: {} is added to the last answer of "

@@ -38,16 +38,6 @@ std::vector<Turn> parse_messages(const json& messages, const Location& where) {
   return turns;
 }
 
-std::vector<Segment> render(const PromptInput& input, const PromptTemplate& prompt) {
-  if (const auto* text = std::get_if<std::string>(&input.content)) {
-    return prompt.render_prompt(*text);
-  }
-  if (const auto* turns = std::get_if<std::vector<Turn>>(&input.content)) {
-    return prompt.render_prompt(std::span<const Turn>(*turns));
-  }
-  return prompt.render_prompt(std::get<Fields>(input.content));
-}
-
 bool is_empty(const PromptInput& input) {
   const auto* text = std::get_if<std::string>(&input.content);
   return text && text->empty();
@@ -62,14 +52,37 @@ void check_utf8(std::string_view text) {
 }
 
 // Says what was given beside what is missing, which shows a misspelt name.
-void check_fields(const Fields& fields, const PromptTemplate& prompt) {
-  for (const std::string& name : prompt.prompt_fields()) {
-    if (fields.contains(name)) continue;
-    std::vector<std::string> given;
-    for (const auto& [key, value] : fields) given.push_back(key);
-    throw Error(fmt::format("the template needs the field '{}', which is not given", name),
-                given.empty() ? "" : fmt::format("given: {}", fmt::join(given, ", ")));
+const std::string& require_field(const Fields& fields, const std::string& name,
+                                 std::string_view who) {
+  const auto found = fields.find(name);
+  if (found != fields.end()) return found->second;
+  std::vector<std::string> given;
+  for (const auto& [key, value] : fields) given.push_back(key);
+  throw Error(fmt::format("{} needs the field '{}', which is not given", who, name),
+              given.empty() ? "" : fmt::format("given: {}", fmt::join(given, ", ")));
+}
+
+std::vector<Segment> render(const PromptInput& input, const PromptTemplate& prompt) {
+  if (const auto* text = std::get_if<std::string>(&input.content)) {
+    return prompt.render_prompt(*text);
   }
+  if (const auto* turns = std::get_if<std::vector<Turn>>(&input.content)) {
+    return prompt.render_prompt(std::span<const Turn>(*turns));
+  }
+  const Fields& fields = std::get<Fields>(input.content);
+  for (const std::string& name : prompt.prompt_fields())
+    require_field(fields, name, "the template");
+  return prompt.render_prompt(fields);
+}
+
+// The text itself: what was typed, or the field `text` of a record.
+std::vector<Segment> raw_segments(const PromptInput& input) {
+  if (const auto* text = std::get_if<std::string>(&input.content)) return {{.text = *text}};
+  if (const auto* fields = std::get_if<Fields>(&input.content)) {
+    return {{.text = require_field(*fields, "text", "--raw")}};
+  }
+  throw Error("--raw continues a text, and messages are none",
+              R"(write {"text": "…"}, or leave --raw out)");
 }
 
 }  // namespace
@@ -133,20 +146,13 @@ Fields parse_field_arguments(std::span<const std::string> arguments) {
 std::vector<TokenId> encode_input(const PromptInput& input, const Tokenizer& tokenizer,
                                   const PromptTemplate& prompt, bool raw) {
   try {
-    if (is_empty(input) && !prompt.config().bos) {
+    const PromptTemplate form = raw ? prompt.raw() : prompt;
+    if (is_empty(input) && !opens_with_bos(tokenizer, form)) {
       throw Error("the prompt is empty", "give at least one character to continue");
     }
-    if (const auto* fields = std::get_if<Fields>(&input.content)) check_fields(*fields, prompt);
-    std::vector<Segment> segments;
-    if (!raw) {
-      segments = render(input, prompt);
-    } else if (const auto* text = std::get_if<std::string>(&input.content)) {
-      segments = {{.text = *text}};
-    } else {
-      throw Error("a record has no raw text", "leave --raw out, or give text");
-    }
+    const std::vector<Segment> segments = raw ? raw_segments(input) : render(input, form);
     for (const Segment& segment : segments) check_utf8(segment.text);
-    std::vector<TokenId> ids = encode_prompt(tokenizer, prompt, segments);
+    std::vector<TokenId> ids = encode_prompt(tokenizer, form, segments);
     if (ids.empty()) throw Error("the prompt has no tokens", "give something to continue");
     return ids;
   } catch (const Error& error) {

@@ -31,8 +31,9 @@ std::vector<PromptInput> read_prompt_file(const std::filesystem::path& file);
 // "name=value" each. Error: usage.
 Fields parse_field_arguments(std::span<const std::string> arguments);
 
-// Through the template, or `raw`: the text as it is. Error: an empty prompt (unless the template
-// opens every document with BOS), bytes that are not UTF-8, fields that the template misses.
+// Through the template, or `raw`: the text as it is, of a record its field `text`. Error: an empty
+// prompt (unless the document opens with BOS), bytes that are not UTF-8, fields that are missing,
+// messages with `raw`.
 std::vector<TokenId> encode_input(const PromptInput& input, const Tokenizer& tokenizer,
                                   const PromptTemplate& prompt, bool raw);
 

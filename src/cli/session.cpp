@@ -12,7 +12,7 @@ namespace {
 
 // In angle brackets: must be given; in square ones: may be.
 constexpr CommandHelp kCommands[] = {
-    {"set", "[key=value]", "change a setting or sampler stage; without one: show all"},
+    {"set", "[key=value …]", "change settings or sampler stages; without one: show all"},
     {"show", "", "settings, the resolved sampler, and figures of the last answer"},
     {"regen", "", "answer the last prompt again with the next seed"},
     {"undo", "", "forget the last prompt and answer"},

@@ -60,6 +60,35 @@ void load_settings(GenerationConfig& config, const std::string& name_or_file) {
   config = std::move(changed);
 }
 
+std::vector<std::string> split_settings(std::string_view text) {
+  std::vector<std::string> settings;
+  std::string setting;
+  int depth = 0;   // of brackets
+  char quote = 0;  // that is open
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if ((c == ' ' || c == '\t') && depth == 0 && quote == 0) {
+      if (!setting.empty()) settings.push_back(std::exchange(setting, {}));
+      continue;
+    }
+    const bool opens_value = !setting.empty() && std::string_view("=[{,: ").find(setting.back()) !=
+                                                     std::string_view::npos;
+    if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if ((c == '"' || c == '\'') && opens_value) {
+      quote = c;
+    } else if (c == '[' || c == '{') {
+      ++depth;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+    setting += c;
+    if (c == '\\' && quote == '"' && i + 1 < text.size()) setting += text[++i];
+  }
+  if (!setting.empty()) settings.push_back(std::move(setting));
+  return settings;
+}
+
 std::string describe_changes(const GenerationConfig& before, const GenerationConfig& after) {
   const ConfigNode old_values = dumped(before), new_values = dumped(after);
   std::string text;

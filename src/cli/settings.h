@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -15,6 +16,10 @@ namespace continuo {
 // looked up in configs/generation, of the working directory or beside the program's. Error: not
 // found, faults in it.
 void load_settings(GenerationConfig& config, const std::string& name_or_file);
+
+// "top_p=0.9 stop=[a, b] greedy" → its three settings: blanks part them outside quotes and
+// brackets.
+std::vector<std::string> split_settings(std::string_view text);
 
 // One line per setting that differs: "max_new_tokens: 256 → 64"; the sampler as its new stages.
 // Empty when nothing does.

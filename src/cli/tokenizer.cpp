@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "cli/model_directory.h"
 #include "cli/tokenizer_report.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -175,7 +176,7 @@ std::string text_to_encode(const CodeArguments& arguments) {
 }
 
 void encode(const CodeArguments& arguments) {
-  auto tokenizer = load_tokenizer(arguments.tokenizer);
+  auto tokenizer = load_model_tokenizer(arguments.tokenizer);
   std::string text = text_to_encode(arguments);
   std::vector<TokenId> ids =
       arguments.continuation ? tokenizer->encode_continuation(text) : tokenizer->encode(text);
@@ -207,7 +208,7 @@ std::vector<TokenId> parse_ids(std::string text) {
 }
 
 void decode(const CodeArguments& arguments) {
-  auto tokenizer = load_tokenizer(arguments.tokenizer);
+  auto tokenizer = load_model_tokenizer(arguments.tokenizer);
   std::string words =
       arguments.ids.empty() ? read_stdin() : fmt::format("{}", fmt::join(arguments.ids, " "));
   std::string text = tokenizer->decode(parse_ids(words), arguments.special);
@@ -216,7 +217,7 @@ void decode(const CodeArguments& arguments) {
 }
 
 void inspect(const CodeArguments& arguments) {
-  auto tokenizer = load_tokenizer(arguments.tokenizer);
+  auto tokenizer = load_model_tokenizer(arguments.tokenizer);
   TokenizerReport report = report_tokenizer(*tokenizer);
   if (!arguments.file.empty()) report.measure(*tokenizer, arguments.file);
   write_stdout(arguments.json ? report.json() + "\n" : report.text());
@@ -226,7 +227,8 @@ void inspect(const CodeArguments& arguments) {
 
 void add_tokenizer_argument(CLI::App& command, CodeArguments& arguments) {
   command
-      .add_option("TOKENIZER", arguments.tokenizer, "Directory with tokenizer.model, or that file")
+      .add_option("TOKENIZER", arguments.tokenizer,
+                  "A tokenizer (directory or file) or a model that has one: directory, run, .gguf")
       ->required();
 }
 

@@ -45,6 +45,7 @@ TokenizerReport report_tokenizer(const Tokenizer& tokenizer) {
   report.bos = tokenizer.bos();
   report.eos = tokenizer.eos();
   report.pad = tokenizer.pad();
+  report.adds_bos = tokenizer.adds_bos();
   report.dummy_prefix = tokenizer.has_dummy_prefix();
   report.hash = tokenizer.hash();
   if (const auto* model = dynamic_cast<const SentencePieceTokenizer*>(&tokenizer)) {
@@ -89,6 +90,7 @@ std::string TokenizerReport::text() const {
     out += fmt::format("  {:>8}    {}\n", id, visible(piece));
   out += fmt::format("bytes         {}\n",
                      byte_fallback ? "every text can be encoded" : "no byte pieces");
+  out += fmt::format("texts open    {}\n", adds_bos ? "with bos" : "without bos");
   out += fmt::format("dummy prefix  {}\nhash          {}\n", dummy_prefix ? "yes" : "no", hash);
   std::vector<std::string> shown;
   for (const std::string& piece : longest) shown.push_back(visible(piece));
@@ -110,6 +112,7 @@ std::string TokenizerReport::json() const {
                      {"bos", optional_id(bos)},
                      {"eos", optional_id(eos)},
                      {"pad", optional_id(pad)},
+                     {"adds_bos", adds_bos},
                      {"dummy_prefix", dummy_prefix},
                      {"byte_fallback", byte_fallback},
                      {"hash", hash},

@@ -23,7 +23,7 @@ struct TokenizerReport {
   int64_t size = 0;
   std::vector<std::pair<TokenId, std::string>> specials;
   std::optional<TokenId> bos, eos, pad;
-  bool dummy_prefix = false, byte_fallback = false;
+  bool adds_bos = false, dummy_prefix = false, byte_fallback = false;
   std::string hash;
   std::vector<std::string> longest;  // pieces, longest first
   std::optional<Measure> measured;

@@ -4,6 +4,7 @@
 #include "cli/adapters.h"
 #include "cli/commands.h"
 #include "cli/experiment.h"
+#include "cli/experiment_tokenizer.h"
 #include "cli/model_directory.h"
 #include "cli/prompt_choice.h"
 #include "core/files.h"
@@ -14,7 +15,6 @@
 #include "data/example_store.h"
 #include "generate/generator.h"
 #include "nn/kernels/kernels.h"
-#include "text/sentencepiece_trainer.h"
 #include "train/trainer.h"
 
 namespace continuo {
@@ -22,33 +22,6 @@ namespace continuo {
 namespace fs = std::filesystem;
 
 namespace {
-
-// The tokenizer of the experiment: given, that of the base model, or trained once into the run
-// directory.
-std::shared_ptr<const Tokenizer> prepare_tokenizer(const Experiment& e) {
-  const ExperimentConfig& c = e.config;
-  if (!c.tokenizer.path.empty()) return load_tokenizer(c.tokenizer.path);
-  if (!c.model.from.empty()) return load_model_tokenizer(resolve_model_directory(c.model.from));
-  const fs::path directory = e.run_dir / "tokenizer";
-  const fs::path stamp = directory / "trained_from";
-  // Same settings and same data: the model of the last start is the one that would be trained
-  // again.
-  std::string key = dump_config(c.tokenizer.train);
-  for (const TokenizerInput& input : c.tokenizer.train.inputs) key += hash_file(input.path);
-  key = hash_bytes(key);
-  if (fs::exists(stamp) && read_file(stamp) == key) {
-    log_debug("the tokenizer was trained before: {}", directory.string());
-    return load_tokenizer(directory);
-  }
-  log_info("training a tokenizer of {} pieces", c.tokenizer.train.vocab_size);
-  const std::string model = train_sentencepiece(c.tokenizer.train);
-  AtomicDirectory files(directory);
-  atomic_write(files / "tokenizer.model", model);
-  load_tokenizer(files.path())->save(files.path());
-  atomic_write(files / "trained_from", key);
-  files.commit();
-  return load_tokenizer(directory);
-}
 
 Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
   if (c.model.from.empty()) return make_model(c.model, vocabulary, compute.device);
@@ -89,14 +62,25 @@ void restore_weights(const Model& model, const fs::path& checkpoint) {
   for (const auto& item : model.decoder->named_parameters()) item.value().copy_(from[item.key()]);
 }
 
+// What ends a sequence of the model: the ids that its base's files name, and those that training
+// teaches.
+std::vector<int64_t> sequence_ends(const ExperimentConfig& c, const Tokenizer& tokenizer,
+                                   const PromptTemplate& prompt) {
+  std::vector<int64_t> ids;
+  if (!c.model.from.empty()) ids = read_model_eos_ids(resolve_model_directory(c.model.from)).ids;
+  for (const int64_t id : end_ids(tokenizer, prompt)) {
+    if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
+}
+
 std::string sample_text(const ExperimentConfig& c, Model& model,
                         const std::shared_ptr<const Tokenizer>& tokenizer,
-                        const PromptTemplate& prompt) {
+                        const PromptTemplate& prompt, const std::vector<int64_t>& eos) {
   std::vector<std::vector<TokenId>> prompts;
   for (const std::string& text : c.samples) {
     prompts.push_back(encode_prompt(*tokenizer, prompt, prompt.render_prompt(text)));
   }
-  const std::vector<int64_t> eos = end_ids(*tokenizer, prompt);
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
@@ -173,8 +157,10 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   } else {
     checkpoints.start();
   }
-  const std::shared_ptr<const Tokenizer> tokenizer = prepare_tokenizer(e);
-  const PromptTemplate prompt = experiment_prompt(e, *tokenizer);
+  const std::shared_ptr<const Tokenizer> tokenizer = prepare_experiment_tokenizer(e);
+  const PromptTemplate prompt =
+      experiment_prompt(e, *tokenizer, previous ? previous->path : fs::path());
+  const std::vector<int64_t> eos = sequence_ends(c, *tokenizer, prompt);
   Model model = prepare_model(c, tokenizer->size(), compute);
   const AdapterSet adapters =
       open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
@@ -242,7 +228,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
                    .write_model =
                        [&](const fs::path& directory) {
                          if (adapters.empty()) {
-                           write_model_directory(model, *tokenizer, prompt, directory);
+                           write_model_directory(model, *tokenizer, prompt, directory, eos);
                          } else {
                            write_adapter_directory(adapters, base, *tokenizer, prompt, directory);
                          }
@@ -251,7 +237,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
                    .show_samples =
                        [&](int64_t step) {
                          if (c.samples.empty()) return;
-                         const std::string text = sample_text(c, model, tokenizer, prompt);
+                         const std::string text = sample_text(c, model, tokenizer, prompt, eos);
                          log_info("samples at step {}\n{}", step, text);
                          tensorboard.text(step, "samples", text);
                        },

@@ -66,7 +66,7 @@ class Dumper final : public FieldVisitor {
     auto it = std::find_if(names.begin(), names.end(),
                            [&](const EnumName& entry) { return entry.value == value; });
     if (it == names.end()) fail("{}: the value {} has no name", name, value);
-    add(name, text(std::string(it->name)));
+    add(name, plain(std::string(it->name)));
   }
   bool begin_section(std::string_view name, std::string_view) override {
     names_.emplace_back(name);

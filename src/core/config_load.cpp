@@ -101,7 +101,9 @@ class Loader final : public FieldVisitor {
     std::string expected = fmt::format("one of {}", fmt::join(known, ", "));
     auto* node = scalar(name, expected);
     if (!node) return;
-    auto it = std::find(known.begin(), known.end(), node->scalar);
+    const auto flag = parse_bool(node->scalar);  // "True" is the name "true"
+    const std::string word = flag ? (*flag ? "true" : "false") : node->scalar;
+    auto it = std::find(known.begin(), known.end(), word);
     if (it != known.end()) {
       value = names[static_cast<size_t>(it - known.begin())].value;
       return;

@@ -9,6 +9,7 @@
 #include "core/suggest.h"
 #include "core/utf8.h"
 #include "text/hf_tokenizer.h"
+#include "text/post_processor.h"
 
 namespace continuo {
 namespace {
@@ -57,6 +58,14 @@ struct Pre {
   bool nfc = false;
 };
 
+// Whether llama.cpp opens texts with BOS where the file does not say: with SentencePiece's models,
+// and with the pre-tokenizers of which its llama-vocab.cpp says so.
+bool adds_bos_by_default(const GgufVocabulary& vocabulary) {
+  if (vocabulary.model == "llama") return true;
+  constexpr std::string_view kAdding[] = {"llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"};
+  return std::ranges::find(kAdding, vocabulary.pre) != std::end(kAdding);
+}
+
 const std::vector<Pre>& pre_table() {
   auto list = "pretokenizers";
   static const std::vector<Pre> table = {
@@ -91,7 +100,7 @@ class Builder {
   std::shared_ptr<const Tokenizer> build() {
     check();
     Json document = {{"version", "1.0"},        {"truncation", nullptr},
-                     {"padding", nullptr},      {"post_processor", nullptr},
+                     {"padding", nullptr},      {"post_processor", post_processor()},
                      {"added_tokens", added()}, {"normalizer", nullptr},
                      {"pre_tokenizer", nullptr}};
     Json model = {{"type", "BPE"},
@@ -151,6 +160,11 @@ class Builder {
         refuse(fmt::format("the special token id {} is outside the vocabulary of {}", *id, count));
       }
     }
+  }
+
+  Json post_processor() const {
+    if (!in_.bos || !in_.add_bos.value_or(adds_bos_by_default(in_))) return nullptr;
+    return bos_post_processor(in_.tokens[static_cast<size_t>(*in_.bos)], *in_.bos);
   }
 
   Json added() const {

@@ -21,7 +21,8 @@ struct GgufVocabulary {
   // By id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. Empty: all normal.
   std::vector<int32_t> types;
   std::optional<TokenId> bos = {}, eos = {}, pad = {}, unknown = {};
-  bool add_space_prefix = true;  // of llama
+  bool add_space_prefix = true;      // of llama
+  std::optional<bool> add_bos = {};  // tokenizer.ggml.add_bos_token; absent: llama.cpp's default
 };
 
 // Special are control and unknown tokens and those named. `save` writes a tokenizer.json that

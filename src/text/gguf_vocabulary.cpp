@@ -112,6 +112,7 @@ GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer) {
   out.bos = tokenizer.bos();
   out.eos = tokenizer.eos();
   out.pad = tokenizer.pad();
+  out.add_bos = tokenizer.adds_bos();
   if (const auto* hf = dynamic_cast<const HfTokenizer*>(&tokenizer)) {
     describe(*hf, out);
   } else if (const auto* sentencepiece = dynamic_cast<const SentencePieceTokenizer*>(&tokenizer)) {

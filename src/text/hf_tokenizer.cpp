@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "core/files.h"
 #include "core/utf8.h"
 #include "text/code_points.h"
+#include "text/post_processor.h"
 
 namespace continuo {
 
@@ -133,13 +136,21 @@ std::string HfTokenizer::decode(std::span<const TokenId> ids, bool special) cons
   return text;
 }
 
-void HfTokenizer::save(const std::filesystem::path& directory) const {
+std::string HfTokenizer::json_with_bos(bool adds_bos) const {
+  auto document = nlohmann::ordered_json::parse(json_);
+  document["post_processor"] = nullptr;
+  if (adds_bos && bos_) document["post_processor"] = bos_post_processor(piece(*bos_), *bos_);
+  return document.dump();
+}
+
+void HfTokenizer::save(const std::filesystem::path& directory, bool adds_bos) const {
+  const bool same = adds_bos == adds_bos_;
   make_directories(directory);
-  atomic_write(directory / "tokenizer.json", json_);
+  atomic_write(directory / "tokenizer.json", same ? json_ : json_with_bos(adds_bos));
   for (const auto& [name, bytes] : config_.files) atomic_write(directory / name, bytes);
-  if (!config_.files.contains("tokenizer_config.json")) {
+  if (!same || !config_.files.contains("tokenizer_config.json")) {
     atomic_write(directory / "tokenizer_config.json",
-                 config_.dump("PreTrainedTokenizerFast", dummy_prefix_));
+                 config_.dump("PreTrainedTokenizerFast", dummy_prefix_, adds_bos));
   }
 }
 

@@ -40,9 +40,12 @@ class HfTokenizer : public Tokenizer {
   std::optional<TokenId> bos() const override { return bos_; }
   std::optional<TokenId> eos() const override { return eos_; }
   std::optional<TokenId> pad() const override { return pad_; }
+  bool adds_bos() const override { return adds_bos_; }
   std::string hash() const override { return hash_; }
-  // Writes tokenizer.json and the files that were read beside it, byte for byte.
-  void save(const std::filesystem::path& directory) const override;
+  // Writes tokenizer.json and the files that were read beside it, byte for byte where `adds_bos` is
+  // what they say.
+  using Tokenizer::save;
+  void save(const std::filesystem::path& directory, bool adds_bos) const override;
 
   const std::string& json() const { return json_; }  // as it was given
   // The ids that the file's post-processor would put before and behind a text (BOS, EOS).
@@ -65,6 +68,7 @@ class HfTokenizer : public Tokenizer {
   void build_vocabulary(const HfTokenizerFile& file);
   void build_model(HfTokenizerFile& file);
   std::string content_hash(const HfTokenizerFile& file) const;
+  std::string json_with_bos(bool adds_bos) const;
   std::vector<TokenId> encode_document(std::string_view text, bool opening, Mode mode) const;
   void encode_valid(std::string_view text, PreTokenizer::Place place, Mode mode,
                     std::vector<TokenId>& ids) const;
@@ -86,6 +90,7 @@ class HfTokenizer : public Tokenizer {
   bool keeps_sign_ = false;  // U+2581 of the text goes in as bytes
   std::vector<TokenId> opening_, closing_;
   std::optional<TokenId> bos_, eos_, pad_;
+  bool adds_bos_ = false;
   std::string hash_;
 };
 

@@ -48,6 +48,9 @@ HfTokenizer::HfTokenizer(std::string json, HfTokenizerConfig config, const std::
   build_vocabulary(file);
   mark_named_tokens(file);
   hash_ = content_hash(file);
+  // A post-processor may name the BOS that no other file names.
+  if (!bos_ && opening_.size() == 1) bos_ = opening_.front();
+  adds_bos_ = bos_ && opening_ == std::vector{*bos_};
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : file.added) {
     if (token.normalized) {

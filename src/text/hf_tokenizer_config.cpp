@@ -52,6 +52,13 @@ void read_added(const Json& document, const Location& where, HfTokenizerConfig& 
   }
 }
 
+std::optional<bool> read_flag(const Json& document, const char* key, const Location& where) {
+  auto found = document.find(key);
+  if (found == document.end() || found->is_null()) return std::nullopt;
+  if (!found->is_boolean()) throw Error(where, fmt::format("{} must be true or false", key));
+  return found->get<bool>();
+}
+
 // Strings and objects with 'content', in a list or under names.
 void read_extra(const Json& document, HfTokenizerConfig& config) {
   auto add = [&](const Json& token) {
@@ -100,6 +107,7 @@ HfTokenizerConfig HfTokenizerConfig::read(const std::filesystem::path& directory
   read("tokenizer_config.json", [&](const Json& document, const Location& where) {
     read_specials(document, where, config);
     read_added(document, where, config);
+    config.add_bos = read_flag(document, "add_bos_token", where);
     config.json = document.dump();
   });
   read("special_tokens_map.json", [&](const Json& document, const Location& where) {
@@ -117,14 +125,13 @@ HfTokenizerConfig HfTokenizerConfig::read(const std::filesystem::path& directory
   return config;
 }
 
-std::string HfTokenizerConfig::dump(std::string_view tokenizer_class, bool dummy_prefix) const {
+std::string HfTokenizerConfig::dump(std::string_view tokenizer_class, bool dummy_prefix,
+                                    bool adds_bos) const {
   Json document = Json::parse(json);
   if (document.empty()) {
-    // Ids are never added behind the caller's back; `legacy: false` is the reading of spaces after
-    // special tokens that encode_continuation has.
+    // `legacy: false` is the reading of spaces after special tokens that encode_continuation has.
     document = {{"tokenizer_class", tokenizer_class},
                 {"legacy", false},
-                {"add_bos_token", false},
                 {"add_eos_token", false},
                 {"add_prefix_space", dummy_prefix},
                 {"clean_up_tokenization_spaces", false},
@@ -132,6 +139,7 @@ std::string HfTokenizerConfig::dump(std::string_view tokenizer_class, bool dummy
                 {"sp_model_kwargs", Json::object()},
                 {"use_default_system_prompt", false}};
   }
+  document["add_bos_token"] = adds_bos;
   document["bos_token"] = named_json(bos);
   document["eos_token"] = named_json(eos);
   document["unk_token"] = named_json(unk);

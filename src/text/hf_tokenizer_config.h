@@ -28,6 +28,9 @@ struct HfTokenizerConfig {
   };
 
   NamedToken bos, eos, unk, pad;
+  // `add_bos_token`. Where a tokenizer.json lies beside, its post-processor counts instead, as in
+  // transformers.
+  std::optional<bool> add_bos;
   std::map<int64_t, AddedToken> added;     // by id
   std::vector<std::string> extra_special;  // tokens that are special under other names
   std::string json = "{}";                 // the whole document
@@ -37,9 +40,9 @@ struct HfTokenizerConfig {
   // Of a directory; the defaults when it has no such file. Error: damaged JSON, values of the wrong
   // type.
   static HfTokenizerConfig read(const std::filesystem::path& directory);
-  // The document to write: the one that was read, with our tokens. The name of transformers' class
-  // and `dummy_prefix` are used when it is new.
-  std::string dump(std::string_view tokenizer_class, bool dummy_prefix) const;
+  // The document to write: the one that was read, with our tokens and what `adds_bos` says. The
+  // name of transformers' class and `dummy_prefix` are used when it is new.
+  std::string dump(std::string_view tokenizer_class, bool dummy_prefix, bool adds_bos) const;
 };
 
 }  // namespace continuo

@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/utf8.h"
 #include "text/pattern_field.h"
+#include "text/post_processor.h"
 
 namespace continuo {
 namespace {
@@ -39,7 +40,7 @@ class Reader {
     read_space_sign();
     read_decoder();
     read_added();
-    if (auto field = root_.find("post_processor")) read_template(field->value(), 0);
+    if (auto field = root_.find("post_processor")) read_surroundings(field->value());
   }
 
  private:
@@ -240,30 +241,17 @@ class Reader {
     if (repeated != texts.end()) list->fail(fmt::format("has '{}' twice", *repeated));
   }
 
-  // A template that is not understood says nothing: it is not applied.
-  void read_template(const Json& processor, int depth) {
-    if (!processor.is_object() || depth > 4) return;
-    auto type = processor.find("type");
-    if (type == processor.end() || !type->is_string()) return;
-    if (*type == "Sequence" && processor.contains("processors")) {
-      for (const Json& step : processor["processors"]) read_template(step, depth + 1);
-    }
-    if (*type != "TemplateProcessing" || !processor.contains("single")) return;
-    bool before = true;
-    for (const Json& part : processor["single"]) {
-      if (!part.is_object()) return;
-      if (part.contains("Sequence")) before = false;
-      auto special = part.find("SpecialToken");
-      if (special == part.end() || !special->is_object()) continue;
-      auto name = special->find("id");
-      if (name == special->end() || !name->is_string()) continue;
-      const std::string& text = name->get_ref<const std::string&>();
-      std::optional<TokenId> id = id_of(text);
-      for (const AddedToken& token : file_.added) {
-        if (token.text == text) id = token.id;
+  void read_surroundings(const Json& processor) {
+    const SurroundingTokens tokens = surrounding_tokens(processor);
+    const auto add = [&](const std::vector<std::string>& names, std::vector<TokenId>& ids) {
+      for (const std::string& name : names) {
+        const auto added = std::ranges::find(file_.added, name, &AddedToken::text);
+        const auto id = added != file_.added.end() ? std::optional(added->id) : id_of(name);
+        if (id) ids.push_back(*id);
       }
-      if (id) (before ? file_.opening : file_.closing).push_back(*id);
-    }
+    };
+    add(tokens.before, file_.opening);
+    add(tokens.behind, file_.closing);
   }
 
   JsonField root_;

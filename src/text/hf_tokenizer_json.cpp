@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "text/post_processor.h"
+
 namespace continuo {
 namespace {
 
@@ -23,7 +25,8 @@ OrderedJson decoder(bool dummy_prefix) {
 
 }  // namespace
 
-std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config) {
+std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config,
+                            std::optional<TokenId> added_bos) {
   OrderedJson vocabulary = OrderedJson::array(), added = OrderedJson::array();
   int64_t unknown = 0;
   bool bytes = false;
@@ -51,6 +54,7 @@ std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerCo
                                                                    {"split", false}}
                                                      : OrderedJson(nullptr);
   document["post_processor"] = nullptr;
+  if (added_bos) document["post_processor"] = bos_post_processor(*config.bos.text, *added_bos);
   document["decoder"] = decoder(model.add_dummy_prefix);
   document["model"] = {
       {"type", "Unigram"}, {"unk_id", unknown}, {"vocab", vocabulary}, {"byte_fallback", bytes}};

@@ -2,14 +2,18 @@
 // BPE.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "text/hf_tokenizer_config.h"
 #include "text/sentencepiece_model.h"
+#include "text/tokenizer.h"
 
 namespace continuo {
 
-// For unigram models that neither normalise nor remove white space.
-std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config);
+// For unigram models that neither normalise nor remove white space. `added_bos`: the id that opens
+// every text, where one does.
+std::string hf_unigram_json(const SentencePieceModel& model, const HfTokenizerConfig& config,
+                            std::optional<TokenId> added_bos = {});
 
 }  // namespace continuo

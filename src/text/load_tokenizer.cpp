@@ -1,5 +1,6 @@
 #include "core/files.h"
 #include "text/hf_tokenizer.h"
+#include "text/post_processor.h"
 #include "text/sentencepiece_tokenizer.h"
 
 namespace continuo {
@@ -27,6 +28,10 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& pat
       has_settings ? HfTokenizerConfig::read(directory) : HfTokenizerConfig{};
   if (file.extension() == ".json") {
     return std::make_shared<HfTokenizer>(read_file(file), std::move(config), file.string());
+  }
+  const fs::path other = directory / "tokenizer.json";
+  if (has_settings && fs::exists(other)) {
+    config.add_bos = surrounding_tokens(other).before.size() == 1;
   }
   return std::make_shared<SentencePieceTokenizer>(read_file(file), std::move(config),
                                                   file.string());

@@ -14,7 +14,7 @@ TokenId require(std::optional<TokenId> id, std::string_view what, std::string_vi
 
 class Encoder {
  public:
-  Encoder(const Tokenizer& tokenizer, bool bos) : tokenizer_(tokenizer) {
+  Encoder(const Tokenizer& tokenizer, bool bos) : tokenizer_(tokenizer), may_spell_bos_(bos) {
     if (bos)
       push(require(tokenizer.bos(), "beginning-of-sequence",
                    "set bos: false in the prompt template"),
@@ -56,8 +56,13 @@ class Encoder {
            (result_.tokens.size() == 1 && result_.tokens[0] == tokenizer_.bos());
   }
 
-  void push_text(const std::string& text, bool trained) {
+  void push_text(std::string_view text, bool trained) {
     if (text.empty()) return;
+    if (may_spell_bos_) {
+      const std::string bos = tokenizer_.piece(*tokenizer_.bos());
+      if (text.starts_with(bos)) text.remove_prefix(bos.size());
+    }
+    may_spell_bos_ = false;
     for (TokenId id : opens() ? tokenizer_.encode(text) : tokenizer_.encode_continuation(text))
       push(id, trained);
   }
@@ -69,11 +74,13 @@ class Encoder {
                               piece, id ? "a special token" : "in the vocabulary"),
                   "train the tokenizer with it in `specials`, or take it out of the template");
     }
+    may_spell_bos_ = false;
     bool doubled_bos = id == tokenizer_.bos() && !result_.tokens.empty() && opens();
     if (!doubled_bos) push(*id, trained);
   }
 
   const Tokenizer& tokenizer_;
+  bool may_spell_bos_;  // the document has BOS, and no text yet
   MaskedTokens result_;
 };
 
@@ -89,7 +96,7 @@ bool takes_end(const PromptTemplate& prompt, std::span<const Segment> run,
 
 MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments, bool training) {
-  Encoder encoder(tokenizer, prompt.config().bos);
+  Encoder encoder(tokenizer, opens_with_bos(tokenizer, prompt));
   while (!segments.empty()) {
     bool trained = segments.front().trained;
     size_t length = 1;
@@ -102,6 +109,19 @@ MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& p
 }
 
 }  // namespace
+
+bool opens_with_bos(const Tokenizer& tokenizer, BosRule rule) {
+  return rule == BosRule::kTrue || (rule == BosRule::kAuto && tokenizer.adds_bos());
+}
+
+bool opens_with_bos(const Tokenizer& tokenizer, const PromptTemplate& prompt) {
+  const BosRule rule = prompt.config().bos;
+  return prompt.is_chat() ? rule == BosRule::kTrue : opens_with_bos(tokenizer, rule);
+}
+
+bool exports_bos(const Tokenizer& tokenizer, const PromptTemplate& prompt) {
+  return opens_with_bos(tokenizer, prompt.is_chat() ? BosRule::kAuto : prompt.config().bos);
+}
 
 MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments) {

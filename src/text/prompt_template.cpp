@@ -97,7 +97,8 @@ void format_fields(FieldVisitor& v, PromptConfig& c) {
           "Conversations: an answer; trained from {content} on, followed by end-of-sequence.");
   v.field("specials", c.specials,
           "Special tokens of the vocabulary that the formats name (\"<|user|>\").");
-  v.field("bos", c.bos, "Open every document with the beginning-of-sequence id.");
+  v.field("bos", c.bos,
+          "Documents open with the beginning-of-sequence id; auto: as the model's files say.");
 }
 
 bool has_chat_keys(const PromptConfig& c) {
@@ -115,7 +116,13 @@ std::string dump_prompt(const PromptConfig& config) {
   return has_chat_keys(config) ? dump_config(config) : dump_config(FormatsOnly{config});
 }
 
+constexpr EnumName kBosRules[] = {{"auto", static_cast<int>(BosRule::kAuto)},
+                                  {"true", static_cast<int>(BosRule::kTrue)},
+                                  {"false", static_cast<int>(BosRule::kFalse)}};
+
 }  // namespace
+
+std::span<const EnumName> enum_names(BosRule) { return kBosRules; }
 
 void fields(FieldVisitor& v, PromptConfig& c) {
   format_fields(v, c);
@@ -169,8 +176,20 @@ PromptTemplate::PromptTemplate(PromptConfig config) : config_(std::move(config))
                                                             .specials = config_.specials});
 }
 
+PromptTemplate PromptTemplate::with_bos(BosRule bos) const {
+  PromptConfig config = config_;
+  config.bos = bos;
+  return PromptTemplate(std::move(config));
+}
+
+PromptTemplate PromptTemplate::raw() const {
+  return PromptTemplate(PromptConfig{.prompt = "", .completion = "{text}", .bos = config_.bos});
+}
+
 PromptTemplate PromptTemplate::bound_to(const Tokenizer& tokenizer) const {
-  if (!is_chat()) return *this;
+  if (!is_chat()) {
+    return with_bos(opens_with_bos(tokenizer, *this) ? BosRule::kTrue : BosRule::kFalse);
+  }
   if (config_.chat == kBaseChat) {
     throw Error("chat: base stands for the chat template of a base model, and there is none",
                 "set model.from, or name a template");

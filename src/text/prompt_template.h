@@ -22,6 +22,14 @@ namespace continuo {
 
 class ChatTemplate;
 
+// Whether documents open with the beginning-of-sequence id.
+enum class BosRule {
+  kAuto,   // as the model's own files say; a chat template writes its own
+  kTrue,   // always
+  kFalse,  // never
+};
+std::span<const EnumName> enum_names(BosRule);
+
 using Fields = std::map<std::string, std::string, std::less<>>;
 
 struct PromptConfig {
@@ -33,7 +41,7 @@ struct PromptConfig {
   std::string user = "{content}\n";
   std::string assistant = "{content}";     // trained from {content} on, followed by end-of-sequence
   std::vector<std::string> specials = {};  // vocabulary entries that the formats above may name
-  bool bos = false;                        // open every document with the beginning-of-sequence id
+  BosRule bos = BosRule::kAuto;
   // With a chat template `prompt` is the user's turn, `completion` the answer, and the three
   // formats for roles do not count.
   std::string chat = {};  // a preset; "plain": none; "base": that of the model trained from
@@ -55,10 +63,14 @@ class PromptTemplate {
   // {content}; unknown preset, faults of the chat template.
   explicit PromptTemplate(PromptConfig config);
 
-  // A chat template with what it needs of a tokenizer: the preset's text, bos_token and eos_token
-  // as variables, the special tokens that its text spells. Any other template as it is. Error: a
-  // special that the tokenizer does not have; "base", which only an experiment knows.
+  // With what it needs of a tokenizer, so that what is stored says all. A chat template: the
+  // preset's text, bos_token and eos_token as variables, the special tokens that its text spells.
+  // Any other template: `bos` as this tokenizer's files have it. Error: a special that the
+  // tokenizer does not have; "base", which only an experiment knows.
   PromptTemplate bound_to(const Tokenizer& tokenizer) const;
+  PromptTemplate with_bos(BosRule bos) const;
+  // No template at all, only the text, opened as the model's files or an explicit `bos` say.
+  PromptTemplate raw() const;
   bool is_chat() const { return chat_ != nullptr; }
   // With a chat template: the special that ends an answer, if one does, and the template as a file
   // for transformers (chat_template.jinja).
@@ -101,13 +113,22 @@ class PromptTemplate {
   std::shared_ptr<const ChatTemplate> chat_;
 };
 
-// prompt ids ++ completion ids ++ [end-of-sequence]: each run of segments up to a change of
-// `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
+// What `rule` means for texts that no chat template writes.
+bool opens_with_bos(const Tokenizer& tokenizer, BosRule rule);
+// What the template's own rule means: a chat template writes BOS itself unless told otherwise.
+bool opens_with_bos(const Tokenizer& tokenizer, const PromptTemplate& prompt);
+
+// What files for other programs should say: a chat template leaves the model's convention as it is.
+bool exports_bos(const Tokenizer& tokenizer, const PromptTemplate& prompt);
+
+// [BOS] ++ prompt ids ++ completion ids ++ [end-of-sequence]: each run of segments up to a change
+// of `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
 // the document (nothing before it, or BOS alone) goes through `encode`, all other text through
 // `encode_continuation`. End-of-sequence is appended as an id after every trained run, trained,
 // unless the run ends with it as a special segment. A chat template ends its turns itself: of its
-// runs only the last one gets the id, and only where no special ends it. Error: tokenizer without
-// EOS (or BOS, where the template wants one), unknown special.
+// runs only the last one gets the id, and only where no special ends it. A document that opens with
+// BOS has one: a special segment or a text that spells it first adds no second. Error: tokenizer
+// without EOS (or BOS, where the template wants one), unknown special.
 MaskedTokens encode_training(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments);
 // The ids that generation starts from; equals the part of encode_training before its last trained

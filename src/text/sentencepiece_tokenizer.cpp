@@ -152,6 +152,7 @@ void SentencePieceTokenizer::resolve_named_tokens() {
   eos_ = resolve(config_.eos, opening_->eos_id(), "eos_token");
   pad_ = resolve(config_.pad, opening_->pad_id(), "pad_token");
   resolve(config_.unk, opening_->unk_id(), "unk_token");
+  adds_bos_ = bos_ && config_.add_bos.value_or(false);
 }
 
 const SentencePieceTokenizer::Entry& SentencePieceTokenizer::entry(TokenId id) const {
@@ -244,15 +245,19 @@ std::string SentencePieceTokenizer::content_hash(std::string_view encoding_model
   return hasher.hex();
 }
 
-void SentencePieceTokenizer::save(const std::filesystem::path& directory) const {
+void SentencePieceTokenizer::save(const std::filesystem::path& directory, bool adds_bos) const {
   make_directories(directory);
   atomic_write(directory / "tokenizer.model", model_);
   SentencePieceModel model = parse_sentencepiece_model(model_, where_);
   bool unigram =
       model.model_type == 1 && !model.has_normalization && !model.remove_extra_whitespaces;
-  if (unigram) atomic_write(directory / "tokenizer.json", hf_unigram_json(model, config_));
+  if (unigram) {
+    atomic_write(directory / "tokenizer.json",
+                 hf_unigram_json(model, config_, adds_bos ? bos_ : std::nullopt));
+  }
   atomic_write(directory / "tokenizer_config.json",
-               config_.dump(unigram ? "PreTrainedTokenizerFast" : "LlamaTokenizer", dummy_prefix_));
+               config_.dump(unigram ? "PreTrainedTokenizerFast" : "LlamaTokenizer", dummy_prefix_,
+                            adds_bos));
 }
 
 }  // namespace continuo

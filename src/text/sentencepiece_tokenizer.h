@@ -39,10 +39,12 @@ class SentencePieceTokenizer : public Tokenizer {
   std::optional<TokenId> bos() const override { return bos_; }
   std::optional<TokenId> eos() const override { return eos_; }
   std::optional<TokenId> pad() const override { return pad_; }
+  bool adds_bos() const override { return adds_bos_; }
   std::string hash() const override { return hash_; }
   // Writes tokenizer.model as it was given, tokenizer_config.json and, for unigram models,
   // tokenizer.json.
-  void save(const std::filesystem::path& directory) const override;
+  using Tokenizer::save;
+  void save(const std::filesystem::path& directory, bool adds_bos) const override;
 
   const std::string& model() const { return model_; }  // the file as it was given
   bool has_byte_fallback() const { return !byte_ids_.empty(); }
@@ -73,7 +75,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<TokenId> byte_ids_;  // [256], or empty: no byte fallback
   std::optional<TokenId> bos_, eos_, pad_;
   int model_type_ = 1;
-  bool dummy_prefix_ = false;
+  bool dummy_prefix_ = false, adds_bos_ = false;
   std::string hash_;
 };
 

@@ -40,11 +40,16 @@ class Tokenizer {
   virtual std::optional<TokenId> bos() const = 0;
   virtual std::optional<TokenId> eos() const = 0;
   virtual std::optional<TokenId> pad() const = 0;
+  // Whether the model's own files open every text with BOS. `encode` never does: prompt encoding
+  // decides, for training and generation alike.
+  virtual bool adds_bos() const = 0;
 
   // Content hash (32 hex digits of XXH3-128): equal hash, equal ids for every text.
   virtual std::string hash() const = 0;
-  // Writes the files that `load_tokenizer` and transformers read back into `directory`.
-  virtual void save(const std::filesystem::path& directory) const = 0;
+  // Writes the files that `load_tokenizer` and transformers read back into `directory`. They say
+  // that texts open with BOS where `adds_bos`.
+  virtual void save(const std::filesystem::path& directory, bool adds_bos) const = 0;
+  void save(const std::filesystem::path& directory) const { save(directory, adds_bos()); }
 };
 
 // From a checkpoint directory or a tokenizer file (`tokenizer.model`). Error when there is none.

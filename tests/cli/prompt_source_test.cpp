@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "core/files.h"
+#include "core/utf8.h"
+#include "support/byte_tokenizer.h"
 #include "support/temp_dir.h"
 
 namespace continuo {
@@ -46,6 +48,59 @@ TEST(PromptFile, FaultsNameFileAndLine) {
   }
   atomic_write(directory / "p.txt", "\n\n");
   EXPECT_THROW(read_prompt_file(directory / "p.txt"), Error);
+}
+
+// Opens every text with BOS, as the files of many models say.
+class OpeningTokenizer : public test::ByteTokenizer {
+ public:
+  bool adds_bos() const override { return true; }
+};
+
+std::vector<TokenId> with_bos(std::string_view text) {
+  std::vector<TokenId> ids = test::ByteTokenizer().encode(text);
+  ids.insert(ids.begin(), test::ByteTokenizer::kBos);
+  return ids;
+}
+
+TEST(EncodeInput, RawTextOpensAsTheModelsFilesSay) {
+  const PromptTemplate chat(PromptConfig{.chat_template = "[{{ messages[0].content }}]"});
+  const PromptTemplate plain{PromptConfig{}}, never(PromptConfig{.bos = BosRule::kFalse});
+  const PromptInput text{"hi", {}};
+  const OpeningTokenizer opening;
+  for (const bool raw : {false, true}) {
+    EXPECT_EQ(encode_input(text, opening, plain, raw), with_bos("hi"));
+    EXPECT_EQ(encode_input(text, opening, never, raw), opening.encode("hi"));
+    EXPECT_EQ(encode_input(text, test::ByteTokenizer(), plain, raw), opening.encode("hi"));
+  }
+  // A chat template writes its own BOS, or none; text without it opens as any other.
+  EXPECT_EQ(encode_input(text, opening, chat, false), opening.encode("[hi]"));
+  EXPECT_EQ(encode_input(text, opening, chat, true), with_bos("hi"));
+  EXPECT_EQ(encode_input({"", {}}, opening, plain, true), with_bos(""));
+  EXPECT_THROW(encode_input({"", {}}, opening, never, true), Error);
+}
+
+TEST(EncodeInput, RawRecordsAreTheirText) {
+  const PromptTemplate prompt(PromptConfig{.prompt = "Q: {question}"});
+  const test::ByteTokenizer tokenizer;
+  const auto raw = [&](std::string_view line) {
+    return encode_input(parse_prompt_record(line, {.file = "p.jsonl", .line = 3}), tokenizer,
+                        prompt, true);
+  };
+  EXPECT_EQ(raw(R"({"text": "once", "source": "a book"})"), tokenizer.encode("once"));
+  EXPECT_EQ(raw(R"("once")"), tokenizer.encode("once"));
+  const auto fault = [&](std::string_view line) {
+    try {
+      raw(line);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("(no error)");
+  };
+  EXPECT_NE(fault(R"({"question": "q"})").find("p.jsonl:3"), std::string::npos);
+  EXPECT_NE(fault(R"({"question": "q"})").find("--raw needs the field 'text'"), std::string::npos);
+  EXPECT_NE(fault(R"({"question": "q"})").find("given: question"), std::string::npos);
+  EXPECT_NE(fault(R"({"messages": [{"role": "user", "content": "q"}]})").find("messages are none"),
+            std::string::npos);
 }
 
 TEST(FieldArguments, WantNameAndValue) {

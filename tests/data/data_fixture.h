@@ -51,8 +51,9 @@ class ByteTokenizer : public Tokenizer {
   std::optional<TokenId> bos() const override { return 1; }
   std::optional<TokenId> eos() const override { return 2; }
   std::optional<TokenId> pad() const override { return 0; }
+  bool adds_bos() const override { return false; }
   std::string hash() const override { return hash_bytes(name_ + (dummy_prefix_ ? "+" : "")); }
-  void save(const std::filesystem::path&) const override {}
+  void save(const std::filesystem::path&, bool) const override {}
 
  private:
   bool dummy_prefix_;
@@ -63,7 +64,7 @@ inline PromptTemplate record_template(bool bos = false) {
   PromptConfig config;
   config.prompt = "{q}>";
   config.completion = "{a}";
-  config.bos = bos;
+  config.bos = bos ? BosRule::kTrue : BosRule::kFalse;
   return PromptTemplate(config);
 }
 

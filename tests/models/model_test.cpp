@@ -77,7 +77,8 @@ TEST(Model, SavedAndLoadedWeightsAreTheSameBits) {
     const auto a = model.decoder->named_parameters(), b = back.decoder->named_parameters();
     ASSERT_EQ(a.size(), b.size());
     for (const auto& item : a) EXPECT_TRUE(item.value().equal(b[item.key()])) << item.key();
-    EXPECT_EQ(read_eos_ids(directory.path()), std::vector<int64_t>{2});
+    EXPECT_EQ(read_eos_ids(directory.path()).ids, std::vector<int64_t>{2});
+    EXPECT_EQ(read_eos_ids(directory.path()).file, directory.path() / "generation_config.json");
     EXPECT_EQ(back.decoder->shape().context, 2048);
   }
 }

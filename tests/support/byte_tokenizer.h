@@ -37,8 +37,9 @@ class ByteTokenizer : public Tokenizer {
   std::optional<TokenId> bos() const override { return kBos; }
   std::optional<TokenId> eos() const override { return kEos; }
   std::optional<TokenId> pad() const override { return kPad; }
+  bool adds_bos() const override { return false; }
   std::string hash() const override { return "bytes"; }
-  void save(const std::filesystem::path&) const override {}
+  void save(const std::filesystem::path&, bool) const override {}
 };
 
 }  // namespace continuo::test

@@ -153,7 +153,7 @@ TEST(ChatPrompt, PresetsAreSound) {
 
 TEST(ChatPrompt, KeysThatAreNotUsedChangeNothing) {
   // Hashes and files of templates without a chat stay as they were.
-  EXPECT_EQ(PromptTemplate(PromptConfig{.prompt = "{prompt}\n"}).hash(),
+  EXPECT_EQ(PromptTemplate(PromptConfig{.prompt = "{prompt}\n", .bos = BosRule::kFalse}).hash(),
             "72fdf89d1ebaffc06675f3bb0264bbbb");
   TempDir directory;
   PromptTemplate(PromptConfig{}).save(directory / "prompt.yaml");

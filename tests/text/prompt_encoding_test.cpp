@@ -19,11 +19,11 @@ std::vector<PromptConfig> templates() {
   all[2] = {.prompt = "<|user|>{prompt}<|bot|>",
             .completion = "{completion}",
             .specials = {"<|user|>", "<|bot|>"}};
-  all[3] = {.prompt = "Q: {prompt}\nA:", .completion = " {completion}\n", .bos = true};
+  all[3] = {.prompt = "Q: {prompt}\nA:", .completion = " {completion}\n", .bos = BosRule::kTrue};
   all[4] = {.prompt = "<s>{prompt}",
             .completion = "{completion}</s>",
             .specials = {"<s>", "</s>"},
-            .bos = true};
+            .bos = BosRule::kTrue};
   return all;
 }
 
@@ -62,8 +62,9 @@ TEST(PromptEncoding, GenerationSeesExactlyTheUntrainedPrefix) {
         // End-of-sequence once, at the end, trained; BOS once where asked for.
         ASSERT_EQ(std::ranges::count(full.tokens, *tokenizer.eos()), 1);
         ASSERT_EQ(full.tokens.back(), *tokenizer.eos());
-        ASSERT_EQ(std::ranges::count(full.tokens, *tokenizer.bos()), config.bos ? 1 : 0);
-        if (config.bos) {
+        ASSERT_EQ(std::ranges::count(full.tokens, *tokenizer.bos()),
+                  config.bos == BosRule::kTrue ? 1 : 0);
+        if (config.bos == BosRule::kTrue) {
           ASSERT_EQ(full.tokens.front(), *tokenizer.bos());
         }
         // Nothing is lost: the document decodes to its text.
@@ -141,6 +142,83 @@ TEST(PromptEncoding, EveryAnswerOfAConversationEndsOnce) {
   }
 }
 
+std::vector<TokenId> ids_with(const Tokenizer& tokenizer, PromptConfig config, std::string text) {
+  const PromptTemplate prompt(std::move(config));
+  return encode_prompt(tokenizer, prompt, prompt.render_prompt(text));
+}
+
+// A tokenizer whose files say that texts open with BOS.
+const Tokenizer& opening_tokenizer() {
+  static const auto tokenizer = [] {
+    HfTokenizerConfig config;
+    config.add_bos = true;
+    return SentencePieceTokenizer(test::small_model(), config);
+  }();
+  return tokenizer;
+}
+
+TEST(PromptEncoding, DocumentsOpenAsTheModelsFilesOrTheTemplateSay) {
+  struct Case {
+    BosRule rule;
+    bool files_say, opens;
+  };
+  for (const auto& [rule, files_say, opens] : {Case{BosRule::kAuto, true, true},
+                                               {BosRule::kAuto, false, false},
+                                               {BosRule::kTrue, true, true},
+                                               {BosRule::kTrue, false, true},
+                                               {BosRule::kFalse, true, false},
+                                               {BosRule::kFalse, false, false}}) {
+    const Tokenizer& tokenizer = files_say ? opening_tokenizer() : small_tokenizer();
+    std::vector<TokenId> expected = tokenizer.encode("the fox");
+    if (opens) expected.insert(expected.begin(), *tokenizer.bos());
+    EXPECT_EQ(ids_with(tokenizer, {.bos = rule}, "the fox"), expected);
+    // What is bound to a tokenizer is stored as what it means there.
+    const PromptTemplate bound = PromptTemplate(PromptConfig{.bos = rule}).bound_to(tokenizer);
+    EXPECT_EQ(bound.config().bos, opens ? BosRule::kTrue : BosRule::kFalse);
+    // Training sees the same document, BOS untrained.
+    MaskedTokens full = encode_training(
+        tokenizer, bound, bound.render(Fields{{"prompt", "the fox"}, {"completion", "jumps"}}));
+    EXPECT_TRUE(starts_with(full.tokens, expected));
+    EXPECT_EQ(full.trained[0], 0);
+  }
+}
+
+TEST(PromptEncoding, ADocumentHasOneBos) {
+  const Tokenizer& tokenizer = opening_tokenizer();
+  const std::vector<TokenId> once = ids_with(tokenizer, {}, "the fox");
+  // Written by the template, or spelled by a text that was made for another program.
+  EXPECT_EQ(ids_with(tokenizer, {.prompt = "<s>{prompt}", .specials = {"<s>"}}, "the fox"), once);
+  EXPECT_EQ(ids_with(tokenizer, {}, "<s>the fox"), once);
+  EXPECT_EQ(ids_with(tokenizer, {.bos = BosRule::kTrue}, "<s>the fox"), once);
+  // Anywhere else, and where no document opens with BOS, it is text.
+  const auto count = [&](const std::vector<TokenId>& ids) {
+    return std::ranges::count(ids, *tokenizer.bos());
+  };
+  for (const char* text : {"the <s>fox", " <s>the fox", "<s><s>the fox"}) {
+    const std::vector<TokenId> ids = ids_with(tokenizer, {}, text);
+    EXPECT_EQ(count(ids), 1) << text;
+    EXPECT_NE(tokenizer.decode(ids).find("<s>"), std::string::npos) << text;
+  }
+  const std::vector<TokenId> ids = ids_with(tokenizer, {.bos = BosRule::kFalse}, "<s>the fox");
+  EXPECT_EQ(count(ids), 0);
+  EXPECT_EQ(tokenizer.decode(ids), "<s>the fox");
+}
+
+TEST(PromptEncoding, AChatTemplateWritesItsOwnBos) {
+  const Tokenizer& tokenizer = opening_tokenizer();
+  const auto ids = [&](const char* source, BosRule rule = BosRule::kAuto) {
+    const PromptTemplate prompt =
+        PromptTemplate(PromptConfig{.bos = rule, .chat_template = source}).bound_to(tokenizer);
+    return encode_prompt(tokenizer, prompt, prompt.render_prompt("the fox"));
+  };
+  std::vector<TokenId> bare = tokenizer.encode("the fox");
+  EXPECT_EQ(ids("{{ messages[0].content }}"), bare);
+  bare.insert(bare.begin(), *tokenizer.bos());
+  EXPECT_EQ(ids("{{ bos_token + messages[0].content }}"), bare);
+  EXPECT_EQ(ids("{{ bos_token + messages[0].content }}", BosRule::kTrue), bare);
+  EXPECT_EQ(ids("{{ messages[0].content }}", BosRule::kTrue), bare);
+}
+
 TEST(PromptEncoding, Faults) {
   const auto& tokenizer = small_tokenizer();
   PromptTemplate unknown(PromptConfig{.prompt = "<|nobody|>{prompt}", .specials = {"<|nobody|>"}});
@@ -155,7 +233,7 @@ TEST(PromptEncoding, Faults) {
   HfTokenizerConfig none;
   none.bos.mentioned = none.eos.mentioned = true;
   SentencePieceTokenizer bare(test::small_model(), none);
-  PromptTemplate simple{PromptConfig{}}, with_bos(PromptConfig{.bos = true});
+  PromptTemplate simple{PromptConfig{}}, with_bos(PromptConfig{.bos = BosRule::kTrue});
   message = error_of([&] { encode_training(bare, simple, simple.render(record)); });
   EXPECT_NE(message.find("no end-of-sequence token"), std::string::npos) << message;
   message = error_of([&] { encode_prompt(bare, with_bos, with_bos.render_prompt(record)); });

@@ -113,18 +113,40 @@ TEST(PromptTemplate, TravelsAsAFile) {
   TempDir directory;
   PromptConfig config = chat().config();
   config.prompt += "\t\"quotes\": # {{no}} field \\ é\n";
-  config.bos = true;
+  config.bos = BosRule::kTrue;
   PromptTemplate prompt(config);
   prompt.save(directory / "prompt.yaml");
   PromptTemplate again = PromptTemplate::load(directory / "prompt.yaml");
   EXPECT_EQ(again.hash(), prompt.hash());
   EXPECT_EQ(again.config().prompt, config.prompt);
   EXPECT_EQ(again.config().specials, config.specials);
-  EXPECT_TRUE(again.config().bos);
+  EXPECT_EQ(again.config().bos, BosRule::kTrue);
   EXPECT_NE(prompt.hash(), chat().hash());
   directory.write("bad.yaml", "promt: x\n");
   std::string message = error_of([&] { PromptTemplate::load(directory / "bad.yaml"); });
   EXPECT_NE(message.find("bad.yaml:1"), std::string::npos) << message;
+}
+
+// An older release knew true and false alone, and hashed what it wrote.
+TEST(PromptTemplate, SpellsBosAsItAlwaysDid) {
+  test::TempDir directory;
+  const auto written = [&](BosRule rule) {
+    PromptTemplate(PromptConfig{.bos = rule}).save(directory.path() / "prompt.yaml");
+    return test::read_file(directory.path() / "prompt.yaml");
+  };
+  EXPECT_NE(written(BosRule::kTrue).find("bos: true\n"), std::string::npos);
+  EXPECT_NE(written(BosRule::kFalse).find("bos: false\n"), std::string::npos);
+  EXPECT_NE(written(BosRule::kAuto).find("bos: auto\n"), std::string::npos);
+  EXPECT_EQ(PromptTemplate(PromptConfig{.bos = BosRule::kFalse}).hash(),
+            "85e4f0466cd3494b8a86d63479540b5b");
+  for (const char* spelling : {"true", "True", "TRUE"}) {
+    directory.write("prompt.yaml", std::string("bos: ") + spelling);
+    EXPECT_EQ(PromptTemplate::load(directory.path() / "prompt.yaml").config().bos, BosRule::kTrue);
+  }
+  directory.write("prompt.yaml", "bos: maybe");
+  const std::string message =
+      test::error_of([&] { PromptTemplate::load(directory.path() / "prompt.yaml"); });
+  EXPECT_NE(message.find("one of auto, true, false"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -1,0 +1,13 @@
+// How text meets a model's tokens, each rule with the file that says so.
+#pragma once
+
+#include <string>
+
+#include "cli/model_directory.h"
+
+namespace continuo {
+
+// Lines of what `inspect` prints: BOS, the ids that end a sequence, the prompt template.
+std::string describe_text_rules(const ModelDirectory& model);
+
+}  // namespace continuo

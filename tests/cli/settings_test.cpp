@@ -1,0 +1,39 @@
+#include "cli/settings.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace continuo {
+namespace {
+
+TEST(SplitSettings, PartsAtBlanksOutsideValues) {
+  using List = std::vector<std::string>;
+  const std::pair<const char*, List> kCases[] = {
+      {"", {}},
+      {"  ", {}},
+      {"seed=1", {"seed=1"}},
+      {"seed=1 max_new_tokens=2", {"seed=1", "max_new_tokens=2"}},
+      {"\tgreedy   top_p=0.9 ", {"greedy", "top_p=0.9"}},
+      {"stop=[a, b c] seed=2", {"stop=[a, b c]", "seed=2"}},
+      {"stop={a: [1, 2], b: 3} seed=2", {"stop={a: [1, 2], b: 3}", "seed=2"}},
+      {R"(stop="a b" seed=2)", {R"(stop="a b")", "seed=2"}},
+      {R"(stop="say \"a b\"" seed=2)", {R"(stop="say \"a b\"")", "seed=2"}},
+      {"stop='] x' seed=2", {"stop='] x'", "seed=2"}},
+      {"stop=don't seed=2", {"stop=don't", "seed=2"}},
+  };
+  for (const auto& [text, settings] : kCases) EXPECT_EQ(split_settings(text), settings) << text;
+}
+
+TEST(SplitSettings, EachOneIsASetting) {
+  GenerationConfig config;
+  for (const std::string& setting : split_settings("seed=5 max_new_tokens=7 stop=[a b, c]")) {
+    apply_generation_override(config, setting);
+  }
+  EXPECT_EQ(config.seed, 5);
+  EXPECT_EQ(config.max_new_tokens, 7);
+  EXPECT_EQ(config.stop, (std::vector<std::string>{"a b", "c"}));
+}
+
+}  // namespace
+}  // namespace continuo

@@ -1,0 +1,129 @@
+// Every command that takes a model takes each kind of it: a directory, a .gguf file, an adapter, a
+// run. The model opens texts with BOS, and everything that is made of it does too.
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "e2e/binary.h"
+
+namespace continuo {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kText = "Name the red house.";
+
+class ModelKinds : public testing::Test {
+ protected:
+  ModelKinds() {
+    const fs::path golden = fs::path(CONTINUO_SOURCE_DIR) / "tests/golden/old_run";
+    fs::copy(golden / "base", directory_ / "base", fs::copy_options::recursive);
+    fs::copy_file(golden / "rows.jsonl", directory_ / "rows.jsonl");
+    must({"convert", "base", "--to", "gguf", "--type", "f32", "--out", "base.gguf"});
+  }
+
+  Outcome must(const std::vector<std::string>& words) const {
+    Outcome outcome = run(directory_, words);
+    EXPECT_EQ(outcome.code, 0) << words[0] << " " << words[1] << ": " << outcome.err;
+    return outcome;
+  }
+  json generated(const std::string& model, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> words = {"generate", model,    "--json",          "--prompt",
+                                      kText,      "seed=3", "max_new_tokens=8"};
+    words.insert(words.end(), more.begin(), more.end());
+    return json::parse(must(words).out);
+  }
+  std::vector<int64_t> prompt_ids(const std::string& model) const {
+    return generated(model)["prompt_tokens"];
+  }
+  // A run of two steps that starts from `model`.
+  void train(const std::string& run_dir, const std::string& model, const std::string& lora = "") {
+    directory_.write(run_dir + ".yaml", "run_dir: " + run_dir +
+                                            "\nthreads: 1\ndevice: cpu\nmodel: {from: " + model +
+                                            "}\ndata: {train: [{path: rows.jsonl}], cache: cache}\n"
+                                            "train: {steps: 2}\nbatch: {rows: 4}\n" +
+                                            lora);
+    must({"train", run_dir + ".yaml"});
+  }
+
+  TempDir directory_;
+};
+
+TEST_F(ModelKinds, EveryCommandTakesEveryKind) {
+  train("full", "base.gguf");
+  train("adapter", "base.gguf", "lora: {rank: 2}\n");
+  const std::vector<int64_t> expected = prompt_ids("base");
+  ASSERT_EQ(expected.front(), 1);
+  const std::string ids =
+      must({"tokenizer", "encode", "base", kText}).out;  // of the text alone, without BOS
+  for (const std::string model : {"base", "base.gguf", "full", "adapter"}) {
+    SCOPED_TRACE(model);
+    EXPECT_EQ(prompt_ids(model), expected);
+    EXPECT_EQ(generated(model, {"--raw"})["prompt_tokens"].get<std::vector<int64_t>>(), expected);
+    const json loss = json::parse(must({"eval", model, "--data", "rows.jsonl", "--json"}).out);
+    EXPECT_GT(loss["loss"].get<double>(), 0);
+    EXPECT_EQ(must({"tokenizer", "encode", model, kText}).out, ids);
+    EXPECT_EQ(must({"tokenizer", "decode", model, "1", "2", "--special"}).out, "<s></s>");
+    EXPECT_NE(must({"tokenizer", "inspect", model}).out.find("vocabulary"), std::string::npos);
+    EXPECT_NE(must({"bench", "tokenize", model, "rows.jsonl", "repeats=1"}).out.find("tokens"),
+              std::string::npos);
+    const std::string shown = must({"inspect", model}).out;
+    for (const char* line : {"opens with BOS        yes, 1 <s> (", "ends with             2 </s> (",
+                             "prompt                "}) {
+      EXPECT_NE(shown.find(line), std::string::npos) << shown;
+    }
+    if (model != "adapter") {
+      must({"bench", "generate", "--model", model, "threads=1", "new_tokens=2", "batches=[1]",
+            "prefill=8", "repeats=1", "roof=false"});
+    }
+  }
+  must({"inspect", "full.yaml"});
+  EXPECT_NE(must({"generate", "base", "--beside", "base.gguf", "--prompt", kText})
+                .out.find("[base.gguf]"),
+            std::string::npos);
+  EXPECT_EQ(generated("base.gguf", {"--draft", "base.gguf"})["text"],
+            generated("base.gguf")["text"]);
+}
+
+TEST_F(ModelKinds, WhatIsMadeOfAModelOpensTextsAsItDoes) {
+  const std::vector<int64_t> expected = prompt_ids("base");
+  must({"convert", "base.gguf", "--to", "hf", "--out", "converted"});
+  must({"convert", "converted", "--to", "gguf", "--type", "f32", "--out", "again.gguf"});
+  train("adapter", "converted", "lora: {rank: 2}\n");
+  must({"merge", "adapter", "--out", "merged"});
+  for (const std::string model : {"converted", "again.gguf", "adapter", "merged"}) {
+    EXPECT_EQ(prompt_ids(model), expected) << model;
+  }
+  // Where transformers looks.
+  for (const std::string model : {"converted", "merged"}) {
+    const json file = json::parse(test::read_file(directory_ / (model + "/tokenizer.json")));
+    EXPECT_EQ(file["post_processor"]["single"][0]["SpecialToken"]["id"], "<s>");
+    const json ends =
+        json::parse(test::read_file(directory_ / (model + "/generation_config.json")));
+    EXPECT_EQ(ends["eos_token_id"], 2) << ends;
+  }
+  EXPECT_EQ(generated("again.gguf")["text"], generated("base")["text"]);
+}
+
+TEST_F(ModelKinds, ATemplateOverrulesTheFilesAndTravels) {
+  const std::vector<int64_t> opened = prompt_ids("base");
+  const std::vector<int64_t> bare(opened.begin() + 1, opened.end());
+  train("never", "base", "prompt: {bos: false}\n");
+  EXPECT_EQ(prompt_ids("never"), bare);
+  must({"convert", "never", "--to", "gguf", "--type", "f32", "--out", "never.gguf"});
+  EXPECT_EQ(prompt_ids("never.gguf"), bare);
+  const fs::path files = directory_ / "never/checkpoints/step-00000002";
+  EXPECT_EQ(json::parse(test::read_file(files / "tokenizer_config.json"))["add_bos_token"], false);
+  EXPECT_NE(must({"inspect", "never"}).out.find("opens with BOS        no (bos of "),
+            std::string::npos);
+}
+
+TEST_F(ModelKinds, RawRecordsAreTexts) {
+  directory_.write("p.jsonl", R"({"text": "Name the red house."})");
+  const Outcome outcome =
+      must({"generate", "base", "--raw", "--json", "--file", "p.jsonl", "max_new_tokens=1"});
+  EXPECT_EQ(json::parse(outcome.out)["prompt_tokens"].get<std::vector<int64_t>>(),
+            prompt_ids("base"));
+}
+
+}  // namespace
+}  // namespace continuo

@@ -117,25 +117,6 @@ void HfTokenizer::encode_valid(std::string_view text, PreTokenizer::Place place,
   }
 }
 
-std::string HfTokenizer::decode(std::span<const TokenId> ids, bool special) const {
-  std::string text;
-  // The dummy prefix stands where a document opens: at the start or behind BOS.
-  bool opens = dummy_prefix_;
-  for (TokenId id : ids) {
-    const Entry& token = entry(id);
-    if (token.special) {
-      opens = opens && id == bos_;
-      if (special) text += token.piece;
-      continue;
-    }
-    std::string_view bytes = token.bytes;
-    if (opens && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    opens = false;
-    text += bytes;
-  }
-  return text;
-}
-
 std::string HfTokenizer::json_with_bos(bool adds_bos) const {
   auto document = nlohmann::ordered_json::parse(json_);
   document["post_processor"] = nullptr;

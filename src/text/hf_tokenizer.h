@@ -30,7 +30,6 @@ class HfTokenizer : public Tokenizer {
   // As transformers encodes: special tokens that the text spells become their ids, U+2581 is what
   // the file's steps make of it. For trusted text and for comparisons.
   std::vector<TokenId> encode_with_specials(std::string_view text) const;
-  std::string decode(std::span<const TokenId> ids, bool special = false) const override;
   std::string token_bytes(TokenId id) const override { return entry(id).bytes; }
   std::string piece(TokenId id) const override { return entry(id).piece; }
   std::optional<TokenId> find(std::string_view piece) const override { return index_.find(piece); }

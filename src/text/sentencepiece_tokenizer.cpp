@@ -216,25 +216,6 @@ void SentencePieceTokenizer::append(const Processor& processor, std::string_view
   ids.insert(ids.end(), encoded.begin(), encoded.end());
 }
 
-std::string SentencePieceTokenizer::decode(std::span<const TokenId> ids, bool special) const {
-  std::string text;
-  // The dummy prefix stands where a document opens: at the start or behind BOS.
-  bool opens = dummy_prefix_;
-  for (TokenId id : ids) {
-    const Entry& token = entry(id);
-    if (token.special) {
-      opens = opens && id == bos_;
-      if (special) text += token.piece;
-      continue;
-    }
-    std::string_view bytes = token.bytes;
-    if (opens && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    opens = false;
-    text += bytes;
-  }
-  return text;
-}
-
 std::string SentencePieceTokenizer::content_hash(std::string_view encoding_model) const {
   Hasher hasher;
   hasher.update_sized(encoding_model);

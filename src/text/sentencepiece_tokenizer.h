@@ -29,7 +29,6 @@ class SentencePieceTokenizer : public Tokenizer {
 
   std::vector<TokenId> encode(std::string_view text) const override;
   std::vector<TokenId> encode_continuation(std::string_view text) const override;
-  std::string decode(std::span<const TokenId> ids, bool special = false) const override;
   std::string token_bytes(TokenId id) const override { return entry(id).bytes; }
   std::string piece(TokenId id) const override { return entry(id).piece; }
   std::optional<TokenId> find(std::string_view piece) const override;

@@ -25,7 +25,7 @@ class Tokenizer {
   virtual std::vector<TokenId> encode_continuation(std::string_view text) const = 0;
   // The bytes of a whole document (its dummy prefix stripped). Special tokens decode to nothing
   // unless `special`.
-  virtual std::string decode(std::span<const TokenId> ids, bool special = false) const = 0;
+  std::string decode(std::span<const TokenId> ids, bool special = false) const;
   // The bytes that one token adds inside a document; byte tokens give one raw byte. Special tokens:
   // empty.
   virtual std::string token_bytes(TokenId id) const = 0;

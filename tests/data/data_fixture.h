@@ -27,11 +27,6 @@ class ByteTokenizer : public Tokenizer {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c) + 3);
     return ids;
   }
-  std::string decode(std::span<const TokenId> ids, bool special) const override {
-    std::string text;
-    for (const TokenId id : ids) text += id < 3 ? (special ? piece(id) : "") : token_bytes(id);
-    return dummy_prefix_ && text.starts_with(' ') ? text.substr(1) : text;
-  }
   std::string token_bytes(TokenId id) const override {
     return id < 3 ? "" : std::string(1, static_cast<char>(id - 3));
   }

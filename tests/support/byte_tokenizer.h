@@ -19,11 +19,6 @@ class ByteTokenizer : public Tokenizer {
   std::vector<TokenId> encode_continuation(std::string_view text) const override {
     return encode(text);
   }
-  std::string decode(std::span<const TokenId> ids, bool) const override {
-    std::string text;
-    for (const TokenId id : ids) text += token_bytes(id);
-    return text;
-  }
   std::string token_bytes(TokenId id) const override {
     return id < 256 ? std::string(1, static_cast<char>(id)) : "";
   }

@@ -32,11 +32,6 @@ DATA_TORCH = {"batch.h", "batch.cpp"}
 HEADERS = {".h", ".hpp", ".cuh"}
 SOURCES = HEADERS | {".cpp", ".cc", ".cu"}
 
-# Circles that are yet to be broken, by the files' names without suffix. The list may only shrink.
-KNOWN_CIRCLES = {
-    frozenset({"src/cli/model_directory", "src/cli/prompt_choice"}),
-}
-
 INCLUDE = re.compile(r'^\s*#\s*(?:include|import)\s*([<"])([^>"]+)[>"]')
 BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -137,12 +132,9 @@ def circles(graph):
     return {component for component in found if len(component) > 1}
 
 
-def faults_of_circles(found, known):
-    """Circles that are not known, and known ones that are no more."""
-    for circle in sorted(map(sorted, found - known)):
+def faults_of_circles(found):
+    for circle in sorted(map(sorted, found)):
         yield f"{' ↔ '.join(circle)}: these files include each other; move what they share into a file of its own"
-    for circle in sorted(map(sorted, known - found)):
-        yield f"{' ↔ '.join(circle)}: this circle is broken; strike it from KNOWN_CIRCLES"
 
 
 def check(root):
@@ -252,12 +244,8 @@ def self_test_circles():
         for name, target in files.items():
             (root / name).write_text(f'#include "{target}"\n' if target else "", encoding="utf-8")
         found = circles(include_graph(root))
-    faults = [] if found == {circle} else [f"circles: expected {set(circle)}, found {found}"]
-    if len(list(faults_of_circles(found, set()))) != 1 or list(faults_of_circles(found, {circle})):
-        faults.append("circles: a new one must be a breach, a known one none")
-    if len(list(faults_of_circles(set(), {circle}))) != 1:
-        faults.append("circles: a known one that is no more must be a breach")
-    return faults
+    good = found == {circle} and len(list(faults_of_circles(found))) == 1
+    return [] if good else [f"circles: expected {set(circle)}, found {found}"]
 
 
 def main():
@@ -272,10 +260,10 @@ def main():
         return 1 if faults else 0
     breaches, count = check(root)
     breaches += check_tests(root)
-    breaches += faults_of_circles(circles(include_graph(root)), KNOWN_CIRCLES)
+    breaches += faults_of_circles(circles(include_graph(root)))
     for breach in breaches:
         print(breach)
-    print(f"layers: {count} files, {len(breaches)} breaches, {len(KNOWN_CIRCLES)} known circles")
+    print(f"layers: {count} files, {len(breaches)} breaches")
     return 1 if breaches or count == 0 else 0
 
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cli/gguf_model.h"
-#include "cli/prompt_choice.h"
+#include "cli/model_prompt.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"

@@ -60,7 +60,6 @@ void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::
                              const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              const std::filesystem::path& directory);
 
-inline constexpr const char* kPromptFile = "prompt.yaml";
 inline constexpr const char* kExperimentFile = "experiment.yaml";
 
 }  // namespace continuo

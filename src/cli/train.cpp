@@ -6,6 +6,7 @@
 #include "cli/experiment.h"
 #include "cli/experiment_tokenizer.h"
 #include "cli/model_directory.h"
+#include "cli/model_prompt.h"
 #include "cli/prompt_choice.h"
 #include "core/files.h"
 #include "core/hash.h"

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/versions.sh
 
 PACKAGES=(g++ cmake ninja-build ccache python3 python3-venv libyaml-cpp-dev libsentencepiece-dev
-          nlohmann-json3-dev libcli11-dev libreadline-dev libxxhash-dev libpcre2-dev
+          nlohmann-json3-dev libcli11-dev libedit-dev libxxhash-dev libpcre2-dev
           libutf8proc-dev libgtest-dev)
 say() { printf '%s\n' "$*" >&2; }
 

@@ -5,9 +5,12 @@
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <torch/version.h>
 
 #include "cli/commands.h"
 #include "cli/tokenizer.h"
+#include "cli/version.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "nn/kernels/kernels.h"
@@ -16,11 +19,16 @@
 
 namespace {
 
+std::string version() {
+  return fmt::format("continuo {}\nLibTorch {}\ninstruction set {}", continuo::kVersion,
+                     TORCH_VERSION, continuo::kernels().instruction_set);
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Continuo teaches a decoder-only language model to continue prompts, then generates with "
       "it.");
-  app.set_version_flag("--version", "continuo 0.1.0");
+  app.set_version_flag("--version", version);
   app.require_subcommand(1);
   app.footer("Start with ./scripts/quickstart.sh, or: continuo train configs/quickstart.yaml");
   bool verbose = false, quiet = false;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/presets.h"
 #include "core/config_text.h"
 
 namespace continuo {
@@ -13,19 +14,18 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path find_settings(const std::string& name) {
-  if (fs::is_regular_file(name)) return name;
-  if (name.find_first_of("/.") == std::string::npos) {
-    const fs::path preset = fs::path("configs") / "generation" / (name + ".yaml");
-    std::error_code ignored;
-    const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-    for (const fs::path& path : {preset, program.parent_path().parent_path() / preset}) {
-      if (fs::is_regular_file(path)) return path;
-    }
-    throw Error(fmt::format("there are no generation settings '{}'", name),
-                "give a YAML file, or the name of one in configs/generation");
+ConfigNode find_settings(const std::string& name_or_file) {
+  if (fs::is_regular_file(name_or_file)) return load_yaml(name_or_file);
+  if (name_or_file.find_first_of("/.") != std::string::npos) {
+    throw Error(fmt::format("there is no file {}", name_or_file));
   }
-  throw Error(fmt::format("there is no file {}", name));
+  std::string known;
+  for (const auto& [name, yaml] : presets()) {
+    if (name == name_or_file) return parse_yaml(yaml, fmt::format("preset {}", name));
+    known += fmt::format(" {}", name);
+  }
+  throw Error(fmt::format("there are no generation settings '{}'", name_or_file),
+              "give a YAML file, or one of:" + known);
 }
 
 void add_lines(std::string& text, std::string_view block) {
@@ -54,7 +54,7 @@ std::string describe_sampler(const GenerationConfig& config) {
 void load_settings(GenerationConfig& config, const std::string& name_or_file) {
   GenerationConfig changed = config;
   Problems problems;
-  load_config(load_yaml(find_settings(name_or_file)), changed, problems);
+  load_config(find_settings(name_or_file), changed, problems);
   validate(changed, problems);
   problems.raise();
   config = std::move(changed);

@@ -13,8 +13,7 @@
 namespace continuo {
 
 // Reads a YAML file of GenerationConfig keys over `config`. A name that is no file ("creative") is
-// looked up in configs/generation, of the working directory or beside the program's. Error: not
-// found, faults in it.
+// that of a preset. Error: not found, faults in it.
 void load_settings(GenerationConfig& config, const std::string& name_or_file);
 
 // "top_p=0.9 stop=[a, b] greedy" → its three settings: blanks part them outside quotes and

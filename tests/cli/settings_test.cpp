@@ -1,11 +1,18 @@
+// Presets are found by name, files by path; what is neither is refused with a way out.
 #include "cli/settings.h"
 
 #include <gtest/gtest.h>
 
+#include "cli/presets.h"
 #include "core/error.h"
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
 
 namespace continuo {
 namespace {
+
+using test::expect_error;
+using test::TempDir;
 
 TEST(SplitSettings, PartsAtBlanksOutsideValues) {
   using List = std::vector<std::string>;
@@ -33,6 +40,35 @@ TEST(SplitSettings, EachOneIsASetting) {
   EXPECT_EQ(config.seed, 5);
   EXPECT_EQ(config.max_new_tokens, 7);
   EXPECT_EQ(config.stop, (std::vector<std::string>{"a b", "c"}));
+}
+
+TEST(LoadSettings, APresetByItsName) {
+  GenerationConfig config;
+  load_settings(config, "precise");
+  EXPECT_EQ(config.max_new_tokens, 512);
+}
+
+TEST(LoadSettings, EveryPresetIsSound) {
+  for (const Preset& preset : presets()) {
+    GenerationConfig config;
+    EXPECT_NO_THROW(load_settings(config, std::string(preset.name))) << preset.name;
+  }
+}
+
+TEST(LoadSettings, AFileByItsPathOverWhatIsSet) {
+  const TempDir dir;
+  GenerationConfig config;
+  config.samples = 3;
+  load_settings(config, dir.write("mine.yaml", "max_new_tokens: 7\n"));
+  EXPECT_EQ(config.max_new_tokens, 7);
+  EXPECT_EQ(config.samples, 3);
+}
+
+TEST(LoadSettings, AnUnknownNameListsThePresets) {
+  GenerationConfig config;
+  expect_error([&] { load_settings(config, "creativ"); },
+               {"there are no generation settings 'creativ'", "creative greedy"});
+  expect_error([&] { load_settings(config, "missing.yaml"); }, {"there is no file missing.yaml"});
 }
 
 }  // namespace

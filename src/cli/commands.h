@@ -15,6 +15,7 @@ void add_merge_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_completion_command(CLI::App& app);
 // Below `bench`:
 void add_bench_train_command(CLI::App& bench);
 void add_bench_generate_command(CLI::App& bench);

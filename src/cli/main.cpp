@@ -27,7 +27,8 @@ std::string version() {
 int run(int argc, char** argv) {
   CLI::App app(
       "Continuo teaches a decoder-only language model to continue prompts, then generates with "
-      "it.");
+      "it.",
+      "continuo");
   app.set_version_flag("--version", version);
   app.require_subcommand(1);
   app.footer("Start with ./scripts/quickstart.sh, or: continuo train configs/quickstart.yaml");
@@ -48,6 +49,7 @@ int run(int argc, char** argv) {
   continuo::add_inspect_command(app);
   continuo::add_convert_command(app);
   continuo::add_bench_command(app);
+  continuo::add_completion_command(app);
   try {
     app.parse(argc, argv);
     return 0;

@@ -32,7 +32,7 @@ constexpr std::array<std::pair<std::string_view, at::ScalarType>, 15> kDtypes{{
     {"BOOL", at::kBool},
 }};
 constexpr std::string_view kMetadataKey = "__metadata__";
-constexpr size_t kMaxDims = 64;  // what torch's own tensor iterators accept
+constexpr size_t kMaxTensorDims = 64;  // what torch's own tensor iterators accept
 
 // Follows the JSON event by event and accepts nothing but the grammar of the format, so that depth,
 // duplicate keys and number types are checked without ever building a document.
@@ -100,7 +100,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (state_ != State::kShape && state_ != State::kOffsets) wrong("a number");
     if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) wrong("a huge number");
     auto& list = state_ == State::kShape ? *shape_ : *offsets_;
-    if (list.size() == (state_ == State::kShape ? kMaxDims : 2)) wrong("too long a list");
+    if (list.size() == (state_ == State::kShape ? kMaxTensorDims : 2)) wrong("too long a list");
     list.push_back(static_cast<int64_t>(value));
     return true;
   }

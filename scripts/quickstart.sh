@@ -1,33 +1,37 @@
 #!/usr/bin/env bash
 # The main job from nothing: set up, build, get a small instruction-tuned model, fine-tune it on the pairs in
 # data/quickstart with the loss on completion tokens only, then show completions of prompts that were not trained on,
-# before and after.
+# before and after. Says before each part how long it will take on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-say() { printf '\n== %s\n' "$*" >&2; }
+. scripts/estimate.sh
 
-say "Setting up"
+part "Setting up" "(downloads about 200 MB the first time)"
 ./scripts/setup.sh
-say "Building (a few minutes the first time)"
+
+measure_machine
 cmake --preset release --log-level=WARNING >/dev/null
+part "Building" "$(estimate_build build continuo)"
 cmake --build --preset release --target continuo
 
 base=checkpoints/smollm2-135m-instruct
-say "Getting SmolLM2-135M-Instruct"
+part "Getting SmolLM2-135M-Instruct" "(downloads 93 MB the first time)"
 ./scripts/get_model.sh smollm2-135m-instruct
 
 run=runs/quickstart
 if [ -d "$run/checkpoints" ]; then
-  say "Going on with $run (remove it to start anew)"
+  part "Going on with $run" "(remove it to start anew)"
   build/continuo train configs/quickstart.yaml --resume
 else
-  say "Loss on held-out pairs before"
+  part "Loss on held-out pairs before" "$(estimate "$EVAL_SECONDS")"
+  begin=$SECONDS
   build/continuo eval "$base" --data data/quickstart/eval.jsonl
-  say "Fine-tuning"
+  # The loss of one file tells how fast this machine is, better than compiling does.
+  part "Fine-tuning" "$(about $(((SECONDS - begin) * TRAIN_SECONDS / EVAL_SECONDS)))"
   build/continuo train configs/quickstart.yaml
 fi
 
-say "Completions before and after, of prompts that were not trained on"
+part "Completions before and after, of prompts that were not trained on" "$(estimate "$COMPLETION_SECONDS")"
 build/continuo generate "$run" --beside "$base" --file data/quickstart/prompts.txt
 cat >&2 <<'END'
 

@@ -1,0 +1,37 @@
+# Sourced by quickstart.sh: how long its parts take on the machine at hand, told from how long they took on two cores of
+# an AMD EPYC (Zen 3, AVX2) and from how fast this one parses C++.
+BUILD_SECONDS=600         # CPU seconds of a cold build of `continuo` there
+EVAL_SECONDS=41           # seconds of the other parts, with two threads
+TRAIN_SECONDS=400
+COMPLETION_SECONDS=10
+REFERENCE_PROBE=1000      # milliseconds of measure_machine there
+
+part() { printf '\n== %s %s\n' "$1" "${2:-}" >&2; }
+
+# measure_machine: sets PROBE to the milliseconds that parsing a standard header takes. Needs g++.
+measure_machine() {
+  local begin
+  begin=$(date +%s%N)
+  g++ -std=c++20 -fsyntax-only -x c++ - <<<'#include <regex>'
+  PROBE=$((($(date +%s%N) - begin) / 1000000))
+}
+
+# about SECONDS: in words.
+about() {
+  if [ "$1" -lt 90 ]; then
+    echo "(about $((($1 + 9) / 10 * 10)) seconds)"
+  else
+    echo "(about $((($1 + 30) / 60)) minutes)"
+  fi
+}
+
+# estimate SECONDS: of a part that took so long there, with two threads.
+estimate() { about $(($1 * PROBE * 2 / REFERENCE_PROBE / $(nproc))); }
+
+# estimate_build DIRECTORY TARGET: of the steps that are still to be done.
+estimate_build() {
+  local todo all
+  todo=$(ninja -C "$1" -n "$2" | grep -c '^\[' || true)
+  all=$(ninja -C "$1" -t commands "$2" | wc -l)
+  if [ "$todo" -eq 0 ]; then echo "(done already)"; else estimate $((BUILD_SECONDS * todo / all / 2)); fi
+}

@@ -37,24 +37,6 @@ constexpr const char* kMarkPastes = "\x1b[?2004h";
 constexpr const char* kLeavePastes = "\x1b[?2004l";
 constexpr std::wstring_view kPasteEnd = L"\x1b[201~";
 
-// libedit takes characters apart and measures them by the thread's locale; ours are UTF-8.
-class Utf8Scope {
- public:
-  Utf8Scope()
-      : utf8_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)),
-        before_(utf8_ ? uselocale(utf8_) : nullptr) {}
-  ~Utf8Scope() {
-    if (!utf8_) return;
-    uselocale(before_);
-    freelocale(utf8_);
-  }
-  Utf8Scope(const Utf8Scope&) = delete;
-  Utf8Scope& operator=(const Utf8Scope&) = delete;
-
- private:
-  locale_t utf8_, before_;
-};
-
 std::string common_prefix(const std::vector<std::string>& words) {
   std::string prefix = words.front();
   for (const std::string& word : words) {
@@ -68,6 +50,24 @@ std::string common_prefix(const std::vector<std::string>& words) {
 }  // namespace
 
 struct LineEditor::Terminal {
+  // libedit takes characters apart and measures them by the thread's locale; ours are UTF-8.
+  class Utf8Scope {
+   public:
+    Utf8Scope()
+        : utf8_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)),
+          before_(utf8_ ? uselocale(utf8_) : nullptr) {}
+    ~Utf8Scope() {
+      if (!utf8_) return;
+      uselocale(before_);
+      freelocale(utf8_);
+    }
+    Utf8Scope(const Utf8Scope&) = delete;
+    Utf8Scope& operator=(const Utf8Scope&) = delete;
+
+   private:
+    locale_t utf8_, before_;
+  };
+
   explicit Terminal(std::vector<std::string> completed) : words(std::move(completed)) {
     history(entries.get(), &event, H_SETSIZE, kHistorySize);
     EditLine* e = editor.get();

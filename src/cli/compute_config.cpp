@@ -50,7 +50,7 @@ c10::Device parse_device(const std::string& name) {
 at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
   if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
   log_warning(
-      "this CPU has no AVX-512: bf16 products would be many times slower, computing in fp32");
+      "this CPU has no AVX-512: bf16 products would be no faster than fp32, computing in fp32");
   return at::kFloat;
 }
 

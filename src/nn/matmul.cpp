@@ -21,9 +21,9 @@ namespace {
 // Our products are the default: a row's bits depend on nothing but the row. Measured on Zen 4: MKL,
 // which knows no AMD processor by name, reaches 60–85 % of the fused multiply-adds that the cores
 // can do in float32, oneDNN 80–88 % of the dot products in bfloat16, these kernels 93–97 % of both;
-// with AVX2 they are level with MKL, and ATen's products of bfloat16 six times slower. Processors
-// with matrix units of their own (AMX) have far more to give in bfloat16 than AVX-512; oneDNN uses
-// them, for results in bfloat16.
+// with AVX2 they are level with MKL, as fast in bfloat16 as in float32, where ATen's products of
+// bfloat16 are many times slower. Processors with matrix units of their own (AMX) have far more to
+// give in bfloat16 than AVX-512; oneDNN uses them, for results in bfloat16.
 bool choose_own(at::ScalarType result) {
   const char* setting = std::getenv("CONTINUO_MATMUL");
   const std::string_view wanted = setting ? setting : "";

@@ -63,7 +63,7 @@ std::vector<nlohmann::json> bench_generate(const std::vector<std::string>& more)
   EXPECT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines.at(0)["what"], "prefill");
   EXPECT_EQ(lines.at(2)["batch"], 2);
-  for (const nlohmann::json& line : {lines[1], lines[2]}) {
+  for (const nlohmann::json& line : {lines.at(1), lines.at(2)}) {
     // Of the time between the first token and the last, drawing tokens takes a part.
     const double steps_per_s =
         line["decode_tokens_per_s"].get<double>() / line["batch"].get<double>();
@@ -77,7 +77,7 @@ TEST(Bench, GenerationCountsWhatAStepReads) {
   const auto lines = bench_generate(kTinyModel);  // heads of 8: none of the packed formats
   const double weights = 4 * (2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48) + 61 * 32);
   for (const int64_t batch : {1, 2}) {
-    EXPECT_NEAR(lines[static_cast<size_t>(batch)]["step_mb"].get<double>() * 1e6,
+    EXPECT_NEAR(lines.at(static_cast<size_t>(batch))["step_mb"].get<double>() * 1e6,
                 weights + bytes_of_cache(batch, 2, 16), 1e-3);
   }
 }
@@ -89,7 +89,7 @@ TEST(Bench, GenerationCountsThePackedWeightsThatAStepReads) {
   // 32 weights lie in 34 bytes; qkv, output, gate beside up and down, then the head.
   const double weights = 34.0 / 32 * (2 * (128 * 64 + 64 * 64 + 96 * 64 + 64 * 64) + 64 * 64);
   for (const int64_t batch : {1, 2}) {
-    EXPECT_NEAR(lines[static_cast<size_t>(batch)]["step_mb"].get<double>() * 1e6,
+    EXPECT_NEAR(lines.at(static_cast<size_t>(batch))["step_mb"].get<double>() * 1e6,
                 weights + bytes_of_cache(batch, 2, 32), 1e-3);
   }
 }

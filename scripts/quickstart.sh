@@ -15,8 +15,10 @@ part "Building" "$(estimate_build build continuo)"
 cmake --build --preset release --target continuo
 
 base=checkpoints/smollm2-135m-instruct
-part "Getting SmolLM2-135M-Instruct" "(downloads 93 MB the first time)"
-./scripts/get_model.sh smollm2-135m-instruct
+if [ ! -e "$base/config.json" ]; then
+  part "Getting SmolLM2-135M-Instruct" "(downloads 93 MB)"
+  ./scripts/get_model.sh smollm2-135m-instruct
+fi
 
 run=runs/quickstart
 if [ -d "$run/checkpoints" ]; then

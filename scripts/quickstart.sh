@@ -27,7 +27,7 @@ if [ -d "$run/checkpoints" ]; then
 else
   part "Loss on held-out pairs before" "$(estimate "$EVAL_SECONDS")"
   begin=$SECONDS
-  build/continuo eval "$base" --data data/quickstart/eval.jsonl
+  build/continuo eval "$base" --data data/quickstart/eval.jsonl prompt.chat=chatml  # as it is trained
   # The loss of one file tells how fast this machine is, better than compiling does.
   part "Fine-tuning" "$(about $(((SECONDS - begin) * TRAIN_SECONDS / EVAL_SECONDS)))"
   build/continuo train configs/quickstart.yaml

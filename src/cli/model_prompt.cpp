@@ -5,6 +5,7 @@
 #include "cli/gguf_model.h"
 #include "models/model.h"
 #include "text/chat_template_file.h"
+#include "text/jinja_parser.h"
 #include "train/checkpoint.h"
 
 namespace continuo {
@@ -28,6 +29,8 @@ std::optional<ModelPrompt> brought_template(const fs::path& directory, const Tok
   if (!found) return std::nullopt;
   config.chat.clear();
   config.chat_template = std::move(found->source);
+  // Places in a file of its own are those of the template.
+  if (found->file.extension() == ".jinja") jinja::parse(config.chat_template, found->file.string());
   try {
     return ModelPrompt{PromptTemplate(std::move(config)).bound_to(tokenizer),
                        "the chat template of " + found->file.string()};

@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "core/suggest.h"
 #include "core/utf8.h"
+#include "data/conversation_row.h"
 #include "data/json_row.h"
 
 namespace continuo {
@@ -17,25 +18,12 @@ namespace {
 
 using nlohmann::json;
 
-std::string string_of(const json& object, const char* key, const Location& where) {
-  const auto it = object.find(key);
-  if (it == object.end() || !it->is_string()) {
-    throw Error(where, fmt::format("a message has no text '{}'", key),
-                R"(write {"role": "user", "content": "…"})");
+Conversation parse_messages(std::string_view line, const Location& where) {
+  auto parsed = conversation_of(nlohmann::ordered_json::parse(line), "messages");
+  if (const auto* fault = std::get_if<RowFault>(&parsed)) {
+    throw Error(where, fault->message, fault->hint);
   }
-  return it->get<std::string>();
-}
-
-std::vector<Turn> parse_messages(const json& messages, const Location& where) {
-  if (!messages.is_array() || messages.empty()) {
-    throw Error(where, "messages is not a list with at least one message");
-  }
-  std::vector<Turn> turns;
-  for (const json& message : messages) {
-    if (!message.is_object()) throw Error(where, "a message is not an object");
-    turns.push_back({string_of(message, "role", where), string_of(message, "content", where)});
-  }
-  return turns;
+  return std::get<Conversation>(std::move(parsed));
 }
 
 bool is_empty(const PromptInput& input) {
@@ -66,8 +54,8 @@ std::vector<Segment> render(const PromptInput& input, const PromptTemplate& prom
   if (const auto* text = std::get_if<std::string>(&input.content)) {
     return prompt.render_prompt(*text);
   }
-  if (const auto* turns = std::get_if<std::vector<Turn>>(&input.content)) {
-    return prompt.render_prompt(std::span<const Turn>(*turns));
+  if (const auto* conversation = std::get_if<Conversation>(&input.content)) {
+    return prompt.render_prompt(conversation->turns, conversation->tools);
   }
   const Fields& fields = std::get<Fields>(input.content);
   for (const std::string& name : prompt.prompt_fields())
@@ -94,9 +82,7 @@ PromptInput parse_prompt_record(std::string_view line, const Location& where) {
     throw Error(where, "a line is neither a JSON object nor a string",
                 R"(write {"prompt": "…"} or {"messages": […]})");
   }
-  if (const auto it = document.find("messages"); it != document.end()) {
-    return {parse_messages(*it, where), where};
-  }
+  if (document.contains("messages")) return {parse_messages(line, where), where};
   const auto row = parse_json_row(line);
   if (const auto* fault = std::get_if<RowFault>(&row)) {
     throw Error({where.file, where.line, static_cast<int>(fault->column)}, fault->message,
@@ -165,8 +151,8 @@ std::string title_of(const PromptInput& input, int columns) {
   std::string text;
   if (const auto* typed = std::get_if<std::string>(&input.content)) {
     text = *typed;
-  } else if (const auto* turns = std::get_if<std::vector<Turn>>(&input.content)) {
-    if (!turns->empty()) text = turns->back().content;
+  } else if (const auto* conversation = std::get_if<Conversation>(&input.content)) {
+    if (!conversation->turns.empty()) text = conversation->turns.back().content;
   } else {
     for (const auto& [name, value] : std::get<Fields>(input.content)) {
       text += fmt::format("{}{}={}", text.empty() ? "" : ", ", name, value);
@@ -181,10 +167,11 @@ std::string title_of(const PromptInput& input, int columns) {
 
 json prompt_json(const PromptInput& input) {
   if (const auto* text = std::get_if<std::string>(&input.content)) return *text;
-  if (const auto* turns = std::get_if<std::vector<Turn>>(&input.content)) {
+  if (const auto* conversation = std::get_if<Conversation>(&input.content)) {
     json messages = json::array();
-    for (const Turn& turn : *turns) {
-      messages.push_back({{"role", turn.role}, {"content", turn.content}});
+    for (const Turn& turn : conversation->turns) {
+      messages.push_back(turn.message.empty() ? json{{"role", turn.role}, {"content", turn.content}}
+                                              : json::parse(turn.message));
     }
     return messages;
   }

@@ -17,11 +17,12 @@
 namespace continuo {
 
 struct PromptInput {
-  std::variant<std::string, Fields, std::vector<Turn>> content;
+  std::variant<std::string, Fields, Conversation> content;
   Location where;  // for messages; unknown for what was typed
 };
 
-// `{"field": …}` or `{"messages": [{"role": …, "content": …}, …]}`. Error: at file:line.
+// `{"field": …}` or `{"messages": [{"role": …, "content": …}, …], "tools": […]}`. Error: at
+// file:line.
 PromptInput parse_prompt_record(std::string_view line, const Location& where);
 
 // One prompt a line, blank lines skipped; a name that ends in .jsonl means one record a line.

@@ -104,7 +104,7 @@ PromptInput Session::input_for(const std::string& text, bool chat, size_t end) c
         {"assistant", exchanges[i].answers.empty() ? "" : exchanges[i].answers.front()});
   }
   turns.push_back({"user", text});
-  return {std::move(turns), {}};
+  return {Conversation{std::move(turns)}, {}};
 }
 
 Session::Request Session::ask(std::string text) const {

@@ -1,6 +1,5 @@
 #include "data/example_store.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -40,12 +39,6 @@ std::string store_key(const StorePlan& plan, const Tokenizer& tokenizer,
         .update_sized(source.messages)
         .update_sized(source.text);
     key.update_sized(source.separator).update_sized(source.strip_suffix);
-  }
-  // Earlier releases ended every answer of such conversations with end-of-sequence; their stores
-  // hold other ids.
-  if (prompt.is_chat() && !prompt.end_of_turn() &&
-      std::ranges::count(plan.sources, RowFormat::kMessages, &DataSource::format) > 0) {
-    key.update_sized("only the last answer ends the sequence");
   }
   return key.hex();
 }
@@ -97,7 +90,7 @@ std::string empty_message(std::string_view name, const StoreReport& report) {
 
 struct ExampleStore::State {
   std::shared_ptr<const StoreFile> file;
-  std::string key;
+  std::string hash;
   std::vector<double> weights;
   std::vector<std::string> names;
   std::vector<int64_t> begins;  // of each source's examples, and the end
@@ -113,7 +106,7 @@ double ExampleStore::weight(int64_t source) const {
   return state_->weights[static_cast<size_t>(source)];
 }
 const StoreReport& ExampleStore::report() const { return state_->total; }
-const std::string& ExampleStore::hash() const { return state_->key; }
+const std::string& ExampleStore::hash() const { return state_->hash; }
 
 const StoreReport& ExampleStore::source_report(int64_t source) const {
   return state_->file->reports()[static_cast<size_t>(source)];
@@ -152,8 +145,8 @@ std::shared_ptr<const ExampleStore> open_example_store(const DataConfig& config,
   const fs::path cache = config.cache;
   make_directories(cache);
   auto state = std::make_shared<ExampleStore::State>();
-  state->key = store_key(plan, tokenizer, prompt, cache);
-  state->file = open_or_build(plan, tokenizer, prompt, cache, state->key);
+  const std::string key = store_key(plan, tokenizer, prompt, cache);
+  state->file = open_or_build(plan, tokenizer, prompt, cache, key);
   state->begins.push_back(0);
   for (size_t i = 0; i < sources.size(); ++i) {
     const StoreReport& report = state->file->reports().at(i);
@@ -162,6 +155,8 @@ std::shared_ptr<const ExampleStore> open_example_store(const DataConfig& config,
     state->weights.push_back(sources[i].weight);
     state->names.push_back(display_path(sources[i].path));
   }
+  // A run of an earlier release must not go on with other examples under the name of its own.
+  state->hash = state->total.revised == 0 ? key : hash_bytes(key + " revised");
   return std::shared_ptr<const ExampleStore>(new ExampleStore(std::move(state)));
 }
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "core/json.h"
 #include "core/suggest.h"
 #include "core/utf8.h"
+#include "data/conversation_row.h"
 #include "data/row_reader.h"
 
 namespace continuo {
@@ -42,6 +44,11 @@ RowFault missing_fields(const JsonRow& row, const std::vector<std::string>& miss
 
 RowFault malformed(std::string message, std::string hint = {}) {
   return {"malformed messages", std::move(message), std::move(hint)};
+}
+
+// Whether a prompt template without a chat template writes turns of this role.
+bool has_format(std::string_view role) {
+  return role == "system" || role == "user" || role == "assistant";
 }
 
 }  // namespace
@@ -99,7 +106,7 @@ RowParser::RowParser(DataSource source, const PromptTemplate& prompt)
   }
 }
 
-std::variant<std::vector<Segment>, RowFault> RowParser::parse(std::string_view row) const {
+std::variant<ParsedRow, RowFault> RowParser::parse(std::string_view row) const {
   if (const auto byte = find_invalid_utf8(row)) {
     const Location at = locate_offset(row, *byte, {"row", 1});
     return RowFault{
@@ -111,8 +118,12 @@ std::variant<std::vector<Segment>, RowFault> RowParser::parse(std::string_view r
   auto parsed = parse_json_row(row);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
   const JsonRow& fields = std::get<JsonRow>(parsed);
-  if (source_.format == RowFormat::kRecords) return record(fields);
-  if (source_.format == RowFormat::kMessages) return messages(fields);
+  try {
+    if (source_.format == RowFormat::kRecords) return record(fields);
+    if (source_.format == RowFormat::kMessages) return messages(fields, row);
+  } catch (const Error& error) {
+    return RowFault{"refused by the template", error.what(), ""};
+  }
   const JsonValue* value = fields.find(source_.text);
   if (!value) return missing_fields(fields, {source_.text});
   Text text = text_of(*value, source_.text);
@@ -141,59 +152,63 @@ RowParser::Segments RowParser::record(const JsonRow& row) const {
     return RowFault{"empty completion",
                     fmt::format("empty completion: {} is blank", fmt::join(completion, ", ")), ""};
   }
-  return prompt_.render(fields);
+  return ParsedRow{prompt_.render(fields)};
 }
 
-RowParser::Segments RowParser::messages(const JsonRow& row) const {
+RowParser::Segments RowParser::messages(const JsonRow& row, std::string_view line) const {
   const std::string& list = source_.messages;
-  const JsonValue* turns = row.find(list);
-  if (!turns) return missing_fields(row, {list});
-  if (turns->kind != JsonKind::kList) {
-    return RowFault{"wrong type",
-                    fmt::format("field {} is {}, not a list of turns", list, describe(turns->kind)),
-                    ""};
-  }
-  if (turns->count == 0) return malformed(fmt::format("{} is an empty list", list));
-  std::vector<Turn> conversation;
+  if (!row.find(list)) return missing_fields(row, {list});
+  auto parsed = conversation_of(nlohmann::ordered_json::parse(line), list, source_.strip_suffix);
+  if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
+  const auto& conversation = std::get<Conversation>(parsed);
+  const std::vector<Turn>& turns = conversation.turns;
   bool answered = false;
-  for (int64_t i = 0; i < turns->count; ++i) {
-    const std::string path = fmt::format("{}.{}", list, i);
-    if (const JsonValue* turn = row.find(path); turn->kind != JsonKind::kObject) {
-      return malformed(fmt::format("{} is {}, not an object", path, describe(turn->kind)));
+  for (size_t i = 0; i < turns.size(); ++i) {
+    const Turn& turn = turns[i];
+    if (!prompt_.is_chat() && (turn.calls_tools || !has_format(turn.role))) {
+      return malformed(fmt::format("{}.{} {}", list, i,
+                                   turn.calls_tools ? "calls tools" : "has the role " + turn.role),
+                       "only a chat template writes that: set `chat` of the prompt template");
     }
-    const JsonValue* role = row.find(path + ".role");
-    const JsonValue* content = row.find(path + ".content");
-    if (!role || !content) {
-      return malformed(fmt::format("{} has no {}", path, role ? "content" : "role"),
-                       "a turn is {\"role\": …, \"content\": …}");
+    if (turn.role != "assistant") continue;
+    if (blank(turn.content) && !turn.calls_tools) {
+      return RowFault{"empty completion", fmt::format("{}.{}: empty assistant turn", list, i), ""};
     }
-    if (role->kind != JsonKind::kString || content->kind != JsonKind::kString) {
-      const bool bad_role = role->kind != JsonKind::kString;
-      return malformed(fmt::format("{}.{} is {}, not a string", path, bad_role ? "role" : "content",
-                                   describe(bad_role ? role->kind : content->kind)));
-    }
-    if (role->text != "system" && role->text != "user" && role->text != "assistant") {
-      return malformed(fmt::format("{}: unknown role \"{}\"", path, role->text),
-                       "roles are system, user and assistant");
-    }
-    Turn turn{role->text, stripped(content->text)};
-    if (turn.role == "assistant") {
-      if (blank(turn.content)) {
-        return RowFault{"empty completion", fmt::format("{}: empty assistant turn", path), ""};
-      }
-      answered = true;
-    }
-    conversation.push_back(std::move(turn));
+    answered = true;
   }
   if (!answered)
     return malformed(fmt::format("{} has no assistant turn", list), "there is nothing to train on");
-  return prompt_.render(conversation);
+  ParsedRow result{prompt_.render(turns, conversation.tools)};
+  result.revised = revised(conversation, result.segments);
+  return result;
+}
+
+bool RowParser::revised(const Conversation& conversation,
+                        const std::vector<Segment>& segments) const {
+  if (!prompt_.is_chat()) return false;
+  for (size_t i = 0; i + 1 < segments.size(); ++i) {
+    // An answer before the last that no special token ends.
+    const bool ends = segments[i].trained && !segments[i + 1].trained && !segments[i].special;
+    const auto behind = std::span(segments).subspan(i + 1);
+    if (ends && std::ranges::any_of(behind, &Segment::trained)) return true;
+  }
+  std::vector<Turn> bare = conversation.turns;
+  for (Turn& turn : bare) turn = {turn.role, turn.content};
+  const bool more = !conversation.tools.empty() ||
+                    std::ranges::any_of(conversation.turns,
+                                        [](const Turn& turn) { return !turn.message.empty(); });
+  if (!more) return false;
+  try {
+    return prompt_.render(bare) != segments;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 RowParser::Segments RowParser::document(std::string text) const {
   text = stripped(std::move(text));
   if (blank(text)) return RowFault{"empty completion", "the text is empty", ""};
-  return std::vector<Segment>{{std::move(text), /*trained=*/true, /*special=*/false}};
+  return ParsedRow{{{std::move(text), /*trained=*/true, /*special=*/false}}};
 }
 
 RowParser::Text RowParser::text_of(const JsonValue& value, std::string_view path) const {

@@ -30,6 +30,7 @@ struct Block {
 struct RowOutcome {
   int64_t line = 0;
   bool elsewhere = false;  // belongs to the other half of a split
+  bool revised = false;
   std::optional<RowFault> fault;
   BuiltRow built;
 };
@@ -63,7 +64,8 @@ class SourceJob {
       outcome.elsewhere = plan_.split == Split::kEval;
       return outcome;
     }
-    const auto& segments = std::get<std::vector<Segment>>(parsed);
+    const auto& [segments, revised] = std::get<ParsedRow>(parsed);
+    outcome.revised = revised;
     if (plan_.split != Split::kAll &&
         held_out(segments, plan_.eval_share) != (plan_.split == Split::kEval)) {
       outcome.elsewhere = true;
@@ -107,6 +109,7 @@ void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block
     }
     if (row.elsewhere) continue;
     ++report.rows;
+    report.revised += row.revised;
     if (row.fault) {
       ++report.dropped[row.fault->reason];
       continue;

@@ -17,7 +17,7 @@ static_assert(sizeof(StoreEntry) == 24);
 // In the byte order of the machine; a foreign one fails the version check.
 struct Header {
   std::array<char, 8> magic = {'C', 'O', 'N', 'T', 'D', 'A', 'T', 'A'};
-  uint32_t version = kStoreVersion;
+  uint32_t version = kStoreFileVersion;
   uint32_t entry_size = sizeof(StoreEntry);
   uint64_t examples = 0;
   uint64_t index_begin = 0, report_begin = 0, file_size = 0;
@@ -121,7 +121,7 @@ StoreFile::StoreFile(const std::filesystem::path& path, const std::string& key) 
   check(file_.size() >= sizeof(Header), "it ends inside its header");
   std::memcpy(&header, file_.data(), sizeof(Header));
   check(header.magic == Header{}.magic, "it is something else");
-  check(header.version == kStoreVersion && header.entry_size == sizeof(StoreEntry),
+  check(header.version == kStoreFileVersion && header.entry_size == sizeof(StoreEntry),
         "another version");
   check(get(header.header_hash) == hash_of_header(header), "its header is damaged");
   check(get(header.key) == key, "it belongs to other data");

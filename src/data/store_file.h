@@ -24,6 +24,8 @@ namespace continuo {
 
 // Part of every store's key: raise it when the bytes of a store or the meaning of a row change.
 inline constexpr uint32_t kStoreVersion = 1;
+// Of the file alone: raise it when its bytes change, or when rows have to be read again.
+inline constexpr uint32_t kStoreFileVersion = 2;
 
 struct StoreEntry {
   uint64_t offset = 0;  // of the tokens in the file

@@ -13,6 +13,7 @@ StoreReport& StoreReport::operator+=(const StoreReport& other) {
   tokens += other.tokens;
   trained += other.trained;
   truncated += other.truncated;
+  revised += other.revised;
   for (const auto& [reason, count] : other.dropped) dropped[reason] += count;
   return *this;
 }
@@ -26,6 +27,7 @@ std::string reports_to_json(const std::vector<StoreReport>& reports) {
                     {"tokens", r.tokens},
                     {"trained", r.trained},
                     {"truncated", r.truncated},
+                    {"revised", r.revised},
                     {"dropped", r.dropped}});
   }
   return list.dump();
@@ -41,6 +43,7 @@ std::vector<StoreReport> reports_from_json(std::string_view text) {
                          .tokens = item.at("tokens"),
                          .trained = item.at("trained"),
                          .truncated = item.at("truncated"),
+                         .revised = item.at("revised"),
                          .dropped = item.at("dropped")});
     }
     return reports;

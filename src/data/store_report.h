@@ -16,6 +16,7 @@ struct StoreReport {
   int64_t tokens = 0;
   int64_t trained = 0;                     // targets that count in the loss
   int64_t truncated = 0;                   // rows whose prompt lost its left
+  int64_t revised = 0;                     // rows that earlier releases made other examples of
   std::map<std::string, int64_t> dropped;  // reason → rows
 
   StoreReport& operator+=(const StoreReport& other);

@@ -81,6 +81,13 @@ std::optional<std::string> unnamed_tool(const jinja::Value& message, std::string
   return std::nullopt;
 }
 
+bool has_generation(const jinja::Body& body) {
+  return std::ranges::any_of(body, [](const jinja::Statement& statement) {
+    return statement.kind == jinja::StatementKind::kGeneration ||
+           std::ranges::any_of(statement.bodies, has_generation);
+  });
+}
+
 bool is_blank(std::string_view text) {
   const auto bounds = jinja::strip_bounds(text, true, false, nullptr);
   return bounds.begin == text.size();
@@ -119,7 +126,8 @@ void add(std::string_view text, bool trained, bool special, std::vector<Segment>
 
 ChatTemplate::ChatTemplate(ChatSettings settings)
     : settings_(std::move(settings)),
-      body_(std::make_shared<const jinja::Body>(jinja::parse(settings_.source, kName))) {
+      body_(std::make_shared<const jinja::Body>(jinja::parse(settings_.source, kName))),
+      marks_answers_(has_generation(*body_)) {
   const Turn probe[] = {{"user", "question"}, {"assistant", "answer"}};
   try {
     const Scene scene{{probe[0], probe[1]},
@@ -141,8 +149,9 @@ ChatTemplate::ChatTemplate(ChatSettings settings)
 ChatTemplate::Scene ChatTemplate::scene_of(std::span<const Turn> turns,
                                            std::string_view tools) const {
   Scene scene{{turns.begin(), turns.end()}, {}, jinja::Value(jinja::None{})};
-  const bool opens = !settings_.system.empty() && (turns.empty() || turns[0].role != "system");
-  if (opens) scene.turns.insert(scene.turns.begin(), {"system", settings_.system});
+  const bool opened = !turns.empty() && (turns[0].role == "system" || turns[0].role == "developer");
+  if (!settings_.system.empty() && !opened)
+    scene.turns.insert(scene.turns.begin(), {"system", settings_.system});
   for (size_t i = 0; i < scene.turns.size(); ++i) {
     scene.messages.push_back(message_of(scene.turns[i], i));
   }
@@ -329,7 +338,7 @@ std::vector<Segment> ChatTemplate::segments(const Scene& scene, bool generation_
     answers.push_back(found);
   }
 
-  if (std::ranges::any_of(text.runs(), &jinja::Text::Run::generated)) {
+  if (marks_answers_) {
     std::vector<Range> parts;
     for (const Range& each : answers) {
       for (const Range& part : marked_parts(text, specials, each)) parts.push_back(part);

@@ -29,10 +29,10 @@ class ChatTemplate {
   explicit ChatTemplate(ChatSettings settings);
 
   // Trained is what follows the generation prompt of each answer, its calls of tools too, through
-  // the special token that ends the turn, as far as {% generation %} of the template marks it, if
-  // anything is marked. Error: unknown role; what the template raises; a
-  // generation prompt that is not how the text before an answer begins, an answer or a call that
-  // the template leaves out: training would teach what generation never sees.
+  // the special token that ends the turn; in a template with {% generation %}, what that marks of
+  // it. Error: unknown role; what the template raises; a generation prompt that is not how the text
+  // before an answer begins, an answer or a call that the template leaves out: training would teach
+  // what generation never sees.
   std::vector<Segment> training(std::span<const Turn> turns, std::string_view tools = {}) const;
   // The text that the next answer follows; earlier answers are trained segments as above where
   // their generation prompt agrees, untrained text otherwise.
@@ -77,6 +77,7 @@ class ChatTemplate {
 
   ChatSettings settings_;
   std::shared_ptr<const jinja::Body> body_;
+  bool marks_answers_ = false;  // with {% generation %}
   std::optional<std::string> end_of_turn_;
 };
 

@@ -2,6 +2,7 @@
 #include "cli/prompt_source.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "core/files.h"
 #include "core/utf8.h"
@@ -30,13 +31,38 @@ TEST(PromptFile, RecordsAndMessages) {
   const auto inputs = read_prompt_file(directory / "p.jsonl");
   ASSERT_EQ(inputs.size(), 3U);
   EXPECT_EQ(std::get<Fields>(inputs[0].content).find("n")->second, "1.50");
-  EXPECT_EQ(std::get<std::vector<Turn>>(inputs[1].content)[0].content, "hi");
+  EXPECT_EQ(std::get<Conversation>(inputs[1].content).turns[0].content, "hi");
   EXPECT_EQ(std::get<std::string>(inputs[2].content), "text");
+}
+
+TEST(PromptFile, ConversationsBringTheirTools) {
+  const TempDir directory;
+  atomic_write(
+      directory / "p.jsonl",
+      R"({"tools": [{"function": {"name": "f"}}], "messages": [)"
+      R"({"role": "user", "content": "u"},)"
+      R"({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},)"
+      R"({"role": "tool", "content": "r"}]})");
+  const auto inputs = read_prompt_file(directory / "p.jsonl");
+  ASSERT_EQ(inputs.size(), 1U);
+  const auto& conversation = std::get<Conversation>(inputs[0].content);
+  EXPECT_EQ(conversation.tools, R"([{"function":{"name":"f"}}])");
+  EXPECT_EQ(title_of(inputs[0], 20), "r");
+  EXPECT_EQ(prompt_json(inputs[0])[1]["tool_calls"][0]["function"]["name"], "f");
+  const PromptTemplate prompt(PromptConfig{
+      .chat_template = "{{ tools[0].function.name }}:{% for m in messages %}"
+                       "{{ m.role }},{% endfor %}{{ messages[1].tool_calls | length }}"});
+  std::string text;
+  for (const Segment& segment : prompt.render_prompt(conversation.turns, conversation.tools)) {
+    text += segment.text;
+  }
+  EXPECT_EQ(text, "f:user,assistant,tool,1");
 }
 
 TEST(PromptFile, FaultsNameFileAndLine) {
   const TempDir directory;
-  const char* kLines[] = {"{", "3", R"({"messages": []})", R"({"messages": [{"role": "user"}]})"};
+  const char* kLines[] = {"{", "3", R"({"messages": []})", R"({"messages": [{"role": "user"}]})",
+                          R"({"messages": [{"role": "robot", "content": "x"}]})"};
   for (const char* line : kLines) {
     atomic_write(directory / "p.jsonl", std::string("\"ok\"\n") + line + "\n");
     try {

@@ -89,7 +89,7 @@ TEST(Session, ChatRendersItsOwnTurnsOnly) {
   session.set_chat(true);
   exchange(session, "a", "A");
   const Session::Request request = session.ask("b");
-  const auto& turns = std::get<std::vector<Turn>>(request.input.content);
+  const auto& turns = std::get<Conversation>(request.input.content).turns;
   ASSERT_EQ(turns.size(), 3U);
   EXPECT_EQ(turns[0].content, "a");
   EXPECT_EQ(turns[1].role, "assistant");
@@ -116,7 +116,7 @@ TEST(Session, RegenerateLeavesTheAnswerOutOfTheConversation) {
   session.set_chat(true);
   exchange(session, "a", "A");
   const Session::Request request = session.regenerate();
-  EXPECT_EQ(std::get<std::vector<Turn>>(request.input.content).size(), 1U);
+  EXPECT_EQ(std::get<Conversation>(request.input.content).turns.size(), 1U);
 }
 
 TEST(Session, UndoDropsTheLast) {

@@ -25,12 +25,14 @@ std::string rendered(const std::vector<Segment>& segments) {
 struct Outcome {
   std::string text;
   RowFault fault;
+  bool revised = false;
 };
 
 Outcome parse(const DataSource& source, const PromptTemplate& prompt, std::string_view row) {
   auto parsed = RowParser(source, prompt).parse(row);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return {"", *fault};
-  return {rendered(std::get<std::vector<Segment>>(parsed)), {}};
+  const auto& row_of = std::get<ParsedRow>(parsed);
+  return {rendered(row_of.segments), {}, row_of.revised};
 }
 
 Outcome parse_record(std::string_view row) {
@@ -108,6 +110,64 @@ TEST(RowParser, Messages) {
             "[a]");
 }
 
+constexpr const char* kCallingChat =
+    "{{ tools | tojson if tools }}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}"
+    "@{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}"
+    "{{ eos_token if m.role != 'user' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+
+PromptTemplate calling_chat(const char* source = kCallingChat) {
+  return PromptTemplate(PromptConfig{.chat_template = source}).bound_to(test::ByteTokenizer());
+}
+
+// An assistant's calls are trained, what the tools gave is not.
+TEST(RowParser, ToolsAndTheirCalls) {
+  const std::string row =
+      R"({"messages": [{"role": "user", "content": "u"},)"
+      R"({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"b": 1, "a": "x"}}}]},)"
+      R"({"role": "tool", "name": "f", "content": "r"}, {"role": "assistant", "content": "done"}],)"
+      R"("tools": [{"z": 1, "a": 2}]})";
+  const Outcome outcome = parse(source_of(RowFormat::kMessages), calling_chat(), row);
+  EXPECT_EQ(outcome.fault.message, "");
+  EXPECT_EQ(outcome.text,
+            R"([{"z": 1, "a": 2}]<user>u<assistant>[@f{"b": 1, "a": "x"}][</s>]<tool>r</s>)"
+            R"(<assistant>[done][</s>])");
+  EXPECT_TRUE(outcome.revised);
+
+  const RowFault plain = parse_messages(row).fault;
+  EXPECT_EQ(plain.message, "messages.1 calls tools");
+  EXPECT_NE(plain.hint.find("set `chat`"), std::string::npos);
+  const RowFault dropped =
+      parse(source_of(RowFormat::kMessages),
+            calling_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+                         "{% if add_generation_prompt %}<assistant>{% endif %}"),
+            row)
+          .fault;
+  EXPECT_EQ(dropped.reason, "refused by the template");
+  EXPECT_NE(dropped.message.find("leaves out the call of 'f' in turn 2"), std::string::npos)
+      << dropped.message;
+}
+
+// Runs of earlier releases go on only where their rows mean what they meant.
+TEST(RowParser, RowsThatMeanSomethingElseNowAreKnown) {
+  const auto revised = [&](const PromptTemplate& prompt, const std::string& row) {
+    return parse(source_of(RowFormat::kMessages), prompt, row).revised;
+  };
+  const std::string two = R"({"messages": [{"role": "user", "content": "u"},
+      {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"},
+      {"role": "assistant", "content": "b"}]})";
+  EXPECT_FALSE(revised(calling_chat(), two));
+  const PromptTemplate endless = calling_chat(
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<assistant>{% endif %}");
+  EXPECT_TRUE(revised(endless, two));
+  EXPECT_FALSE(revised(test::message_template(), two));
+  const std::string more = R"({"messages": [{"role": "user", "content": "u"},
+      {"role": "assistant", "content": "a", "weight": 1}]})";
+  EXPECT_FALSE(revised(endless, more)) << "no template reads it";
+}
+
 TEST(RowParser, FaultsOfMessages) {
   const auto message = [](const std::string& turns) {
     return parse_messages("{\"messages\": " + turns + "}").fault.message;
@@ -124,6 +184,8 @@ TEST(RowParser, FaultsOfMessages) {
   EXPECT_EQ(message(R"([{"role": "user", "content": "x"}])"), "messages has no assistant turn");
   EXPECT_EQ(message(R"([{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}])"),
             "messages.1: empty assistant turn");
+  EXPECT_EQ(message(R"([{"role": "developer", "content": "x"}])"),
+            "messages.0 has the role developer");
   EXPECT_EQ(parse_messages(R"({"message": []})").fault.reason, "missing field");
 }
 

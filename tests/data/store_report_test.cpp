@@ -14,6 +14,7 @@ StoreReport sample() {
           .tokens = 100,
           .trained = 40,
           .truncated = 2,
+          .revised = 3,
           .dropped = {{"overlong", 2}, {"bad JSON", 1}}};
 }
 

@@ -224,16 +224,18 @@ TEST(ChatTemplate, RefusesWhatGenerationWouldNotSee) {
 // {% generation %} says which part of an answer is trained; its end is in any case.
 TEST(ChatTemplate, MarksOfGenerationNarrowTheMask) {
   const auto masked = [](const std::string& answer) {
-    const ChatTemplate chat(
-        {.source = "{% macro marked(x) %}{% generation %}<{{ x }}>{% endgeneration %}"
-                   "{% endmacro %}{% for m in messages %}<{{ m.role }}>"
-                   "{% if m.role == 'assistant' %}" +
-                   answer +
-                   "{% else %}{{ m.content }}{% endif %}{% endfor %}"
-                   "{% if add_generation_prompt %}<assistant>{% endif %}",
-         .system = {},
-         .variables = {},
-         .specials = {"</s>", "<call>"}});
+    const std::string macro =
+        "{% macro marked(x) %}{% generation %}<{{ x }}>{% endgeneration %}{% endmacro %}";
+    const bool calls = answer.find("marked(") != std::string::npos;
+    const ChatTemplate chat({.source = (calls ? macro : std::string()) +
+                                       "{% for m in messages %}<{{ m.role }}>"
+                                       "{% if m.role == 'assistant' %}" +
+                                       answer +
+                                       "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+                                       "{% if add_generation_prompt %}<assistant>{% endif %}",
+                             .system = {},
+                             .variables = {},
+                             .specials = {"</s>", "<call>"}});
     return shown(chat.training(Conversation{{"user", "q"}, {"assistant", "a"}, {"user", "r"}}));
   };
   EXPECT_EQ(masked("{{ m.content }}</s>\n"), "<user>q<assistant>[a⟨</s>⟩]\n<user>r");
@@ -246,6 +248,22 @@ TEST(ChatTemplate, MarksOfGenerationNarrowTheMask) {
   EXPECT_EQ(masked("{% generation %}1<call>{% endgeneration %}2{{ m.content }}</s>\n"),
             "<user>q<assistant>[1⟨<call>⟩]2a⟨</s>⟩\n<user>r");
   EXPECT_EQ(masked("-{{ marked(m.content) }}</s>"), "<user>q<assistant>[]-[<a>⟨</s>⟩]<user>r");
+}
+
+// A history without a mark reads as it does in training, where a later answer has one.
+TEST(ChatTemplate, AnswersWithoutAMarkAreNotTrained) {
+  const ChatTemplate chat(
+      {.source = "{% for m in messages %}<{{ m.role }}>{% if loop.last and m.role == 'assistant' %}"
+                 "{% generation %}{{ m.content }}</s>{% endgeneration %}"
+                 "{% else %}{{ m.content }}</s>{% endif %}{% endfor %}"
+                 "{% if add_generation_prompt %}<assistant>{% endif %}",
+       .system = {},
+       .variables = {},
+       .specials = {"</s>"}});
+  const Conversation turns{{"user", "q"}, {"assistant", "a"}, {"user", "r"}, {"assistant", "b"}};
+  const ChatSegments training = chat.training(turns);
+  EXPECT_EQ(shown(training), "<user>q⟨</s>⟩<assistant>a⟨</s>⟩<user>r⟨</s>⟩<assistant>[b⟨</s>⟩]");
+  EXPECT_EQ(prompt_part(training), chat.generation(std::span(turns).first(3)));
 }
 
 TEST(ChatTemplate, SystemTurnsAndVariables) {

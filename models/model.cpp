@@ -81,9 +81,10 @@ void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
                   fmt::format("tensor '{}' has shape {}, config.json asks for {}", name,
                               shape_text(found->second.sizes()), shape_text(expected)));
     }
+    used.insert(name);
+    if (!options.weights) continue;
     const at::Tensor part = place.part(found->second, item.value().sizes());
     assign(item.value(), part.reshape(item.value().sizes()).contiguous(), options);
-    used.insert(name);
   }
   for (const auto& [name, tensor] : tensors) {
     if (!used.contains(name) && !harmless_tensor(model, name)) {
@@ -120,7 +121,7 @@ NamedTensors stored_tensors(const Model& model) {
 
 }  // namespace
 
-Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
+Model outline_model(const ModelConfig& c, int64_t vocabulary) {
   const Family* family = find_family(c.family);
   if (!family) throw Error("unknown model family '" + c.family + "'", known_families());
   TransformerOptions o;
@@ -142,7 +143,11 @@ Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
     throw Error("model: the family '" + c.family + "' has no model of this shape",
                 "Leave kv_heads and head_dim at 0, or choose another family.");
   }
-  Model model{family, std::make_shared<Transformer>(o)};
+  return {family, std::make_shared<Transformer>(o)};
+}
+
+Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
+  Model model = outline_model(c, vocabulary);
   model.decoder->initialise(c.seed);
   model.decoder->to(device);
   return model;

@@ -17,6 +17,9 @@ struct Model {
   std::shared_ptr<Transformer> decoder;
 };
 
+// A model of this shape, its matrices unset (nn/unset_parameter.h).
+Model outline_model(const ModelConfig& config, int64_t vocabulary);
+
 // Random weights, a function of config.seed.
 Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device);
 
@@ -27,6 +30,8 @@ struct LoadOptions {
   // Weights may stay views of the mapped file (fast start, pages read on demand); false = own
   // memory, for training.
   bool map = true;
+  // false: names and shapes are checked, the matrices stay unset.
+  bool weights = true;
 };
 
 // A model in one GGUF file.

@@ -65,8 +65,9 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
   const std::shared_ptr<const Tokenizer> tokenizer = find_experiment_tokenizer(e);
   print_heading("model");
   const int64_t vocabulary = tokenizer ? tokenizer->size() : c.tokenizer.train.vocab_size;
-  const Model model = c.model.from.empty() ? make_model(c.model, vocabulary, c10::kCPU)
-                                           : load_model(resolve_model_directory(c.model.from));
+  const Model model = c.model.from.empty()
+                          ? outline_model(c.model, vocabulary)
+                          : load_model(resolve_model_directory(c.model.from), {.weights = false});
   fmt::print("{}", parameter_table(model));
   if (!tokenizer) {
     fmt::print(

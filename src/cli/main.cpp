@@ -1,6 +1,11 @@
 // continuo: parses the command line, runs one subcommand, turns an Error into one message and an
 // exit code: 0 done, 1 failed, 2 wrong usage.
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <iostream>
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
@@ -60,10 +65,8 @@ int run(int argc, char** argv) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  continuo::install_segment_allocator();
+// `run` with every error as a message and an exit code.
+int run_guarded(int argc, char** argv) {
   try {
     at::set_num_interop_threads(1);
     // Wrong settings of the environment are found here, not on a thread of a pass.
@@ -81,4 +84,22 @@ int main(int argc, char** argv) {
     continuo::log_error("{}", error.what());
   }
   return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  continuo::install_segment_allocator();
+  int code = run_guarded(argc, argv);
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 && code == 0) {
+    continuo::log_error("standard output: {}", std::strerror(errno));
+    code = 1;
+  }
+#ifndef __SANITIZE_ADDRESS__
+  // Nothing is left that must reach a file, and taking LibTorch's registries apart would cost a
+  // tenth of the time that it takes to load.
+  std::_Exit(code);
+#endif
+  return code;
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/json_events.h"
 #include "core/utf8.h"
 
 namespace continuo {
@@ -14,8 +15,7 @@ namespace {
 
 // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error while …" →
 // "syntax error while …".
-std::string reason_of(const nlohmann::json::parse_error& error) {
-  std::string text = error.what();
+std::string reason_of(const std::string& text) {
   if (size_t end = text.find("column "); end != std::string::npos) {
     if (size_t colon = text.find(": ", end); colon != std::string::npos)
       return text.substr(colon + 2);
@@ -65,24 +65,51 @@ Location locate_offset(std::string_view text, size_t offset, const Location& whe
           first_column + static_cast<int>(column)};
 }
 
-nlohmann::json parse_json(std::string_view text, const Location& where) {
+namespace {
+
+void refuse_too_deep(std::string_view text, const Location& where) {
   if (auto deep = find_too_deep(text)) {
     throw Error(locate_offset(text, *deep, where),
                 fmt::format("invalid JSON: nested deeper than {}", kDeepest));
   }
+}
+
+// `byte` counts from 1 and names the byte that was read last.
+[[noreturn]] void fail_to_parse(std::string_view text, const Location& where, size_t byte,
+                                const std::string& what) {
+  if (auto invalid = find_invalid_utf8(text)) {
+    throw Error(locate_offset(text, *invalid, where), "this is not UTF-8",
+                "convert the file to UTF-8");
+  }
+  const size_t offset = byte > 0 ? byte - 1 : 0;
+  throw Error(locate_offset(text, offset, where), "invalid JSON: " + reason_of(what));
+}
+
+}  // namespace
+
+nlohmann::json parse_json(std::string_view text, const Location& where) {
+  refuse_too_deep(text, where);
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
-    if (auto invalid = find_invalid_utf8(text)) {
-      throw Error(locate_offset(text, *invalid, where), "this is not UTF-8",
-                  "convert the file to UTF-8");
-    }
-    // `byte` counts from 1 and names the byte that was read last.
-    size_t offset = error.byte > 0 ? error.byte - 1 : 0;
-    throw Error(locate_offset(text, offset, where), "invalid JSON: " + reason_of(error));
+    fail_to_parse(text, where, error.byte, error.what());
   } catch (const nlohmann::json::exception& error) {
     throw Error(where, std::string("invalid JSON: ") + error.what());
   }
+}
+
+void parse_json(std::string_view text, const Location& where, JsonEvents& events) {
+  refuse_too_deep(text, where);
+  events.error_.clear();
+  if (nlohmann::json::sax_parse(text.begin(), text.end(), &events)) return;
+  fail_to_parse(text, where, events.error_byte_, events.error_);
+}
+
+bool JsonEvents::parse_error(std::size_t byte, const std::string&,
+                             const nlohmann::detail::exception& error) {
+  error_byte_ = byte;
+  error_ = error.what();
+  return false;
 }
 
 nlohmann::json read_json(const std::filesystem::path& path) {

@@ -10,6 +10,7 @@
 #include "nn/kernels/kernels.h"
 #include "nn/kernels/span.h"
 #include "nn/matmul.h"
+#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -110,8 +111,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
-  weight = register_parameter("weight", at::empty({out, in}));
-  if (with_bias) bias = register_parameter("bias", at::empty({out}));
+  weight = register_parameter("weight", unset_parameter({out, in}));
+  if (with_bias) bias = register_parameter("bias", unset_parameter({out}));
 }
 
 at::Tensor LinearImpl::forward(const at::Tensor& x) {

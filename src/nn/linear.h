@@ -60,8 +60,8 @@ class LinearAdapter {
 };
 
 struct LinearImpl : torch::nn::Module {
-  LinearImpl(int64_t in, int64_t out, bool with_bias);
-  at::Tensor forward(const at::Tensor& x);  // [M, in] → [M, out]
+  LinearImpl(int64_t in, int64_t out, bool with_bias);  // unset (nn/unset_parameter.h)
+  at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   const at::Tensor& cast_weight(at::ScalarType dtype) { return cast_.get(weight, dtype); }
 
   at::Tensor weight;  // [out, in]

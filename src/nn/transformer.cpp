@@ -5,7 +5,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tanh.h>
 #include <c10/core/GradMode.h>
@@ -16,6 +15,7 @@
 #include "nn/inference_engine.h"
 #include "nn/invariant_rows.h"
 #include "nn/recompute.h"
+#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -115,14 +115,15 @@ Transformer::Transformer(const TransformerOptions& o)
             .head_dim = o.head_dim,
             .vocabulary = o.vocabulary,
             .context = o.context};
-  embedding_ = register_parameter("embedding", at::empty({o.vocabulary, o.hidden}));
+  embedding_ = register_parameter("embedding", unset_parameter({o.vocabulary, o.hidden}));
   if (o.learned_positions)
-    positions_ = register_parameter("positions", at::empty({o.context, o.hidden}));
+    positions_ = register_parameter("positions", unset_parameter({o.context, o.hidden}));
   for (int64_t i = 0; i < o.layers; ++i) {
     blocks_.push_back(register_module("blocks_" + std::to_string(i), Block(o, i)));
   }
   norm_ = register_module("norm", Norm(o.hidden, o.norm()));
-  if (!o.tie_embeddings) head_ = register_parameter("head", at::empty({o.vocabulary, o.hidden}));
+  if (!o.tie_embeddings)
+    head_ = register_parameter("head", unset_parameter({o.vocabulary, o.hidden}));
 }
 
 std::shared_ptr<Transformer> Transformer::twin() const {
@@ -321,6 +322,7 @@ void Transformer::initialise(int64_t seed) {
   for (const auto& item : named_parameters()) {
     const std::string& name = item.key();
     const at::Tensor& parameter = item.value();
+    allocate_unset(parameter);
     if (parameter.dim() < 2) {
       parameter.fill_(name.ends_with("bias") || options_.norm_plus_one ? 0.0 : 1.0);
       continue;

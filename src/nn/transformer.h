@@ -65,6 +65,7 @@ class InferenceEngine;
 
 class Transformer : public Decoder {
  public:
+  // The matrices are unset (nn/unset_parameter.h) until `initialise` or a loader gives them values.
   explicit Transformer(const TransformerOptions& options);
 
   // A second model over the same parameters, with compute options of its own: to decode in fewer

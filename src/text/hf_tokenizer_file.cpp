@@ -5,8 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/json.h"
-#include "core/utf8.h"
+#include "text/hf_tokenizer_document.h"
 #include "text/pattern_field.h"
 #include "text/post_processor.h"
 
@@ -19,7 +18,8 @@ constexpr std::string_view kSpaceMark = "\u2581";
 
 class Reader {
  public:
-  Reader(const JsonField& root, HfTokenizerFile& file) : root_(root), file_(file) {}
+  Reader(HfTokenizerDocument document, const Location& where, HfTokenizerFile& file)
+      : document_(std::move(document)), where_(where), root_(document_.rest, where_), file_(file) {}
 
   void run() {
     if (auto version = root_.find("version"); version && version->string() != "1.0") {
@@ -70,9 +70,7 @@ class Reader {
       file_.unknown = id_of(unknown->string());
       if (!file_.unknown) unknown->fail(fmt::format("'{}' is not in vocab", unknown->string()));
     }
-    JsonField merges = model.at("merges");
-    file_.merges.reserve(merges.size());
-    for (size_t i = 0; i < merges.size(); ++i) read_merge(merges, i);
+    read_merges(model.at("merges"));
   }
 
   static void refuse_affix(const JsonField& model, std::string_view key) {
@@ -81,56 +79,43 @@ class Reader {
   }
 
   void read_vocabulary(const JsonField& vocabulary) {
-    const Json& entries = vocabulary.value();
-    if (!entries.is_object()) vocabulary.fail("must be an object");
-    std::vector<const std::string*> by_id(entries.size());
-    for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
-      const Json& number = entry.value();
-      bool fits = number.is_number_unsigned() && number.get<uint64_t>() < by_id.size();
-      if (!fits) {
-        vocabulary.fail(fmt::format("of {} entries gives '{}' the id {}", by_id.size(), entry.key(),
-                                    number.is_number() ? number.dump() : "(no number)"),
-                        "ids must count up from 0 without holes");
+    if (!vocabulary.value().is_object()) vocabulary.fail("must be an object");
+    const size_t size = document_.pieces.size();
+    const auto refuse = [&](const std::string& piece, const std::string& id) {
+      vocabulary.fail(fmt::format("of {} entries gives '{}' the id {}", size, piece, id),
+                      "ids must count up from 0 without holes");
+    };
+    if (document_.no_id) refuse(document_.no_id->first, document_.no_id->second);
+    file_.pieces.resize(size);
+    std::vector<bool> taken(size);
+    for (auto& [piece, id] : document_.pieces) {
+      if (id >= size) refuse(piece, std::to_string(id));
+      if (taken[id]) {
+        vocabulary.fail(
+            fmt::format("gives '{}' and '{}' the same id {}", file_.pieces[id], piece, id));
       }
-      const std::string*& place = by_id[number.get<size_t>()];
-      if (place) {
-        vocabulary.fail(fmt::format("gives '{}' and '{}' the same id {}", *place, entry.key(),
-                                    number.get<size_t>()));
-      }
-      place = &entry.key();
+      taken[id] = true;
+      file_.pieces[id] = std::move(piece);
     }
-    file_.pieces.reserve(by_id.size());
-    for (const std::string* piece : by_id) file_.pieces.push_back(*piece);
     index_pieces(vocabulary);
   }
 
-  // "a b" or ["a", "b"]
-  void read_merge(const JsonField& merges, size_t i) {
-    const Json& entry = merges.value()[i];
-    std::string_view left, right;
-    if (entry.is_string()) {
-      std::string_view text = entry.get_ref<const std::string&>();
-      if (text.starts_with("#version")) return;
-      size_t space = text.find(' ');
-      if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
-        merges.item(i).fail(fmt::format("'{}' is not two pieces with a space between", text));
-      }
-      left = text.substr(0, space), right = text.substr(space + 1);
-    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
-               entry[1].is_string()) {
-      left = entry[0].get_ref<const std::string&>();
-      right = entry[1].get_ref<const std::string&>();
-    } else {
-      merges.item(i).fail("must be two pieces");
+  void read_merges(const JsonField& merges) {
+    if (!merges.value().is_array()) merges.fail("must be an array");
+    file_.merges.reserve(document_.merges.size());
+    for (const auto& [text, length, number] : document_.merges) {
+      const auto known = [&, number = number](std::string_view piece) {
+        const auto id = id_of(piece);
+        if (!id) {
+          throw Error(where_, fmt::format("model.merges[{}] needs '{}', which is not in vocab",
+                                          number, piece));
+        }
+        return *id;
+      };
+      const std::string_view merged = text;
+      file_.merges.push_back(
+          {known(merged.substr(0, length)), known(merged.substr(length)), known(merged)});
     }
-    merged_.assign(left);
-    merged_ += right;
-    auto known = [&](std::string_view piece) {
-      auto id = id_of(piece);
-      if (!id) merges.item(i).fail(fmt::format("needs '{}', which is not in vocab", piece));
-      return *id;
-    };
-    file_.merges.push_back({known(left), known(right), known(merged_)});
   }
 
   void read_unigram(const JsonField& model) {
@@ -254,20 +239,20 @@ class Reader {
     add(tokens.behind, file_.closing);
   }
 
+  HfTokenizerDocument document_;
+  const Location& where_;
   JsonField root_;
   HfTokenizerFile& file_;
   StringIndex index_;  // of `file_.pieces`
-  std::string merged_;
 };
 
 }  // namespace
 
 HfTokenizerFile HfTokenizerFile::parse(std::string_view json, const Location& where) {
-  Json document = parse_json(json, where);
-  JsonField root(document, where);
-  if (!document.is_object()) root.fail("must be a JSON object");
+  HfTokenizerDocument document = HfTokenizerDocument::parse(json, where);
+  if (!document.rest.is_object()) throw Error(where, "must be a JSON object");
   HfTokenizerFile file;
-  Reader(root, file).run();
+  Reader(std::move(document), where, file).run();
   return file;
 }
 

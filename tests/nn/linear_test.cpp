@@ -19,8 +19,8 @@ TEST(Linear, MixedPrecisionGradientsReachTheFloatParameter) {
   Linear layer(32, 12, true);
   {
     const c10::NoGradGuard no_grad;
-    layer->weight.copy_(at::randn({12, 32}));
-    layer->bias.copy_(at::randn({12}));
+    layer->weight.set_data(at::randn({12, 32}));
+    layer->bias.set_data(at::randn({12}));
   }
   const at::Tensor y = layer(x);
   EXPECT_EQ(y.scalar_type(), at::kBFloat16);
@@ -37,7 +37,7 @@ TEST(Linear, DecodingRowsAreBitwiseIndependentOfTheBatch) {
   const c10::NoGradGuard no_grad;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     Linear layer(48, 40, false);
-    layer->weight.copy_(at::randn({40, 48}));
+    layer->weight.set_data(at::randn({40, 48}));
     const at::Tensor x = at::randn({kInvariantRows, 48}).to(dtype);
     const at::Tensor together = layer(x);
     for (int64_t r = 0; r < x.size(0); ++r) {

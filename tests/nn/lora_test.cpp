@@ -24,8 +24,8 @@ struct AdaptedLayer {
       : options(o), linear(16, 24, bias), pass(std::make_shared<DropoutPass>()) {
     const c10::NoGradGuard no_grad;
     at::manual_seed(4);
-    linear->weight.copy_(at::randn({24, 16}));
-    if (bias) linear->bias.copy_(at::randn({24}));
+    linear->weight.set_data(at::randn({24, 16}));
+    if (bias) linear->bias.set_data(at::randn({24}));
     linear->weight.set_data(linear->weight.to(held));
     for (at::Tensor& parameter : linear->parameters()) parameter.set_requires_grad(false);
     const auto adapter = std::make_shared<LoraAdapter>(*linear, options, 3, "layer", pass);

@@ -30,7 +30,7 @@ Mlp random_mlp(Activation activation, bool gated, bool bias) {
   const c10::NoGradGuard no_grad;
   at::manual_seed(6);
   for (at::Tensor& parameter : mlp->parameters())
-    parameter.copy_(at::randn(parameter.sizes()) * 0.4);
+    parameter.set_data(at::randn(parameter.sizes()) * 0.4);
   return mlp;
 }
 

@@ -18,7 +18,7 @@ TEST(Swiglu, ForwardAndGradientsAgreeWithPlainOperators) {
     Linear down(24, 10, bias);
     {
       const c10::NoGradGuard no_grad;
-      for (at::Tensor& p : down->parameters()) p.copy_(at::randn(p.sizes()));
+      for (at::Tensor& p : down->parameters()) p.set_data(at::randn(p.sizes()));
     }
     at::Tensor gate = at::randn({6, 24}).set_requires_grad(true),
                up = at::randn({6, 24}).set_requires_grad(true);

@@ -1,6 +1,6 @@
 # Sourced by quickstart.sh: how long its parts take on the machine at hand, told from how long they took on two cores of
 # an AMD EPYC (Zen 3, AVX2) and from how fast this one parses C++.
-BUILD_SECONDS=800         # CPU seconds of a cold build of `continuo` there
+BUILD_SECONDS=560         # CPU seconds of a cold build of `continuo` there
 EVAL_SECONDS=41           # seconds of the other parts, with two threads
 TRAIN_SECONDS=400
 COMPLETION_SECONDS=10

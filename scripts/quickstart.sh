@@ -10,7 +10,7 @@ part "Setting up" "(downloads about 200 MB the first time)"
 ./scripts/setup.sh
 
 measure_machine
-cmake --preset release --log-level=WARNING >/dev/null
+cmake --preset release --log-level=WARNING -DCONTINUO_KERNELS=native >/dev/null
 part "Building" "$(estimate_build build continuo)"
 cmake --build --preset release --target continuo
 

@@ -18,7 +18,6 @@ using Kind = PickleNode::Kind;
 constexpr size_t kMaxObjects = 8'000'000;
 constexpr uint8_t kMinProtocol = 2, kMaxProtocol = 5;
 constexpr size_t kShownName = 200;
-constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 
 // Python's pickletools lists them all.
 enum Opcode : uint8_t {

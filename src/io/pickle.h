@@ -16,6 +16,8 @@
 
 namespace continuo {
 
+inline constexpr std::string_view kOrderedDict = "collections.OrderedDict";
+
 struct PickleNode;
 
 // None, bool, integer, real, string (of str or bytes, a view into the pickle) or one of the rest.

@@ -70,7 +70,6 @@ constexpr std::string_view kTensor3 = "torch._utils._rebuild_tensor_v3";
 constexpr std::string_view kParameter = "torch._utils._rebuild_parameter";
 constexpr std::string_view kParameterState = "torch._utils._rebuild_parameter_with_state";
 constexpr std::string_view kSubclass = "torch._tensor._rebuild_from_type_v2";
-constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 constexpr std::string_view kSize = "torch.Size";
 
 // Allowed to be named; what is not known below as a tensor or dictionary is left out.

@@ -18,13 +18,13 @@ constexpr Kind kUpper{0x1E00, 0x10400}, kLower{0x1E01, 0x10428}, kModifier{0x1D2
     kOther{0x2020, 0x10100}, kDash{0x2010, 0x10EAD}, kMath{0x2200, 0x1D6C1},
     kSymbol{0x2300, 0x1F300}, kFormat{0x200B, 0x13430};
 
-struct Range {
+struct CodePointRange {
   uint32_t first, last;
   const Kind* kind;
 };
 
 // What Unicode 15.0, 15.1 and 16.0 added.
-constexpr Range kNew[] = {
+constexpr CodePointRange kNew[] = {
     {0x897, 0x897, &kMark},         {0xCF3, 0xCF3, &kSpacing},      {0xECE, 0xECE, &kMark},
     {0x1B4E, 0x1B4F, &kOther},      {0x1B7F, 0x1B7F, &kOther},      {0x1C89, 0x1C89, &kUpper},
     {0x1C8A, 0x1C8A, &kLower},      {0x2427, 0x2429, &kSymbol},     {0x2FFC, 0x2FFF, &kSymbol},
@@ -87,16 +87,17 @@ constexpr Span kNewInForms[] = {
     {0x1FBF0, 0x1FBF9},
 };
 
-const Range* find_new(uint32_t code_point) {
+const CodePointRange* find_new(uint32_t code_point) {
   if (code_point < kNew[0].first) return nullptr;
-  const Range* found = std::ranges::lower_bound(kNew, code_point, {}, &Range::last);
+  const CodePointRange* found =
+      std::ranges::lower_bound(kNew, code_point, {}, &CodePointRange::last);
   if (found == std::end(kNew) || code_point < found->first) return nullptr;
   return found;
 }
 
 // A character of Unicode 14 that behaves like this one.
 uint32_t older(uint32_t code_point) {
-  const Range* found = find_new(code_point);
+  const CodePointRange* found = find_new(code_point);
   if (!found) return code_point;
   const Kind& kind = *found->kind;
   return code_point < 0x10000 ? kind.three : kind.four;

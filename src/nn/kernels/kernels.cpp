@@ -4,37 +4,55 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "core/error.h"
 
 namespace continuo {
 
 extern const Kernels kPortableKernels;
-#if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512VnniKernels;
-#endif
 
-const Kernels* kernels_for(const char* instruction_set) {
+namespace {
+
+// The table of an instruction set, if CONTINUO_KERNELS (CMakeLists.txt) left it in the build.
+const Kernels* built_kernels(std::string_view instruction_set) {
+#ifdef CONTINUO_KERNELS_AVX512VNNI
+  if (instruction_set == "avx512vnni") return &kAvx512VnniKernels;
+#endif
+#ifdef CONTINUO_KERNELS_AVX512
+  if (instruction_set == "avx512") return &kAvx512Kernels;
+#endif
+#ifdef CONTINUO_KERNELS_AVX2
+  if (instruction_set == "avx2") return &kAvx2Kernels;
+#endif
+  return instruction_set == "portable" ? &kPortableKernels : nullptr;
+}
+
+bool cpu_has(std::string_view instruction_set) {
 #if defined(__x86_64__)
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512cd");
-  if (std::strcmp(instruction_set, "avx512vnni") == 0) {
-    const bool supported = avx512 && __builtin_cpu_supports("avx512vnni") &&
-                           __builtin_cpu_supports("avx512bf16") &&
-                           __builtin_cpu_supports("avx512vbmi");
-    return supported ? &kAvx512VnniKernels : nullptr;
+  if (instruction_set == "avx512vnni") {
+    return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vbmi");
   }
-  if (std::strcmp(instruction_set, "avx512") == 0) return avx512 ? &kAvx512Kernels : nullptr;
-  if (std::strcmp(instruction_set, "avx2") == 0) {
-    const bool supported = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                           __builtin_cpu_supports("bmi2");
-    return supported ? &kAvx2Kernels : nullptr;
+  if (instruction_set == "avx512") return avx512;
+  if (instruction_set == "avx2") {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi2");
   }
 #endif
-  return std::strcmp(instruction_set, "portable") == 0 ? &kPortableKernels : nullptr;
+  return instruction_set == "portable";
+}
+
+}  // namespace
+
+const Kernels* kernels_for(const char* instruction_set) {
+  return cpu_has(instruction_set) ? built_kernels(instruction_set) : nullptr;
 }
 
 const Kernels& choose_kernels(const char* wanted) {
@@ -48,9 +66,13 @@ const Kernels& choose_kernels(const char* wanted) {
   }
   const bool known = std::ranges::any_of(
       kInstructionSets, [&](const char* name) { return std::strcmp(name, wanted) == 0; });
+  const std::string hint = fmt::format("It has {}; leave it unset for the first of them.", here);
+  if (known && !built_kernels(wanted)) {
+    throw Error(fmt::format("CONTINUO_ISA={}: this build has no {}", wanted, wanted),
+                hint + " Configure with -DCONTINUO_KERNELS=all for all of them.");
+  }
   if (known) {
-    throw Error(fmt::format("CONTINUO_ISA={}: this CPU has no {}", wanted, wanted),
-                fmt::format("It has {}; leave it unset for the first of them.", here));
+    throw Error(fmt::format("CONTINUO_ISA={}: this CPU has no {}", wanted, wanted), hint);
   }
   throw Error(fmt::format("CONTINUO_ISA={} is no instruction set of the kernels", wanted),
               fmt::format("Use one of {}, or leave it unset for the first that the CPU has.", all));

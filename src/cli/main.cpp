@@ -1,9 +1,7 @@
 // continuo: parses the command line, runs one subcommand, turns an Error into one message and an
 // exit code: 0 done, 1 failed, 2 wrong usage.
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <iostream>
 
@@ -91,9 +89,9 @@ int run_guarded(int argc, char** argv) {
 int main(int argc, char** argv) {
   continuo::install_segment_allocator();
   int code = run_guarded(argc, argv);
-  std::cout.flush();
-  if (std::fflush(stdout) != 0 && code == 0) {
-    continuo::log_error("standard output: {}", std::strerror(errno));
+  const bool written = std::cout.flush().good() && std::fflush(stdout) == 0 && !std::ferror(stdout);
+  if (!written && code == 0) {
+    continuo::log_error("standard output cannot be written");
     code = 1;
   }
 #ifndef __SANITIZE_ADDRESS__

@@ -18,6 +18,15 @@ TEST(CommandLine, TheVersionNamesWhatDecidesTheBits) {
   EXPECT_NE(outcome.out.find("\ninstruction set "), std::string::npos) << outcome.out;
 }
 
+TEST(CommandLine, OutputThatCannotBeWrittenIsAnError) {
+  const TempDir directory;
+  const fs::path messages = directory / "messages";
+  const int status = std::system(
+      fmt::format("'{}' --help >/dev/full 2>'{}'", CONTINUO_BINARY, messages.string()).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(test::read_file(messages), "error: standard output cannot be written\n");
+}
+
 // What bash would offer after the words, the last of which is being typed.
 std::string offered(const TempDir& directory, const std::string& words, int count) {
   const std::string script =

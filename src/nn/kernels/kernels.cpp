@@ -67,7 +67,7 @@ const Kernels& choose_kernels(const char* wanted) {
   const bool known = std::ranges::any_of(
       kInstructionSets, [&](const char* name) { return std::strcmp(name, wanted) == 0; });
   const std::string hint = fmt::format("It has {}; leave it unset for the first of them.", here);
-  if (known && !built_kernels(wanted)) {
+  if (known && cpu_has(wanted)) {
     throw Error(fmt::format("CONTINUO_ISA={}: this build has no {}", wanted, wanted),
                 hint + " Configure with -DCONTINUO_KERNELS=all for all of them.");
   }

@@ -1,7 +1,6 @@
 #include "data/conversation_row.h"
 
 #include <algorithm>
-#include <optional>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -156,6 +155,30 @@ std::variant<Conversation, RowFault> conversation_of(const nlohmann::ordered_jso
         tools->is_string() ? RowJson::parse(tools->get<std::string>(), nullptr, false) : *tools;
     if (!list.is_array()) return malformed_turn("tools is no list of JSON schemas");
     if (!list.empty()) conversation.tools = list.dump();
+  }
+  return conversation;
+}
+
+std::optional<Conversation> plain_conversation_of(const JsonRow& row, const std::string& path,
+                                                  std::string_view strip_suffix) {
+  const JsonValue* list = row.find(path);
+  if (!list || list->kind != JsonKind::kList || list->count == 0 || row.find("tools")) {
+    return std::nullopt;
+  }
+  Conversation conversation;
+  for (int64_t i = 0; i < list->count; ++i) {
+    const std::string place = fmt::format("{}.{}", path, i);
+    const JsonValue* turn = row.find(place);
+    const JsonValue* role = row.find(place + ".role");
+    const JsonValue* content = row.find(place + ".content");
+    const bool plain = turn->kind == JsonKind::kObject && turn->count == 2 && role && content &&
+                       role->kind == JsonKind::kString && content->kind == JsonKind::kString;
+    if (!plain || std::ranges::find(kTurnRoles, role->text) == std::end(kTurnRoles)) {
+      return std::nullopt;
+    }
+    std::string text = content->text;
+    strip_end(text, strip_suffix);
+    conversation.turns.push_back({role->text, std::move(text)});
   }
   return conversation;
 }

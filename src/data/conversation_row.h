@@ -3,6 +3,7 @@
 // matter. Faults are values, as in json_row.h.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,5 +21,10 @@ namespace continuo {
 std::variant<Conversation, RowFault> conversation_of(const nlohmann::ordered_json& row,
                                                      std::string_view path,
                                                      std::string_view strip_suffix = {});
+
+// The same from a row that is parsed already, where its turns are a role and a content and there
+// are no tools: most rows need no tree. Nothing where there is more, or a fault to find.
+std::optional<Conversation> plain_conversation_of(const JsonRow& row, const std::string& path,
+                                                  std::string_view strip_suffix = {});
 
 }  // namespace continuo

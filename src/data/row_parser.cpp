@@ -158,7 +158,10 @@ RowParser::Segments RowParser::record(const JsonRow& row) const {
 RowParser::Segments RowParser::messages(const JsonRow& row, std::string_view line) const {
   const std::string& list = source_.messages;
   if (!row.find(list)) return missing_fields(row, {list});
-  auto parsed = conversation_of(nlohmann::ordered_json::parse(line), list, source_.strip_suffix);
+  auto plain = plain_conversation_of(row, list, source_.strip_suffix);
+  auto parsed =
+      plain ? *std::move(plain)
+            : conversation_of(nlohmann::ordered_json::parse(line), list, source_.strip_suffix);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
   const auto& conversation = std::get<Conversation>(parsed);
   const std::vector<Turn>& turns = conversation.turns;

@@ -81,6 +81,32 @@ TEST(ConversationRow, PathsLeadIntoTheRow) {
   EXPECT_EQ(conversation_in("{\"a.b\": " + turns + "}", "a.b").turns.size(), 1U);
 }
 
+// Read without a tree of the row, it is the same conversation, or nothing.
+TEST(ConversationRow, PlainRowsNeedNoTree) {
+  const auto plain = [](const std::string& json) {
+    return plain_conversation_of(std::get<JsonRow>(parse_json_row(json)), "a.turns", "<e>");
+  };
+  const std::string row =
+      R"({"a": {"turns": [{"role": "user", "content": "u<e>"}, {"content": "\u00e9", "role": "assistant"}]}})";
+  const auto turns = plain(row);
+  ASSERT_TRUE(turns);
+  const Conversation expected = conversation_in(row, "a.turns", "<e>");
+  ASSERT_EQ(turns->turns.size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(turns->turns[i].role, expected.turns[i].role);
+    EXPECT_EQ(turns->turns[i].content, expected.turns[i].content);
+    EXPECT_EQ(turns->turns[i].message, "");
+  }
+  for (const char* turn :
+       {"3", R"({"role": "user"})", R"({"role": "robot", "content": "x"})",
+        R"({"role": "user", "content": "x", "name": "n"})", R"({"role": "user", "content": ["x"]})",
+        R"({"role": "user", "content": null})"}) {
+    EXPECT_FALSE(plain(R"({"a": {"turns": [)" + std::string(turn) + "]}}")) << turn;
+  }
+  EXPECT_FALSE(plain(R"({"tools": [1], "a": {"turns": [{"role": "user", "content": "u"}]}})"));
+  EXPECT_FALSE(plain(R"({"a": {"turns": []}})"));
+}
+
 TEST(ConversationRow, Faults) {
   EXPECT_EQ(fault_in("3"), "field messages is a number, not a list of turns");
   EXPECT_EQ(fault_in(R"([{"role": "assistant", "tool_calls": []}])"), "messages.0 has no content");

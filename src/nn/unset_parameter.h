@@ -2,6 +2,8 @@
 // not allocate, and the system does not zero, what a file's tensors replace at once.
 #pragma once
 
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>

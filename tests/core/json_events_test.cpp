@@ -1,5 +1,7 @@
 #include "core/json_events.h"
 
+#include <functional>
+
 #include <gtest/gtest.h>
 
 #include "core/json.h"

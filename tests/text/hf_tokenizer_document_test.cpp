@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "text/golden_tokenizers.h"
+#include "text/small_tokenizers.h"
 
 namespace continuo {
 namespace {

@@ -1,15 +1,15 @@
 // `continuo convert`: a model between the layouts of Hugging Face and GGUF.
 #include <CLI/CLI.hpp>
 
+#include "app/gguf_model.h"
+#include "app/model_directory.h"
 #include "cli/commands.h"
-#include "cli/gguf_model.h"
-#include "cli/model_directory.h"
 #include "core/files.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "io/model_tensors.h"
-#include "models/gguf_checkpoint.h"
-#include "text/chat_template_file.h"
+#include "models/store/gguf_checkpoint.h"
+#include "text/prompt/chat_template_file.h"
 
 namespace continuo {
 

@@ -4,9 +4,9 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "app/compute_config.h"
+#include "app/model_directory.h"
 #include "cli/commands.h"
-#include "cli/compute_config.h"
-#include "cli/model_directory.h"
 #include "cli/token_report.h"
 #include "core/interrupt.h"
 #include "core/progress.h"

@@ -8,13 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "app/completer.h"
+#include "app/compute_config.h"
+#include "app/settings.h"
 #include "cli/commands.h"
-#include "cli/completer.h"
-#include "cli/compute_config.h"
 #include "cli/generate_output.h"
 #include "cli/interactive.h"
-#include "cli/settings.h"
-#include "core/config_keys.h"
+#include "core/config/keys.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/log.h"

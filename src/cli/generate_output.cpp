@@ -5,7 +5,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/settings.h"
+#include "app/settings.h"
 #include "core/console.h"
 #include "core/log.h"
 #include "core/progress.h"

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "cli/prompt_source.h"
+#include "app/prompt_source.h"
 #include "generate/generator.h"
 
 namespace continuo {

@@ -4,13 +4,13 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "app/experiment.h"
+#include "app/experiment_tokenizer.h"
+#include "app/model_directory.h"
+#include "app/prompt_choice.h"
 #include "cli/commands.h"
-#include "cli/experiment.h"
-#include "cli/experiment_tokenizer.h"
 #include "cli/inspect_data.h"
 #include "cli/inspect_text.h"
-#include "cli/model_directory.h"
-#include "cli/prompt_choice.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/progress.h"

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "data/example_store.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace continuo {
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cli/gguf_model.h"
-#include "core/config.h"
+#include "app/gguf_model.h"
+#include "core/config/config.h"
 
 namespace continuo {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/model_directory.h"
+#include "app/model_directory.h"
 
 namespace continuo {
 

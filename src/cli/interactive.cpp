@@ -5,10 +5,10 @@
 
 #include <unistd.h>
 
+#include "app/settings.h"
 #include "cli/generate_output.h"
 #include "cli/line_editor.h"
 #include "cli/session.h"
-#include "cli/settings.h"
 #include "core/console.h"
 #include "core/interrupt.h"
 #include "core/log.h"

@@ -2,7 +2,7 @@
 // Answers go to standard output, everything else to standard error.
 #pragma once
 
-#include "cli/completer.h"
+#include "app/completer.h"
 
 namespace continuo {
 

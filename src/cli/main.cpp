@@ -11,14 +11,15 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include "bench/commands.h"
 #include "cli/commands.h"
 #include "cli/tokenizer.h"
 #include "cli/version.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "nn/kernels/kernels.h"
-#include "nn/matmul.h"
-#include "nn/tensor_memory.h"
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/matmul.h"
+#include "nn/cpu/tensor_memory.h"
 
 namespace {
 

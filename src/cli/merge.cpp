@@ -1,9 +1,9 @@
 // `continuo merge`: an adapter and its base become one model directory.
 #include <CLI/CLI.hpp>
 
+#include "app/experiment.h"
+#include "app/model_directory.h"
 #include "cli/commands.h"
-#include "cli/experiment.h"
-#include "cli/model_directory.h"
 #include "core/files.h"
 #include "core/log.h"
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/prompt_source.h"
+#include "app/prompt_source.h"
 #include "cli/transcript.h"
 
 namespace continuo {

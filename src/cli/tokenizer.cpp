@@ -14,14 +14,14 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "cli/model_directory.h"
+#include "app/model_directory.h"
 #include "cli/tokenizer_report.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "text/sentencepiece_tokenizer.h"
-#include "text/sentencepiece_trainer.h"
-#include "text/tokenizer_train_config.h"
+#include "text/tokenizer/sentencepiece_tokenizer.h"
+#include "text/tokenizer/sentencepiece_trainer.h"
+#include "text/tokenizer/tokenizer_train_config.h"
 
 namespace continuo {
 namespace {

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "text/sentencepiece_tokenizer.h"
+#include "text/tokenizer/sentencepiece_tokenizer.h"
 
 namespace continuo {
 namespace {

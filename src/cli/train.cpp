@@ -1,13 +1,13 @@
 // `continuo train`: an experiment from its YAML file to checkpoints.
 #include <CLI/CLI.hpp>
 
-#include "cli/adapters.h"
+#include "app/adapters.h"
+#include "app/experiment.h"
+#include "app/experiment_tokenizer.h"
+#include "app/model_directory.h"
+#include "app/model_prompt.h"
+#include "app/prompt_choice.h"
 #include "cli/commands.h"
-#include "cli/experiment.h"
-#include "cli/experiment_tokenizer.h"
-#include "cli/model_directory.h"
-#include "cli/model_prompt.h"
-#include "cli/prompt_choice.h"
 #include "core/files.h"
 #include "core/hash.h"
 #include "core/interrupt.h"
@@ -15,7 +15,7 @@
 #include "core/progress.h"
 #include "data/example_store.h"
 #include "generate/generator.h"
-#include "nn/kernels/kernels.h"
+#include "nn/cpu/kernels/kernels.h"
 #include "train/trainer.h"
 
 namespace continuo {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/settings.h"
+#include "app/settings.h"
 #include "core/files.h"
 #include "core/json.h"
 

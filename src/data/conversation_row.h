@@ -11,7 +11,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "data/json_row.h"
-#include "text/segment.h"
+#include "text/prompt/segment.h"
 
 namespace continuo {
 

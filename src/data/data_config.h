@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/config.h"
 
 namespace continuo {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "data/data_config.h"
-#include "text/prompt_template.h"
+#include "text/prompt/prompt_template.h"
 
 namespace continuo {
 

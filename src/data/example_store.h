@@ -11,8 +11,8 @@
 #include "data/data_config.h"
 #include "data/example.h"
 #include "data/store_report.h"
-#include "text/prompt_template.h"
-#include "text/tokenizer.h"
+#include "text/prompt/prompt_template.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace continuo {
 

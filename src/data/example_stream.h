@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "data/example_store.h"
 
 namespace continuo {

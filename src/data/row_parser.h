@@ -9,7 +9,7 @@
 
 #include "data/data_config.h"
 #include "data/json_row.h"
-#include "text/prompt_template.h"
+#include "text/prompt/prompt_template.h"
 
 namespace continuo {
 

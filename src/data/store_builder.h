@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "data/data_config.h"
-#include "text/prompt_template.h"
-#include "text/tokenizer.h"
+#include "text/prompt/prompt_template.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace continuo {
 

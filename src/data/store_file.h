@@ -18,7 +18,7 @@
 #include "core/mapped_file.h"
 #include "data/example.h"
 #include "data/store_report.h"
-#include "text/prompt_template.h"
+#include "text/prompt/prompt_template.h"
 
 namespace continuo {
 

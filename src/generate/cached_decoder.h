@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "generate/acceptance.h"
-#include "generate/vocabulary.h"
+#include "generate/draft/acceptance.h"
+#include "generate/sampling/vocabulary.h"
 #include "nn/decoder.h"
 
 namespace continuo {

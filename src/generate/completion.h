@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "generate/vocabulary.h"
+#include "generate/sampling/vocabulary.h"
 
 namespace continuo {
 

@@ -1,6 +1,6 @@
 #include "generate/generation_config.h"
 
-#include "core/config_text.h"
+#include "core/config/text.h"
 #include "core/suggest.h"
 
 namespace continuo {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/config.h"
-#include "generate/chain_config.h"
+#include "core/config/config.h"
+#include "generate/sampling/chain_config.h"
 #include "generate/weight_choice.h"
 
 namespace continuo {

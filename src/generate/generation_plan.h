@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "generate/generation_config.h"
-#include "generate/sampler_chain.h"
+#include "generate/sampling/sampler_chain.h"
+#include "generate/sampling/vocabulary.h"
 #include "generate/stop_matcher.h"
-#include "generate/vocabulary.h"
 #include "nn/decoder.h"
 
 namespace continuo {

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/process.h"
-#include "generate/prompt_lookup.h"
+#include "generate/draft/prompt_lookup.h"
 #include "nn/invariant_rows.h"
 
 namespace continuo {

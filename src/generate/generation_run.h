@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "generate/cached_decoder.h"
-#include "generate/drafter.h"
+#include "generate/draft/drafter.h"
 #include "generate/generation_plan.h"
 #include "generate/sequence.h"
 

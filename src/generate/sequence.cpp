@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "generate/draw.h"
+#include "generate/sampling/draw.h"
 
 namespace continuo {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "generate/completion.h"
-#include "generate/noise.h"
-#include "generate/sampler_chain.h"
+#include "generate/sampling/noise.h"
+#include "generate/sampling/sampler_chain.h"
 #include "generate/stop_matcher.h"
 
 namespace continuo {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <span>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "nn/weight_format.h"
 
 namespace continuo {

@@ -6,10 +6,10 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/matmul.h"
 #include "nn/invariant_rows.h"
-#include "nn/kernels/kernels.h"
-#include "nn/kernels/span.h"
-#include "nn/matmul.h"
 #include "nn/unset_parameter.h"
 
 namespace continuo {

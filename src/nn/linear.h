@@ -44,7 +44,7 @@ struct RemadeInput {
 
 struct LinearImpl;
 
-// What acts on top of a frozen layer: it takes over the layer's forward pass (nn/lora.h).
+// What acts on top of a frozen layer: it takes over the layer's forward pass (nn/adapters/lora.h).
 class LinearAdapter {
  public:
   virtual ~LinearAdapter() = default;

@@ -10,8 +10,8 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/kernels/kernels.h"
-#include "nn/kernels/span.h"
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
 
 namespace continuo {
 

@@ -16,10 +16,10 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
-#include "nn/document_attention.h"
+#include "nn/cpu/document_attention.h"
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
 #include "nn/invariant_rows.h"
-#include "nn/kernels/kernels.h"
-#include "nn/kernels/span.h"
 
 namespace continuo {
 

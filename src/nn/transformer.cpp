@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "nn/inference_engine.h"
+#include "nn/cpu/inference_engine.h"
 #include "nn/invariant_rows.h"
 #include "nn/recompute.h"
 #include "nn/unset_parameter.h"
@@ -248,7 +248,7 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   Stream stream;
   stream.residual = embed(input, longest);
   // Recomputation passes gradients on only where an input asks for them; a frozen embedding does
-  // not (nn/lora.h).
+  // not (nn/adapters/lora.h).
   if (compute_.recompute && c10::GradMode::is_enabled() && !stream.residual.requires_grad()) {
     stream.residual.set_requires_grad(true);
   }

@@ -1,5 +1,5 @@
 // The formats in which a model's weights can be served: what a user chooses among. How they lie in
-// memory is the business of whoever serves them (nn/packed_matrix.h).
+// memory is the business of whoever serves them (nn/cpu/packed_matrix.h).
 #pragma once
 
 #include <string_view>

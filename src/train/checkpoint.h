@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "core/file_lock.h"
 #include "io/safetensors.h"
 #include "train/train_state.h"

@@ -13,9 +13,9 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/kernels/kernels.h"
-#include "nn/kernels/span.h"
-#include "nn/matmul.h"
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/matmul.h"
 
 namespace continuo {
 

@@ -11,7 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "core/config.h"
+#include "core/config/config.h"
 
 namespace continuo {
 

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "data/step_loader.h"
+#include "nn/adapters/dropout.h"
 #include "nn/decoder.h"
-#include "nn/dropout.h"
 #include "train/loss.h"
 
 namespace continuo {

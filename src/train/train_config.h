@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "train/loss.h"
 
 namespace continuo {

@@ -12,7 +12,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "nn/kernels/kernels.h"
+#include "nn/cpu/kernels/kernels.h"
 
 namespace continuo::bench {
 
@@ -21,7 +21,7 @@ struct KernelBench {
   void (*run)(benchmark::State& state, const Kernels& kernels);
 };
 
-// The tables, one a header of src/nn/kernels.
+// The tables, one a header of src/nn/cpu/kernels.
 std::vector<KernelBench> typed_benches();      // kernels.h
 std::vector<KernelBench> packed_benches();     // packed.h
 std::vector<KernelBench> machine_benches();    // machine.h

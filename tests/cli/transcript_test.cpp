@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "app/settings.h"
 #include "cli/history.h"
-#include "cli/settings.h"
 #include "core/files.h"
 #include "support/temp_dir.h"
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/hash.h"
-#include "data/data_fixture.h"
+#include "support/data_fixture.h"
 
 namespace continuo {
 namespace {

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/interrupt.h"
-#include "data/data_fixture.h"
+#include "support/data_fixture.h"
 
 namespace continuo {
 namespace {

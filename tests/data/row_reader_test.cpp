@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/data_fixture.h"
+#include "support/data_fixture.h"
 
 namespace continuo {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "data/data_fixture.h"
 #include "data/store_file.h"
+#include "support/data_fixture.h"
 
 namespace continuo {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "cli/experiment.h"
+#include "app/experiment.h"
 #include "core/error.h"
 #include "support/temp_dir.h"
 

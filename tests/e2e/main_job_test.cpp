@@ -7,7 +7,7 @@
 #include <signal.h>
 
 #include "e2e/binary.h"
-#include "nn/kernels/kernels.h"
+#include "nn/cpu/kernels/kernels.h"
 #include "support/temp_dir.h"
 #include "train/checkpoint.h"
 

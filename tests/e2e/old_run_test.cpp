@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/experiment.h"
+#include "app/experiment.h"
 #include "core/process.h"
 #include "e2e/binary.h"
 #include "io/safetensors.h"

@@ -7,10 +7,10 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
-#include "generate/draft_model.h"
-#include "generate/drafting.h"
+#include "generate/draft/draft_model.h"
+#include "generate/draft/drafting.h"
 #include "generate/fake_decoder.h"
-#include "generate/row_fixture.h"
+#include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/expect_error.h"
 

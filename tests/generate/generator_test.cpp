@@ -4,7 +4,7 @@
 
 #include "generate/fake_decoder.h"
 #include "generate/naive_generator.h"
-#include "generate/row_fixture.h"
+#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
 
 namespace continuo::test {

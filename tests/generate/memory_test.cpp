@@ -3,7 +3,7 @@
 #include <malloc.h>
 
 #include "generate/generator.h"
-#include "generate/row_fixture.h"
+#include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 
 namespace continuo::test {

@@ -7,9 +7,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
-#include "generate/draw.h"
 #include "generate/generation_config.h"
-#include "generate/sampler_chain.h"
+#include "generate/sampling/draw.h"
+#include "generate/sampling/sampler_chain.h"
 #include "nn/decoder.h"
 
 namespace continuo::test {

@@ -2,7 +2,7 @@
 // generator. Rounding differs between the two, so the rows are spread wide enough not to tie.
 #include "generate/generator.h"
 #include "generate/naive_generator.h"
-#include "generate/row_fixture.h"
+#include "generate/sampling/row_fixture.h"
 #include "nn/invariant_rows.h"
 #include "nn/transformer.h"
 

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "generate/candidates.h"
+#include "generate/sampling/candidates.h"
 #include "support/expect_error.h"
 
 namespace continuo {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/config_keys.h"
+#include "core/config/keys.h"
 
 namespace continuo {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace continuo::test {
 

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "nn/kernels/kernels.h"
+#include "nn/cpu/kernels/kernels.h"
 
 namespace {
 

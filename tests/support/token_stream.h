@@ -8,7 +8,7 @@
 
 #include "core/text_flow.h"
 #include "core/utf8.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace continuo::test {
 

@@ -10,7 +10,7 @@
 #include "data/example_store.h"
 #include "data/step_loader.h"
 #include "io/safetensors.h"
-#include "nn/lora.h"
+#include "nn/adapters/lora.h"
 #include "support/byte_tokenizer.h"
 #include "support/temp_dir.h"
 #include "support/threads.h"

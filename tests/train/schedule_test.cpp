@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/config.h"
+#include "core/config/config.h"
 
 namespace continuo {
 namespace {

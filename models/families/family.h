@@ -1,0 +1,33 @@
+// A model family: how it reads and writes config.json, and where its checkpoints keep the
+// parameters of the shared Transformer. Knows no other family.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "models/families/checkpoint_names.h"
+#include "nn/transformer.h"
+
+namespace continuo {
+
+struct Family {
+  std::string_view name;          // "llama": model_type in config.json, model.family in YAML
+  std::string_view architecture;  // "LlamaForCausalLM"
+  // Error naming file and key: missing or wrong key, a key that changes the maths and is not
+  // honoured.
+  TransformerOptions (*read_config)(const nlohmann::json& config,
+                                    const std::filesystem::path& file);
+  nlohmann::json (*write_config)(const TransformerOptions& options);
+  // Name of the stored tensor that holds one of the Transformer's parameters.
+  std::string (*checkpoint_name)(const std::string& parameter);
+  // Where in that tensor it lies; nullptr = it is the tensor.
+  Placement (*placement)(const std::string& parameter, const TransformerOptions& options) = nullptr;
+  // Turns options that hold a shape into those of a typical model of the family; nullptr = they
+  // are.
+  void (*specialise)(TransformerOptions& options) = nullptr;
+};
+
+}  // namespace continuo

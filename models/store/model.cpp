@@ -1,0 +1,228 @@
+#include "models/store/model.h"
+
+#include <map>
+#include <set>
+
+#include <ATen/ops/empty.h>
+#include <c10/core/GradMode.h>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "io/model_tensors.h"
+#include "io/safetensors.h"
+#include "models/families/config_reader.h"
+#include "models/store/gguf_checkpoint.h"
+
+namespace continuo {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// Points the parameter at the tensor (dtype and device as asked), keeping its identity in the
+// module.
+void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& options) {
+  const at::ScalarType dtype = tensor.dim() < 2 ? at::kFloat : options.dtype;
+  at::Tensor value = tensor.to(at::TensorOptions(dtype).device(options.device));
+  if (!options.map && value.is_alias_of(tensor)) value = value.clone();
+  parameter.set_data(value);
+}
+
+Placement placement_of(const Model& model, const std::string& parameter) {
+  const Family& family = *model.family;
+  return family.placement ? family.placement(parameter, model.decoder->options()) : Placement{};
+}
+
+// Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2
+// on the hub).
+void complete_names(const Family& family, std::map<std::string, at::Tensor>& tensors) {
+  const std::string embedding = family.checkpoint_name("embedding");
+  const std::string base = embedding.substr(0, embedding.find('.') + 1);
+  if (tensors.contains(embedding) || !tensors.contains(embedding.substr(base.size()))) return;
+  const std::string head = family.checkpoint_name("head");
+  std::map<std::string, at::Tensor> complete;
+  for (auto& [name, tensor] : tensors)
+    complete[name == head ? name : base + name] = std::move(tensor);
+  tensors = std::move(complete);
+}
+
+// Buffers that some exporters add and a tied head are no parameters of ours.
+bool harmless_tensor(const Model& model, const std::string& name) {
+  for (const char* buffer : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias",
+                             ".attention.bias", ".attention.masked_bias"}) {
+    if (name.ends_with(buffer)) return true;
+  }
+  return model.decoder->options().tie_embeddings && name == model.family->checkpoint_name("head");
+}
+
+void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
+                  const fs::path& directory, const LoadOptions& options) {
+  const c10::NoGradGuard no_grad;
+  complete_names(*model.family, tensors);
+  std::set<std::string> used;
+  for (const auto& item : model.decoder->named_parameters()) {
+    const std::string name = model.family->checkpoint_name(item.key());
+    const Placement place = placement_of(model, item.key());
+    const auto found = tensors.find(name);
+    if (found == tensors.end())
+      throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
+    const std::vector<int64_t> expected = place.stored_shape(item.value().sizes());
+    if (found->second.sizes() != at::IntArrayRef(expected)) {
+      throw Error(Location{.file = directory.string()},
+                  fmt::format("tensor '{}' has shape {}, config.json asks for {}", name,
+                              shape_text(found->second.sizes()), shape_text(expected)));
+    }
+    used.insert(name);
+    if (!options.weights) continue;
+    const at::Tensor part = place.part(found->second, item.value().sizes());
+    assign(item.value(), part.reshape(item.value().sizes()).contiguous(), options);
+  }
+  for (const auto& [name, tensor] : tensors) {
+    if (!used.contains(name) && !harmless_tensor(model, name)) {
+      throw Error(Location{.file = directory.string()},
+                  "tensor '" + name + "' belongs to no parameter of this model",
+                  "Is config.json the one of these weights?");
+    }
+  }
+}
+
+// The stored tensors, made of the parameters that lie in each.
+NamedTensors stored_tensors(const Model& model) {
+  const c10::NoGradGuard no_grad;
+  NamedTensors tensors;
+  std::map<std::string, at::Tensor> shared;
+  for (const auto& item : model.decoder->named_parameters()) {
+    const std::string name = model.family->checkpoint_name(item.key());
+    const Placement place = placement_of(model, item.key());
+    const at::Tensor value = item.value().detach();
+    if (place.width == 0) {
+      tensors.emplace_back(name, place.transposed ? value.t() : value);
+      continue;
+    }
+    at::Tensor& stored = shared[name];
+    if (!stored.defined()) {
+      stored = at::empty(place.stored_shape(value.sizes()), value.options());
+      tensors.emplace_back(name, stored);
+    }
+    const at::Tensor part = place.part(stored, value.sizes());
+    part.copy_(value.reshape(part.sizes()));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+Model outline_model(const ModelConfig& c, int64_t vocabulary) {
+  const Family* family = find_family(c.family);
+  if (!family) throw Error("unknown model family '" + c.family + "'", known_families());
+  TransformerOptions o;
+  o.layers = c.layers;
+  o.hidden = c.hidden;
+  o.heads = c.heads;
+  o.kv_heads = c.kv_heads ? c.kv_heads : c.heads;
+  o.head_dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
+  o.vocabulary = vocabulary;
+  o.context = c.context;
+  o.norm_epsilon = c.norm_epsilon;
+  o.rope_theta = c.rope_theta;
+  o.tie_embeddings = c.tie_embeddings;
+  if (family->specialise) family->specialise(o);
+  // Two matrices of an ungated MLP hold what three of a gated one do.
+  const int64_t intermediate = o.gated ? (c.hidden * 8 / 3 + 63) / 64 * 64 : 4 * c.hidden;
+  o.intermediate = c.intermediate ? c.intermediate : intermediate;
+  if (family->read_config(family->write_config(o), "config.json") != o) {
+    throw Error("model: the family '" + c.family + "' has no model of this shape",
+                "Leave kv_heads and head_dim at 0, or choose another family.");
+  }
+  return {family, std::make_shared<Transformer>(o)};
+}
+
+Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
+  Model model = outline_model(c, vocabulary);
+  model.decoder->initialise(c.seed);
+  model.decoder->to(device);
+  return model;
+}
+
+namespace {
+
+// `file` stands for config.json in errors, `place` for the weights.
+Model build_model(const json& config, const fs::path& file,
+                  std::map<std::string, at::Tensor> tensors, const fs::path& place,
+                  const LoadOptions& options) {
+  const std::string type = ConfigReader(config, file).text("model_type", "");
+  const Family* family = find_family(type);
+  if (!family)
+    throw Error(Location{.file = file.string()}, "model_type '" + type + "' is not supported",
+                known_families());
+  Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
+  load_weights(model, std::move(tensors), place, options);
+  log_debug("{}: a model of the family {}, {} layers of width {}", place.string(), family->name,
+            model.decoder->shape().layers, model.decoder->shape().hidden);
+  return model;
+}
+
+}  // namespace
+
+bool is_gguf_file(const fs::path& path) {
+  return path.extension() == ".gguf" && fs::is_regular_file(path);
+}
+
+Model load_model(const fs::path& directory, const LoadOptions& options) {
+  if (is_gguf_file(directory)) {
+    GgufCheckpoint checkpoint = read_gguf_checkpoint(GgufFile(directory));
+    return build_model(checkpoint.config, directory, std::move(checkpoint.tensors), directory,
+                       options);
+  }
+  const fs::path file = directory / "config.json";
+  if (!fs::exists(file)) {
+    throw Error(
+        Location{.file = directory.string()}, "is not a model directory: it has no config.json",
+        "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
+  }
+  return build_model(read_json(file), file, read_model_tensors(directory), directory, options);
+}
+
+void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids) {
+  json config = model.family->write_config(model.decoder->options());
+  json generation = json::object();
+  for (json* file : {&config, &generation}) {
+    if (ids.bos) (*file)["bos_token_id"] = *ids.bos;
+    if (ids.pad) (*file)["pad_token_id"] = *ids.pad;
+    if (ids.eos.size() == 1) (*file)["eos_token_id"] = ids.eos.front();
+    if (ids.eos.size() > 1) (*file)["eos_token_id"] = ids.eos;
+  }
+  const NamedTensors tensors = stored_tensors(model);
+  config["dtype"] = tensors.front().second.scalar_type() == at::kBFloat16 ? "bfloat16" : "float32";
+  atomic_write(directory / "config.json", config.dump(2) + "\n");
+  atomic_write(directory / "generation_config.json", generation.dump(2) + "\n");
+  write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+}
+
+NamedEosIds read_eos_ids(const fs::path& directory) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    const fs::path file = directory / name;
+    if (!fs::exists(file)) continue;
+    const json config = read_json(file);
+    ConfigReader keys(config, file);
+    if (keys.has("eos_token_id")) return {keys.ids("eos_token_id"), file};
+  }
+  return {};
+}
+
+int64_t count_parameters(const torch::nn::Module& module) {
+  int64_t total = 0;
+  for (const at::Tensor& parameter : module.parameters()) total += parameter.numel();
+  return total;
+}
+
+}  // namespace continuo

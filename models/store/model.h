@@ -1,0 +1,64 @@
+// A model with its family: made from scratch, read from and written to a Hugging Face directory.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "models/families/model_config.h"
+#include "models/families/registry.h"
+#include "nn/transformer.h"
+
+namespace continuo {
+
+struct Model {
+  const Family* family = nullptr;
+  std::shared_ptr<Transformer> decoder;
+};
+
+// A model of this shape, its matrices unset (nn/unset_parameter.h).
+Model outline_model(const ModelConfig& config, int64_t vocabulary);
+
+// Random weights, a function of config.seed.
+Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device);
+
+struct LoadOptions {
+  at::Device device = at::kCPU;
+  // Matrices are held in this dtype; norms stay float32. Training wants float32 masters.
+  at::ScalarType dtype = at::kFloat;
+  // Weights may stay views of the mapped file (fast start, pages read on demand); false = own
+  // memory, for training.
+  bool map = true;
+  // false: names and shapes are checked, the matrices stay unset.
+  bool weights = true;
+};
+
+// A model in one GGUF file.
+bool is_gguf_file(const std::filesystem::path& path);
+
+// Reads a directory's config.json and weights (safetensors or pytorch_model.bin, whole or in
+// shards), or a GGUF file, whose quantised matrices are decoded. Error naming file and key or
+// tensor: unknown architecture, missing, surplus or misshapen tensors.
+Model load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+// Ids that config.json and generation_config.json carry for other tools.
+struct SpecialIds {
+  std::optional<int64_t> bos, pad;
+  std::vector<int64_t> eos;
+};
+
+// Writes config.json, generation_config.json and model.safetensors into an existing directory.
+void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
+
+// The end-of-sequence ids that a directory's generation_config.json or config.json names, and which
+// of them does; empty when none does.
+struct NamedEosIds {
+  std::vector<int64_t> ids;
+  std::filesystem::path file;
+};
+NamedEosIds read_eos_ids(const std::filesystem::path& directory);
+
+int64_t count_parameters(const torch::nn::Module& module);
+
+}  // namespace continuo

@@ -1,0 +1,86 @@
+#include "app/compute_config.h"
+
+#include <algorithm>
+#include <thread>
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include "core/log.h"
+#include "nn/cpu/kernels/kernels.h"
+
+namespace continuo {
+
+void threads_field(FieldVisitor& v, int64_t& threads) {
+  v.field("threads", threads, "CPU threads, 0 = all cores.", Range::at_least(0));
+}
+
+void fields(FieldVisitor& v, DeviceConfig& c) {
+  v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
+  threads_field(v, c.threads);
+}
+
+void fields(FieldVisitor& v, ComputeConfig& c) {
+  fields(v, static_cast<DeviceConfig&>(c));
+  v.field("dtype", c.dtype, "Weights and products in fp32 or bf16.");
+  v.field("weights", c.weights,
+          "Weights as decoding on the CPU reads them; q8 and q4 serve every pass; auto: as dtype.");
+}
+
+namespace {
+
+c10::Device parse_device(const std::string& name) {
+  const bool cuda = at::hasCUDA();
+  if (name == "auto") return cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (name == "cpu") return c10::kCPU;
+  if (name == "cuda" || name.starts_with("cuda:")) {
+    if (!cuda) {
+      throw Error("device '" + name + "' is not available: this LibTorch sees no CUDA device",
+                  "Use device=cpu, or install the CUDA build of torch.");
+    }
+    const std::string index = name == "cuda" ? "0" : name.substr(5);
+    if (!index.empty() && index.size() < 4 &&
+        index.find_first_not_of("0123456789") == std::string::npos) {
+      return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
+    }
+  }
+  throw Error("unknown device '" + name + "'", "Use auto, cpu, cuda or cuda:<index>.");
+}
+
+at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
+  if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
+  log_warning(
+      "this CPU has no AVX-512: bf16 products would be no faster than fp32, computing in fp32");
+  return at::kFloat;
+}
+
+}  // namespace
+
+int64_t set_threads(int64_t threads) {
+  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  const int64_t wanted = threads > 0 ? threads : cores;
+  at::set_num_threads(static_cast<int>(wanted));
+  return wanted;
+}
+
+Compute start_compute(const DeviceConfig& config, ComputeType dtype) {
+  const int64_t threads = set_threads(config.threads);
+  const c10::Device device = parse_device(config.device);
+  const Compute compute{
+      .device = device, .dtype = usable_dtype(scalar_type(dtype), device), .threads = threads};
+  log_debug("computing on {} in {} with {} threads; the CPU's kernels are those for {}",
+            device.str(), dtype_name(compute.dtype), threads, kernels().instruction_set);
+  return compute;
+}
+
+Compute start_compute(const ComputeConfig& config) {
+  Compute compute = start_compute(config, config.dtype);
+  compute.weights = chosen_format(config.weights);
+  return compute;
+}
+
+std::string_view dtype_name(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bf16" : "fp32";
+}
+
+}  // namespace continuo

@@ -1,0 +1,56 @@
+// Where and in which numbers a command computes: the keys that commands have in common, and what
+// they come to on this machine.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include "core/config/config.h"
+#include "generate/weight_choice.h"
+#include "nn/decoder.h"
+#include "train/train_config.h"
+
+namespace continuo {
+
+struct DeviceConfig {
+  std::string device = "auto";
+  int64_t threads = 0;
+};
+void fields(FieldVisitor& v, DeviceConfig& c);
+
+// Of commands that run a finished model.
+struct ComputeConfig : DeviceConfig {
+  ComputeType dtype = ComputeType::kFloat32;
+  WeightChoice weights = WeightChoice::kAuto;
+};
+void fields(FieldVisitor& v, ComputeConfig& c);
+
+// The key `threads` alone, for commands that know no device.
+void threads_field(FieldVisitor& v, int64_t& threads);
+
+struct Compute {
+  c10::Device device;
+  at::ScalarType dtype;
+  int64_t threads;
+  std::optional<WeightFormat> weights = {};
+
+  ComputeOptions options() const { return {.dtype = dtype, .weights = weights}; }
+};
+
+// Sets the threads of the process. bf16 becomes fp32, with a warning, where this CPU would multiply
+// it slowly. Error: a device that is unknown or not there.
+Compute start_compute(const DeviceConfig& config, ComputeType dtype);
+Compute start_compute(const ComputeConfig& config);
+
+// Threads of the tensor library; 0 = all cores. Returns the number in use.
+int64_t set_threads(int64_t threads);
+
+// "fp32" or "bf16".
+std::string_view dtype_name(at::ScalarType dtype);
+
+}  // namespace continuo

@@ -1,0 +1,65 @@
+// A model directory opened for use: weights, tokenizer, prompt template and the ids that end a
+// sequence, checked to belong together.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "generate/sampling/vocabulary.h"
+#include "models/store/adapter_file.h"
+#include "models/store/model.h"
+#include "text/prompt/prompt_template.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace continuo {
+
+struct ModelDirectory {
+  std::filesystem::path path;
+  std::filesystem::path base;          // of an adapter: where its base model lies; else empty
+  std::optional<AdapterInfo> adapter;  // what was merged into the model
+  Model model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::filesystem::path tokenizer_home;  // whose files it was read from
+  PromptTemplate prompt{PromptConfig{}};
+  std::string prompt_origin;  // which file says so, for people
+  std::vector<int64_t> eos;
+};
+
+// A checkpoint or adapter itself, or a run directory, which stands for its best checkpoint, else
+// its newest.
+std::filesystem::path resolve_model_directory(const std::filesystem::path& path);
+
+// Of everything that has one: a tokenizer file or its directory, a GGUF file, a model directory, a
+// run directory, an adapter (whose base has it where it has none).
+std::shared_ptr<const Tokenizer> load_model_tokenizer(const std::filesystem::path& path);
+
+// The ids that end a sequence by a model's own files: generation_config.json or config.json of a
+// directory, the keys of a GGUF file.
+NamedEosIds read_model_eos_ids(const std::filesystem::path& model);
+
+// Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was
+// trained with; a vocabulary that does not fit the weights. A directory without prompt.yaml gets
+// the chat template that its tokenizer brings, else the plain template. An adapter is merged into a
+// private copy of its base, in float32 before the weights take options.dtype; `base` replaces the
+// place that the adapter names. Tokenizer and template that it lacks come from the base.
+ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options,
+                                    const std::filesystem::path& base = {});
+
+Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
+                         const std::vector<int64_t>& eos, int64_t size);
+
+// Writes the model's and its companions' files into a checkpoint directory that is being filled.
+// `eos`: the ids that end a sequence, by default the tokenizer's.
+void write_model_directory(const Model& model, const Tokenizer& tokenizer,
+                           const PromptTemplate& prompt, const std::filesystem::path& directory,
+                           const std::vector<int64_t>& eos = {});
+// The same for a model that stays in `base` and the adapters that were trained on it.
+void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::path& base,
+                             const Tokenizer& tokenizer, const PromptTemplate& prompt,
+                             const std::filesystem::path& directory);
+
+inline constexpr const char* kExperimentFile = "experiment.yaml";
+
+}  // namespace continuo

@@ -1,0 +1,257 @@
+#include "nn/adapters/lora.h"
+
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/matmul.h"
+#include "nn/invariant_rows.h"
+
+namespace continuo {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+// What a pass computes with, besides the tensors that get gradients. The backward pass keeps it, so
+// it holds nothing that dies with the adapter.
+struct LoraPlan : torch::CustomClassHolder {
+  double scaling = 1;
+  std::optional<RemadeInput> input;  // nothing: `first` is the input
+  std::optional<Dropout> dropout;
+  std::shared_ptr<const DropoutPass> pass;
+  bool by_rows = false;  // a row's bits must not depend on the others
+};
+
+// In the compute dtype; magnitude and norms float32, undefined without DoRA.
+struct LoraWeights {
+  at::Tensor base, bias, a, b, magnitude, norms;
+};
+
+struct LoraValues {
+  at::Tensor y;     // [N, out]
+  at::Tensor down;  // [N, rank] input·Aᵀ
+  at::Tensor sum;   // [N, out] with DoRA: what the magnitudes scale
+};
+
+at::Tensor input_of(const LoraPlan& plan, const at::Tensor& first, const at::Tensor& second) {
+  return plan.input ? plan.input->make(first, second) : first;
+}
+
+at::Tensor mask_of(const LoraPlan& plan, const at::Tensor& x) {
+  return plan.dropout->mask(*plan.pass, x.size(0), x.size(1), x.options().requires_grad(false));
+}
+
+at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
+  return linear(x, weight, weight, {});
+}
+
+// x·Wᵀ + s·down·Bᵀ. The small term comes first: the large product is then added to it before
+// anything is rounded. The other way round bfloat16 loses what is below half a unit of the large
+// one, three quarters of an adapter's first steps.
+at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
+                           const at::Tensor& down) {
+  if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
+  at::Tensor y = matmul_nt(down * plan.scaling, w.b);
+  add_matmul_nt(y, x, w.base);
+  return y;
+}
+
+// Computes the values; autograd must be off.
+LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x) {
+  LoraValues v;
+  const at::Tensor dropped = plan.dropout ? x * mask_of(plan, x) : x;
+  v.down = bare_product(dropped, w.a);
+  if (!w.magnitude.defined()) {
+    v.y = sum_of_products(plan, w, x, v.down);
+    if (w.bias.defined()) v.y.add_(w.bias);
+    return v;
+  }
+  v.sum = sum_of_products(plan, w, dropped, v.down);
+  at::Tensor y = v.sum * (w.magnitude / w.norms);  // float32
+  // As in PEFT the base sees its input whole: only what the adapter changes is subject to dropout.
+  if (plan.dropout) y.add_(bare_product(x, w.base)).sub_(bare_product(dropped, w.base));
+  if (w.bias.defined()) y.add_(w.bias);
+  v.y = y.to(x.scalar_type());
+  return v;
+}
+
+// A and B are arguments for their gradients alone; the products take them in the compute dtype.
+struct LoraLinear : torch::autograd::Function<LoraLinear> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& first, const at::Tensor&,
+                            const at::Tensor&, const at::Tensor& cast, const at::Tensor& cast_a,
+                            const at::Tensor& cast_b, const std::optional<at::Tensor>& second,
+                            const std::optional<at::Tensor>& bias,
+                            const std::optional<at::Tensor>& magnitude,
+                            const std::optional<at::Tensor>& norms,
+                            const c10::intrusive_ptr<LoraPlan>& kept) {
+    const LoraPlan& plan = *kept;
+    const auto or_none = [](const std::optional<at::Tensor>& tensor) {
+      return tensor.value_or(at::Tensor());
+    };
+    const LoraWeights weights = {cast,   or_none(bias),      cast_a,
+                                 cast_b, or_none(magnitude), or_none(norms)};
+    const LoraValues v = lora_forward(plan, weights, input_of(plan, first, or_none(second)));
+    ctx->save_for_backward({first, or_none(second), cast, cast_a, cast_b, v.down, v.sum,
+                            weights.magnitude, weights.norms});
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(kept);
+    ctx->saved_data["needs_input"] = first.requires_grad() || (second && second->requires_grad());
+    return v.y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &first = saved[0], &second = saved[1], &cast = saved[2], &cast_a = saved[3],
+                     &cast_b = saved[4];
+    const at::Tensor &down = saved[5], &sum = saved[6], &magnitude = saved[7], &norms = saved[8];
+    const auto kept =
+        c10::static_intrusive_pointer_cast<LoraPlan>(ctx->saved_data["plan"].toCapsule());
+    const LoraPlan& plan = *kept;
+    const at::Tensor dy = gradients[0].contiguous();
+    const at::Tensor x = input_of(plan, first, second);
+    const at::Tensor mask = plan.dropout ? mask_of(plan, x) : at::Tensor();
+
+    at::Tensor dmagnitude, dsum = dy;
+    if (magnitude.defined()) {
+      dmagnitude = (dy.to(at::kFloat) * sum).sum(0).div_(norms);
+      dsum = (dy * (magnitude / norms)).to(dy.scalar_type());
+    }
+    const at::Tensor ddown = matmul_nn(dsum, cast_b).mul_(plan.scaling);
+    const at::Tensor da = matmul_tn(ddown, mask.defined() ? x * mask : x, at::kFloat);
+    const at::Tensor db = matmul_tn(dsum, down, at::kFloat).mul_(plan.scaling);
+    variable_list result(11);
+    result[1] = da;
+    result[2] = db;
+    result[8] = dmagnitude;
+    if (!ctx->saved_data["needs_input"].toBool()) return result;
+
+    at::Tensor dx;
+    if (!mask.defined()) {
+      dx = matmul_nn(ddown, cast_a);
+      add_matmul_nn(dx, dsum, cast);
+    } else {
+      at::Tensor ddropped = matmul_nn(ddown, cast_a);
+      if (magnitude.defined()) add_matmul_nn(ddropped, dsum - dy, cast);
+      dx = matmul_nn(dy, cast).addcmul_(ddropped, mask);
+    }
+    if (plan.input) {
+      std::tie(result[0], result[6]) = plan.input->backward(dx, first, second);
+    } else {
+      result[0] = dx;
+    }
+    return result;
+  }
+};
+
+std::optional<at::Tensor> optional_tensor(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
+}  // namespace
+
+double LoraOptions::scaling() const {
+  const auto r = static_cast<double>(rank);
+  return alpha / (rslora ? std::sqrt(r) : r);
+}
+
+LoraAdapter::LoraAdapter(LinearImpl& base, const LoraOptions& options, uint64_t seed,
+                         const std::string& layer, std::shared_ptr<const DropoutPass> pass)
+    : options_(options),
+      seed_(seed),
+      layer_(layer),
+      pass_(std::move(pass)),
+      dropout_(options.dropout, seed, layer) {
+  const c10::NoGradGuard no_grad;
+  const at::TensorOptions place = at::TensorOptions(at::kFloat).device(base.weight.device());
+  a_ = at::zeros({options.rank, base.weight.size(1)}, place);
+  b_ = at::zeros({base.weight.size(0), options.rank}, place);
+  if (options.dora) magnitude_ = row_norms(base.weight).clone();
+  for (at::Tensor* tensor : {&a_, &b_, &magnitude_}) {
+    if (tensor->defined()) tensor->set_requires_grad(true);
+  }
+}
+
+void LoraAdapter::initialise() {
+  const c10::NoGradGuard no_grad;
+  const Random random(seed_, "lora " + layer_);
+  const double bound = 1 / std::sqrt(static_cast<double>(a_.size(1)));
+  at::Tensor drawn = at::empty(a_.sizes(), at::TensorOptions(at::kFloat));
+  for (int64_t i = 0; i < drawn.numel(); ++i) {
+    data<float>(drawn)[i] =
+        static_cast<float>(bound * (2 * random.uniform(static_cast<uint64_t>(i)) - 1));
+  }
+  a_.copy_(drawn);
+  b_.zero_();
+}
+
+const at::Tensor& LoraAdapter::row_norms(const at::Tensor& weight) {
+  const std::pair<uint32_t, uint32_t> versions = {a_._version(), b_._version()};
+  if (norms_.defined() && norms_of_ == versions) return norms_;
+  const c10::NoGradGuard no_grad;
+  const at::Tensor wide = weight.detach().to(at::kFloat);
+  if (!base_squares_.defined()) base_squares_ = wide.square().sum(1);
+  // ‖w + s·bA‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b: nothing of the weight's size is made.
+  const double s = options_.scaling();
+  const at::Tensor a = a_.detach(), b = b_.detach();
+  const at::Tensor cross = (at::mm(wide, a.t()) * b).sum(1);
+  const at::Tensor square = (at::mm(b, at::mm(a, a.t())) * b).sum(1);
+  norms_ = (base_squares_ + 2 * s * cross + s * s * square).clamp_min_(0).sqrt_();
+  norms_of_ = versions;
+  return norms_;
+}
+
+at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                            const RemadeInput* input) {
+  const at::ScalarType dtype = first.scalar_type();
+  const bool drops = dropout_.drops() && pass_ && pass_->active();
+  const auto plan = c10::make_intrusive<LoraPlan>();
+  plan->scaling = options_.scaling();
+  if (input) plan->input = *input;
+  if (drops) plan->dropout = dropout_;
+  plan->pass = pass_;
+  const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
+  const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
+                   &cast_b = cast_b_.get(b_, dtype);
+  if (!c10::GradMode::is_enabled()) {
+    plan->by_rows = first.size(0) <= kInvariantRows;
+    const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
+    return lora_forward(*plan, weights, input_of(*plan, first, second)).y;
+  }
+  return LoraLinear::apply(first, a_, b_, cast, cast_a, cast_b, optional_tensor(second),
+                           optional_tensor(base.bias), optional_tensor(magnitude_),
+                           optional_tensor(norms), plan);
+}
+
+at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& x) {
+  return run(base, x, {}, nullptr);
+}
+
+at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                                const RemadeInput& input) {
+  return run(base, first, second, &input);
+}
+
+at::Tensor LoraAdapter::merged_weight(const LinearImpl& base) {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor sum = at::addmm(base.weight.detach().to(at::kFloat), b_.detach(), a_.detach(), 1,
+                                   options_.scaling());
+  return options_.dora ? sum * (magnitude_.detach() / row_norms(base.weight)).unsqueeze(1) : sum;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> LoraAdapter::parameters() const {
+  std::vector<std::pair<std::string, at::Tensor>> named = {{"lora_A.weight", a_},
+                                                           {"lora_B.weight", b_}};
+  if (options_.dora) named.emplace_back("lora_magnitude_vector", magnitude_);
+  return named;
+}
+
+}  // namespace continuo

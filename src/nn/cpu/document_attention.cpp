@@ -1,0 +1,242 @@
+#include "nn/cpu/document_attention.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/team.h"
+
+namespace continuo {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+// Documents with the most work first, so that the last units dealt are small ones.
+std::vector<int64_t> longest_first(const std::vector<DocumentAttention>& documents) {
+  std::vector<int64_t> order(documents.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return documents[a].shape.keys() > documents[b].shape.keys();
+  });
+  return order;
+}
+
+at::Tensor bytes(int64_t n) { return at::empty({n}, at::TensorOptions(at::kByte)); }
+
+template <class T>
+std::pair<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q,
+                                                    const std::vector<DocumentAttention>& documents,
+                                                    int64_t kv_heads) {
+  const AttentionKernels<T>& kernel = kernels().attention<T>();
+  const int64_t rows = q.size(0), heads = q.size(1), dim = q.size(2), group = heads / kv_heads;
+  at::Tensor out = at::empty_like(q), lse = at::empty({heads, rows}, q.options().dtype(at::kFloat));
+  struct Unit {
+    int64_t document, head, begin;
+  };
+  std::vector<Unit> units;
+  std::vector<int64_t> packed_at(documents.size());  // offset of a document's first packed head
+  int64_t packed_size = 0;
+  for (const int64_t d : longest_first(documents)) {
+    const AttentionShape& s = documents[d].shape;
+    packed_at[d] = packed_size;
+    packed_size += kv_heads * kernel.packed_values(s.keys(), dim);
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t begin = 0; begin < s.queries; begin += kAttentionTile)
+        units.push_back({d, h, begin});
+    }
+  }
+  const at::Tensor packed_memory = bytes(packed_size * static_cast<int64_t>(sizeof(T)));
+  T* packed = packed_size > 0 ? data<T>(packed_memory) : nullptr;
+  const int64_t scratch_size = kernel.forward_scratch(dim);
+  const at::Tensor scratch = bytes(scratch_size * at::get_num_threads());
+  Team::run([&](const Team::Member& member) {
+    if (packed) {
+      member.deal(std::ssize(documents) * kv_heads, [&](int64_t first, int64_t last) {
+        for (int64_t u = first; u < last; ++u) {
+          const int64_t d = u / kv_heads, h = u % kv_heads;
+          const AttentionShape& s = documents[d].shape;
+          kernel.pack_values(
+              s.keys(), dim, s.key_stride,
+              static_cast<const T*>(documents[d].values) + h * documents[d].head_step,
+              packed + packed_at[d] + h * kernel.packed_values(s.keys(), dim));
+        }
+      });
+      member.wait();
+    }
+    std::byte* own = data<std::byte>(scratch) + member.rank * scratch_size;
+    member.deal(std::ssize(units), [&](int64_t first, int64_t last) {
+      for (int64_t u = first; u < last; ++u) {
+        const auto [d, h, begin] = units[u];
+        const DocumentAttention& document = documents[d];
+        const AttentionShape& s = document.shape;
+        const int64_t at = document.query * heads * dim + h * dim, kv = h / group;
+        kernel.forward(
+            s, begin, std::min(s.queries, begin + kAttentionTile), data<T>(q) + at,
+            static_cast<const T*>(document.keys) + kv * document.head_step,
+            static_cast<const T*>(document.values) + kv * document.head_step,
+            packed ? packed + packed_at[d] + kv * kernel.packed_values(s.keys(), dim) : nullptr,
+            data<T>(out) + at, data<float>(lse) + h * rows + document.query, own);
+      }
+    });
+  });
+  return {out, lse};
+}
+
+std::vector<DocumentAttention> whole_documents(const at::Tensor& q, const at::Tensor& k,
+                                               const at::Tensor& v,
+                                               const std::vector<int64_t>& boundaries, double scale,
+                                               int64_t window) {
+  const int64_t key_stride = k.size(1) * k.size(2),
+                bytes_per_row = key_stride * static_cast<int64_t>(k.element_size());
+  std::vector<DocumentAttention> documents;
+  for (size_t d = 0; d + 1 < boundaries.size(); ++d) {
+    documents.push_back(
+        {.query = boundaries[d],
+         .keys = static_cast<const std::byte*>(k.const_data_ptr()) + boundaries[d] * bytes_per_row,
+         .values =
+             static_cast<const std::byte*>(v.const_data_ptr()) + boundaries[d] * bytes_per_row,
+         .head_step = k.size(2),
+         .shape = {.queries = boundaries[d + 1] - boundaries[d],
+                   .past = 0,
+                   .dim = q.size(2),
+                   .query_stride = q.size(1) * q.size(2),
+                   .key_stride = key_stride,
+                   .window = window,
+                   .scale = static_cast<float>(scale)}});
+  }
+  return documents;
+}
+
+struct Gradients {
+  at::Tensor q, k, v;
+};
+
+// Long documents are cut in parts for the sake of few heads on many threads. By length alone: sums
+// must not depend on more.
+constexpr int64_t kParts = 4;
+int64_t parts_of(const DocumentAttention& d) {
+  return std::clamp<int64_t>(d.shape.queries / 512, 1, kParts);
+}
+
+// A unit is a part of a head of a document; the shares of parts, and of the heads that have keys in
+// common, are summed afterwards.
+template <class T>
+Gradients attention_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const at::Tensor& out, const at::Tensor& dout, const at::Tensor& lse,
+                             const std::vector<DocumentAttention>& documents) {
+  const AttentionKernels<T>& kernel = kernels().attention<T>();
+  const int64_t rows = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1),
+                group = heads / kv_heads;
+  Gradients g{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
+  struct Unit {
+    int64_t document, head, part;
+  };
+  std::vector<Unit> units;
+  int64_t parts = 1;  // the most that a document has
+  for (const DocumentAttention& d : documents) parts = std::max(parts, parts_of(d));
+  const at::Tensor dk = at::empty({heads, rows, dim}, lse.options()), dv = at::empty_like(dk);
+  const at::Tensor dq = at::empty({parts, heads, rows, dim}, lse.options());
+  for (const int64_t d : longest_first(documents)) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t part = 0; part < parts; ++part) units.push_back({d, h, part});
+    }
+  }
+  int64_t scratch_size = 0;
+  for (const DocumentAttention& d : documents)
+    scratch_size = std::max(scratch_size, kernel.backward_scratch(d.shape.queries, dim));
+  const at::Tensor scratch = bytes(scratch_size * at::get_num_threads());
+  Team::run([&](const Team::Member& member) {
+    std::byte* own = data<std::byte>(scratch) + member.rank * scratch_size;
+    member.deal(std::ssize(units), [&](int64_t first, int64_t last) {
+      for (int64_t u = first; u < last; ++u) {
+        const auto [number, h, part] = units[u];
+        const DocumentAttention& d = documents[number];
+        const int64_t at = d.query * heads * dim + h * dim, head = h * rows + d.query;
+        float* share = data<float>(dq) + (part * heads * rows + head) * dim;
+        if (part >= parts_of(d)) {
+          std::fill_n(share, d.shape.queries * dim, 0.0f);
+          continue;
+        }
+        kernel.backward(d.shape, part, parts_of(d), data<T>(q) + at,
+                        static_cast<const T*>(d.keys) + h / group * d.head_step,
+                        static_cast<const T*>(d.values) + h / group * d.head_step,
+                        data<T>(out) + at, data<T>(dout) + at, data<float>(lse) + head, share,
+                        data<float>(dk) + head * dim, data<float>(dv) + head * dim, own);
+      }
+    });
+    member.wait();
+    const int64_t begin = member.begin(rows), count = member.end(rows) - begin;
+    for (int64_t h = 0; h < heads; ++h) {
+      kernel.sum_heads(count, dim, parts, heads * rows * dim,
+                       data<float>(dq) + (h * rows + begin) * dim, heads * dim,
+                       data<T>(g.q) + (begin * heads + h) * dim);
+    }
+    for (int64_t h = 0; h < kv_heads; ++h) {
+      const int64_t from = (h * group * rows + begin) * dim, to = (begin * kv_heads + h) * dim;
+      kernel.sum_heads(count, dim, group, rows * dim, data<float>(dk) + from, kv_heads * dim,
+                       data<T>(g.k) + to);
+      kernel.sum_heads(count, dim, group, rows * dim, data<float>(dv) + from, kv_heads * dim,
+                       data<T>(g.v) + to);
+    }
+  });
+  return g;
+}
+
+struct WholeDocuments : torch::autograd::Function<WholeDocuments> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const std::vector<int64_t>& boundaries,
+                            double scale, int64_t window) {
+    const auto [out, lse] =
+        attend_documents(q, whole_documents(q, k, v, boundaries, scale, window), k.size(1));
+    ctx->save_for_backward({q, k, v, out, lse});
+    ctx->saved_data["boundaries"] = boundaries;
+    ctx->saved_data["scale"] = scale;
+    ctx->saved_data["window"] = window;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse = saved[4];
+    const std::vector<DocumentAttention> documents =
+        whole_documents(q, k, v, ctx->saved_data["boundaries"].toIntVector(),
+                        ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toInt());
+    const at::Tensor dout = gradients[0].contiguous();
+    const Gradients g = with_storage_type(q.scalar_type(), [&](auto type) {
+      return attention_backward<decltype(type)>(q, k, v, out, dout, lse, documents);
+    });
+    return {g.q, g.k, g.v, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+bool kernels_attend(at::ScalarType dtype, int64_t head_dim) {
+  constexpr int64_t kMultiple = 16;
+  return head_dim % kMultiple == 0 && (dtype == at::kFloat || dtype == at::kBFloat16);
+}
+
+std::pair<at::Tensor, at::Tensor> attend_documents(const at::Tensor& q,
+                                                   const std::vector<DocumentAttention>& documents,
+                                                   int64_t kv_heads) {
+  return with_storage_type(q.scalar_type(), [&](auto type) {
+    return attention_forward<decltype(type)>(q, documents, kv_heads);
+  });
+}
+
+at::Tensor attend_whole_documents(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const std::vector<int64_t>& boundaries, double scale,
+                                  int64_t window) {
+  return WholeDocuments::apply(q.contiguous(), k.contiguous(), v.contiguous(), boundaries, scale,
+                               window);
+}
+
+}  // namespace continuo

@@ -1,0 +1,349 @@
+// Compiled once per instruction set; CONTINUO_KERNEL_TABLE names the table that this copy defines.
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/vec.h"
+
+namespace continuo {
+namespace {
+
+// Calls body(i) for whole vectors and tail(i) for the elements that are left.
+template <class Body, class Tail>
+inline void for_lanes(int64_t n, Body body, Tail tail) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i);
+  for (; i < n; ++i) tail(i);
+}
+
+}  // namespace
+}  // namespace continuo
+
+#include "nn/cpu/kernels/attention_impl.h"
+#include "nn/cpu/kernels/gemm_impl.h"
+#include "nn/cpu/kernels/machine_impl.h"
+#include "nn/cpu/kernels/packed_impl.h"
+#include "nn/cpu/kernels/row_impl.h"
+
+namespace continuo {
+namespace {
+
+inline float root(float x) { return __builtin_sqrtf(x); }
+
+template <class T>
+void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* delta,
+                  const float* weight, float eps, float* sum_out, T* y, float* rstd) {
+  for (int64_t r = 0; r < rows; ++r, residual += hidden, y += hidden) {
+    const float* x = residual;
+    Vec squares{};
+    float tail_squares = 0;
+    if (delta) {
+      for_lanes(
+          hidden,
+          [&](int64_t i) {
+            const Vec v = load(residual + i) + load(delta + i);
+            store(sum_out + i, v);
+            squares += v * v;
+          },
+          [&](int64_t i) {
+            const float v = residual[i] + to_float(delta[i]);
+            sum_out[i] = v;
+            tail_squares += v * v;
+          });
+      x = sum_out;
+    } else {
+      for_lanes(
+          hidden,
+          [&](int64_t i) {
+            const Vec v = load(residual + i);
+            squares += v * v;
+          },
+          [&](int64_t i) { tail_squares += residual[i] * residual[i]; });
+    }
+    const float scale =
+        1.0f / root((sum(squares) + tail_squares) / static_cast<float>(hidden) + eps);
+    rstd[r] = scale;
+    for_lanes(
+        hidden, [&](int64_t i) { store(y + i, load(x + i) * scale * load(weight + i)); },
+        [&](int64_t i) { put(y + i, x[i] * scale * weight[i]); });
+    if (delta) {
+      delta += hidden;
+      sum_out += hidden;
+    }
+  }
+}
+
+// y = x·s·w with s = (mean x² + eps)^-½ gives dx = s·(w·dy) − x·s³/hidden · Σ(w·dy·x).
+template <class T>
+void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const float* dsum,
+                           const float* x, const float* weight, const float* rstd, float* dx,
+                           T* ddelta, float* dweight) {
+  for (int64_t r = 0; r < rows; ++r, dy += hidden, x += hidden, dx += hidden) {
+    const float s = rstd[r];
+    Vec dot{};
+    float tail_dot = 0;
+    for_lanes(
+        hidden,
+        [&](int64_t i) {
+          const Vec g = load(dy + i), v = load(x + i);
+          dot += g * load(weight + i) * v;
+          store(dweight + i, load(dweight + i) + g * v * s);
+        },
+        [&](int64_t i) {
+          const float g = to_float(dy[i]);
+          tail_dot += g * weight[i] * x[i];
+          dweight[i] += g * x[i] * s;
+        });
+    const float c = (sum(dot) + tail_dot) * s * s * s / static_cast<float>(hidden);
+    for_lanes(
+        hidden,
+        [&](int64_t i) {
+          Vec g = load(dy + i) * load(weight + i) * s - load(x + i) * c;
+          if (dsum) g += load(dsum + i);
+          store(dx + i, g);
+          if (ddelta) store(ddelta + i, g);
+        },
+        [&](int64_t i) {
+          float g = to_float(dy[i]) * weight[i] * s - x[i] * c;
+          if (dsum) g += dsum[i];
+          dx[i] = g;
+          if (ddelta) put(ddelta + i, g);
+        });
+    if (dsum) dsum += hidden;
+    if (ddelta) ddelta += hidden;
+  }
+}
+
+template <class T>
+void rope(int64_t rows, int64_t heads, int64_t dim, const T* in, const int64_t* positions,
+          const float* cos, const float* sin, float sign, T* out) {
+  const int64_t half = dim / 2;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* c = cos + positions[r] * half;
+    const float* s = sin + positions[r] * half;
+    for (int64_t h = 0; h < heads; ++h, in += dim, out += dim) {
+      for_lanes(
+          half,
+          [&](int64_t i) {
+            const Vec x1 = load(in + i), x2 = load(in + half + i);
+            const Vec cv = load(c + i), sv = load(s + i) * sign;
+            store(out + i, x1 * cv - x2 * sv);
+            store(out + half + i, x2 * cv + x1 * sv);
+          },
+          [&](int64_t i) {
+            const float x1 = to_float(in[i]), x2 = to_float(in[half + i]), sv = s[i] * sign;
+            put(out + i, x1 * c[i] - x2 * sv);
+            put(out + half + i, x2 * c[i] + x1 * sv);
+          });
+    }
+  }
+}
+
+template <class T>
+void swiglu(int64_t n, const T* gate, const T* up, T* out) {
+  for_lanes(
+      n,
+      [&](int64_t i) {
+        const Vec g = load(gate + i);
+        store(out + i, g / (1.0f + exp(-g)) * load(up + i));
+      },
+      [&](int64_t i) {
+        const float g = to_float(gate[i]);
+        put(out + i, g / (1.0f + exp(-g)) * to_float(up[i]));
+      });
+}
+
+// silu(g) = g·σ, silu'(g) = σ·(1 + g·(1 − σ)).
+template <class T>
+void swiglu_backward(int64_t n, const T* dout, const T* gate, const T* up, T* dgate, T* dup) {
+  for_lanes(
+      n,
+      [&](int64_t i) {
+        const Vec g = load(gate + i), d = load(dout + i);
+        const Vec sigmoid = 1.0f / (1.0f + exp(-g));
+        store(dgate + i, d * load(up + i) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
+        store(dup + i, d * g * sigmoid);
+      },
+      [&](int64_t i) {
+        const float g = to_float(gate[i]), d = to_float(dout[i]);
+        const float sigmoid = 1.0f / (1.0f + exp(-g));
+        put(dgate + i, d * to_float(up[i]) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
+        put(dup + i, d * g * sigmoid);
+      });
+}
+
+// Dot products of Rows rows with one row of the weight. The weight is read as one stream from front
+// to back: several rows of it side by side would halve what the prefetchers deliver. Every product
+// is accumulated in the same two vectors in the same order whatever Rows is.
+template <int Rows, class T>
+inline void dot_rows(int64_t in, const float* x, const T* weight, float bias, T* y, int64_t out) {
+  Vec even[Rows] = {}, odd[Rows] = {};
+  int64_t k = 0;
+  for (; k + 2 * kLanes <= in; k += 2 * kLanes) {
+    const Vec w0 = load(weight + k), w1 = load(weight + k + kLanes);
+    for (int r = 0; r < Rows; ++r) {
+      even[r] += load(x + r * in + k) * w0;
+      odd[r] += load(x + r * in + k + kLanes) * w1;
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    float tail = bias;
+    for (int64_t i = k; i < in; ++i) tail += x[r * in + i] * to_float(weight[i]);
+    put(y + r * out, sum(even[r] + odd[r]) + tail);
+  }
+}
+
+template <class T>
+void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end, const float* x,
+                 const T* weight, const float* bias, T* y) {
+  for (int64_t n = begin; n < end; ++n) {
+    const T* w = weight + n * in;
+    const float b = bias ? bias[n] : 0.0f;
+    int64_t r = 0;
+    for (; r + 8 <= rows; r += 8) dot_rows<8>(in, x + r * in, w, b, y + r * out + n, out);
+    if (r + 4 <= rows) dot_rows<4>(in, x + r * in, w, b, y + r * out + n, out), r += 4;
+    if (r + 2 <= rows) dot_rows<2>(in, x + r * in, w, b, y + r * out + n, out), r += 2;
+    if (r < rows) dot_rows<1>(in, x + r * in, w, b, y + r * out + n, out);
+  }
+}
+
+template <class T>
+void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, const T* keys,
+                      const T* values, float scale, float* scores, T* out) {
+  constexpr int64_t kMaxVectors = 16;  // dim ≤ 256 stays in registers and on the stack
+  const int64_t vectors = dim / kLanes;
+  for (int64_t g = 0; g < group; ++g, q += dim, out += dim) {
+    float highest = -__builtin_inff();
+    for (int64_t t = 0; t < length; ++t) {
+      const T* k = keys + t * dim;
+      Vec acc{};
+      float tail = 0;
+      for_lanes(
+          dim, [&](int64_t i) { acc += load(q + i) * load(k + i); },
+          [&](int64_t i) { tail += to_float(q[i]) * to_float(k[i]); });
+      scores[t] = (sum(acc) + tail) * scale;
+      highest = highest > scores[t] ? highest : scores[t];
+    }
+    Vec totals{};
+    float total = 0;
+    for_lanes(
+        length,
+        [&](int64_t t) {
+          const Vec e = exp(load(scores + t) - highest);
+          store(scores + t, e);
+          totals += e;
+        },
+        [&](int64_t t) {
+          scores[t] = exp(scores[t] - highest);
+          total += scores[t];
+        });
+    const float inverse = 1.0f / (sum(totals) + total);
+    Vec acc[kMaxVectors] = {};
+    for (int64_t t = 0; t < length; ++t) {
+      const T* v = values + t * dim;
+      for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
+        acc[i] += load(v + i * kLanes) * scores[t];
+    }
+    for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
+      store(out + i * kLanes, acc[i] * inverse);
+    for (int64_t i = (vectors < kMaxVectors ? vectors : kMaxVectors) * kLanes; i < dim; ++i) {
+      float tail = 0;
+      for (int64_t t = 0; t < length; ++t) tail += to_float(values[t * dim + i]) * scores[t];
+      put(out + i, tail * inverse);
+    }
+  }
+}
+
+template <class T>
+CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target,
+                                float label_smoothing, float z_loss, bool gradient, float scale) {
+  Vec highs = splat(-__builtin_inff());
+  float high = -__builtin_inff();
+  Vec plain{};
+  float plain_tail = 0;
+  for_lanes(
+      vocabulary,
+      [&](int64_t i) {
+        const Vec v = load(logits + i);
+        highs = max(highs, v);
+        plain += v;
+      },
+      [&](int64_t i) {
+        const float v = to_float(logits[i]);
+        high = high > v ? high : v;
+        plain_tail += v;
+      });
+  const float highest_lane = max(highs);
+  high = high > highest_lane ? high : highest_lane;
+
+  Vec totals{}, weighted{};
+  float total = 0, weighted_tail = 0;
+  for_lanes(
+      vocabulary,
+      [&](int64_t i) {
+        const Vec v = load(logits + i) - high;
+        const Vec e = exp(v);
+        totals += e;
+        weighted += e * v;
+      },
+      [&](int64_t i) {
+        const float v = to_float(logits[i]) - high;
+        const float e = exp(v);
+        total += e;
+        weighted_tail += e * v;
+      });
+  total += sum(totals);
+  const float log_total = static_cast<float>(__builtin_log(static_cast<double>(total)));
+  const float lse = high + log_total;
+  const float at_target = to_float(logits[target]);
+
+  CrossEntropyTerms terms;
+  terms.nll = lse - at_target;
+  terms.entropy = log_total - (sum(weighted) + weighted_tail) / total;
+  terms.correct = at_target == high;
+  for (int64_t i = 0; terms.correct && i < target; ++i) terms.correct = to_float(logits[i]) < high;
+  const float mean_nll = lse - (sum(plain) + plain_tail) / static_cast<float>(vocabulary);
+  terms.loss = (1.0f - label_smoothing) * terms.nll + z_loss * lse * lse;
+  if (label_smoothing != 0.0f) terms.loss += label_smoothing * mean_nll;
+
+  if (gradient) {
+    // d/dl = p·(1 + 2·z·lse) − (1−ε)·[target] − ε/V
+    const float share = scale * (1.0f + 2.0f * z_loss * lse) / total;
+    const float floor = scale * label_smoothing / static_cast<float>(vocabulary);
+    const float target_share =
+        exp(at_target - high) * share - floor - scale * (1.0f - label_smoothing);
+    for_lanes(
+        vocabulary,
+        [&](int64_t i) { store(logits + i, exp(load(logits + i) - high) * share - floor); },
+        [&](int64_t i) { put(logits + i, exp(to_float(logits[i]) - high) * share - floor); });
+    put(logits + target, target_share);
+  }
+  return terms;
+}
+
+template <class T>
+void widen(int64_t n, const T* in, float* out) {
+  for_lanes(
+      n, [&](int64_t i) { store(out + i, load(in + i)); },
+      [&](int64_t i) { out[i] = to_float(in[i]); });
+}
+
+template <class T>
+constexpr TypedKernels<T> table() {
+  return {add_rms_norm<T>,     add_rms_norm_backward<T>, rope<T>,
+          swiglu<T>,           swiglu_backward<T>,       linear_rows<T>,
+          decode_attention<T>, cross_entropy<T>,         widen<T>};
+}
+
+}  // namespace
+
+extern const Kernels CONTINUO_KERNEL_TABLE;
+const Kernels CONTINUO_KERNEL_TABLE = {.instruction_set = CONTINUO_ISA_NAME,
+                                       .f32 = table<float>(),
+                                       .bf16 = table<uint16_t>(),
+                                       .packed = kPackedKernels,
+                                       .machine = kMachineKernels,
+                                       .row = kRowKernels,
+                                       .attention_f32 = attention_table<float>(),
+                                       .attention_bf16 = attention_table<uint16_t>(),
+                                       .gemm_f32 = gemm_table<float>(),
+                                       .gemm_bf16 = gemm_table<uint16_t>()};
+
+}  // namespace continuo

@@ -1,0 +1,107 @@
+// The packed products of packed.h. Included by kernels_impl.cpp only, inside its anonymous
+// namespace.
+#pragma once
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "nn/cpu/kernels/compressed_impl.h"
+
+namespace continuo {
+namespace {
+
+// Sixteen halves, finite: shifting exponent and mantissa into place is off by the difference of the
+// biases.
+inline Vec load_half(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_cvtph_ps(0xffff,
+                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#else
+  const VecU h = convert<VecU>(load_as<VecH>(p));
+  const VecU magnitude = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
+  return bits_as<Vec>(bits_as<VecU>(bits_as<Vec>(magnitude) * 0x1p112f) | sign);
+#endif
+}
+
+inline uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<_Float16>(x)); }
+inline float from_half(uint16_t bits) { return static_cast<float>(bits_as<_Float16>(bits)); }
+
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for
+// every lane.
+template <int Bits, class I, class B>
+inline I dot4(I sum, B w, int32_t x) {
+#if defined(__AVX512VNNI__)
+  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
+#else
+  if constexpr (is_pair<I>) {
+    return {dot4<Bits>(sum.low, w.low, x), dot4<Bits>(sum.high, w.high, x)};
+  } else {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    // Sums of two products with 8 bits do not fit into 16.
+    if constexpr (Bits == 4) {
+      const __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
+      return sum + (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    }
+    const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)),
+                  odd = _mm256_srli_epi16((__m256i)w, 8);
+    const __m256i four = _mm256_set1_epi32(x);
+    const __m256i first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8),
+                  second = _mm256_srai_epi16(four, 8);
+    return sum + (I)_mm256_madd_epi16(even, first) + (I)_mm256_madd_epi16(odd, second);
+#else
+    const I wide = bits_as<I>(w);
+    int8_t parts[4];
+    std::memcpy(parts, &x, sizeof parts);
+    for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
+    return sum;
+#endif
+  }
+#endif
+}
+
+constexpr int kPanelVectors = static_cast<int>(kPanel) / kLanes;
+static_assert(kPanelVectors == 2);
+
+}  // namespace
+}  // namespace continuo
+
+#include "nn/cpu/kernels/decode_attention_impl.h"
+#include "nn/cpu/kernels/packed_pack_impl.h"
+#include "nn/cpu/kernels/packed_product_impl.h"
+
+namespace continuo {
+namespace {
+
+void packed_round(int64_t n, const float* x, uint16_t* halves) {
+  for (int64_t i = 0; i < n; i += kLanes) store(halves + i, load(x + i));
+}
+
+void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets) {
+  for (int64_t b = 0; b < n / kQuantBlock; ++b, x += kQuantBlock, integers += kQuantBlock) {
+    const Vec x0 = load(x), x1 = load(x + kLanes);
+    const float largest = max(max(max(x0, -x0), max(x1, -x1)));
+    const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    scales[b] = scale;
+    // Adding 1.5 · 2^23 rounds to an integer, which then is the low bits.
+    const Vec r0 = x0 * inverse + 12582912.0f, r1 = x1 * inverse + 12582912.0f;
+    const VecI i0 = bits_as<VecI>(r0) - 0x4b400000, i1 = bits_as<VecI>(r1) - 0x4b400000;
+    offsets[b] = fold(i0 + i1, [](auto a, auto c) { return a + c; });
+    using VecS = Lanes<int8_t, kLanes>;
+    store_as(integers, convert<VecS>(i0));
+    store_as(integers + kLanes, convert<VecS>(i1));
+  }
+}
+
+template <class T>
+void narrow(int64_t n, const float* x, T* y) {
+  for_lanes(n, [&](int64_t i) { store(y + i, load(x + i)); }, [&](int64_t i) { put(y + i, x[i]); });
+}
+
+constexpr PackedKernels kPackedKernels = {packed_pack,     packed_compress, kCompresses,
+                                          packed_unpack,   packed_product,  packed_round,
+                                          packed_quantise, attend<float>,   attend<uint16_t>,
+                                          narrow<float>,   narrow<uint16_t>};
+
+}  // namespace
+}  // namespace continuo

@@ -1,0 +1,224 @@
+#include "nn/cpu/matmul.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+
+#include "core/error.h"
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/team.h"
+
+namespace continuo {
+
+namespace {
+
+// Our products are the default: a row's bits depend on nothing but the row. Measured on Zen 4: MKL,
+// which knows no AMD processor by name, reaches 60–85 % of the fused multiply-adds that the cores
+// can do in float32, oneDNN 80–88 % of the dot products in bfloat16, these kernels 93–97 % of both;
+// with AVX2 they are level with MKL, as fast in bfloat16 as in float32, where ATen's products of
+// bfloat16 are many times slower. Processors with matrix units of their own (AMX) have far more to
+// give in bfloat16 than AVX-512; oneDNN uses them, for results in bfloat16.
+bool choose_own(at::ScalarType result) {
+  const char* setting = std::getenv("CONTINUO_MATMUL");
+  const std::string_view wanted = setting ? setting : "";
+  if (wanted == "own" || wanted == "aten") return wanted == "own";
+  if (!wanted.empty()) {
+    throw Error(fmt::format("CONTINUO_MATMUL={} names no matrix products", wanted),
+                "Use own or aten, or leave it unset.");
+  }
+#if defined(__x86_64__)
+  if (result == at::kBFloat16 && __builtin_cpu_supports("amx-bf16")) return false;
+#endif
+  return true;
+}
+
+// Where a matrix lies.
+template <class T>
+struct Operand {
+  const T* values;
+  int64_t stride;
+  Along along;
+
+  // The part that begins at row (or column) n and step k.
+  const T* at(int64_t n, int64_t k) const {
+    return along == Along::rows ? values + n * stride + k : values + k * stride + n;
+  }
+};
+
+// Bytes of k at once: a block of A and a panel of B stay in the second cache. In float32 less: sums
+// of partial sums round less.
+template <class T>
+constexpr int64_t kDepthBytes = sizeof(T) == sizeof(float) ? 1024 : 6144;
+template <class T>
+int64_t longest_depth() {
+  return kDepthBytes<T> / kernels().gemm<T>().element;
+}
+constexpr int64_t kRightBytes = 4 << 20;  // of B at once: stays in the third
+constexpr int64_t kBlockPanels = 4;       // panels of A that a member packs and multiplies at once
+constexpr int64_t kGroupPanels = 16;  // panels of B in a unit of work: the last ones end together
+
+// C [m, n] (+)= A · B. To is float, or T where k is not cut.
+template <class T, class To>
+void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operand<T>& b, To* c,
+              bool add) {
+  const GemmKernels<T>& kernel = kernels().gemm<T>();
+  const auto padded = [&](int64_t x, int64_t multiple) {
+    return (x + multiple - 1) / multiple * multiple;
+  };
+  const int64_t depth = std::min(padded(k, kernel.depth), longest_depth<T>()),
+                step_bytes = depth * kernel.element;
+  const int64_t threads = at::get_num_threads();
+  // Blocks of A small enough that all members have some.
+  const int64_t left_panels = (m + kernel.rows - 1) / kernel.rows;
+  const int64_t block =
+      kernel.rows * std::clamp<int64_t>(left_panels / (8 * threads), 1, kBlockPanels);
+  const int64_t blocks = (m + block - 1) / block;
+  const int64_t fitting = kRightBytes / step_bytes / kernel.columns * kernel.columns;
+  const int64_t width = std::min(padded(n, kernel.columns), std::max(fitting, kernel.columns));
+  const auto options = at::TensorOptions(at::kByte);
+  const at::Tensor right_memory = at::empty({width * step_bytes}, options);
+  const at::Tensor left_memory = at::empty({threads * block * step_bytes}, options);
+  auto* right = data<std::byte>(right_memory);
+
+  Team::run([&](const Team::Member& member) {
+    std::byte* left = data<std::byte>(left_memory) + member.rank * block * step_bytes;
+    for (int64_t column = 0; column < n; column += width) {
+      const int64_t columns = std::min(width, n - column),
+                    panels = (columns + kernel.columns - 1) / kernel.columns;
+      for (int64_t from = 0; from < k; from += depth) {
+        const int64_t steps = std::min(depth, k - from), packed = padded(steps, kernel.depth),
+                      packed_bytes = packed * kernel.element;
+        const bool sums = add || from > 0;
+        member.deal(panels, [&](int64_t first, int64_t last) {
+          const int64_t begin = first * kernel.columns,
+                        count = std::min(columns, last * kernel.columns) - begin;
+          kernel.pack_right(b.along, count, steps, b.at(column + begin, from), b.stride, packed,
+                            right + begin * packed_bytes);
+        });
+        member.wait();
+        const int64_t groups = std::max<int64_t>(1, panels / kGroupPanels);
+        int64_t held = -1;  // the row whose block `left` holds
+        member.deal(blocks * groups, [&](int64_t first, int64_t last) {
+          for (int64_t i = first; i < last; ++i) {
+            const int64_t row = i / groups * block, rows = std::min(block, m - row),
+                          group = i % groups;
+            if (row != held)
+              kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
+            held = row;
+            for (int64_t p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
+              const int64_t at = p * kernel.columns, here = std::min(kernel.columns, columns - at);
+              To* to = c + row * n + column + at;
+              if constexpr (sizeof(To) == sizeof(float)) {
+                kernel.multiply_float(a.along, rows, here, packed, left, right + at * packed_bytes,
+                                      to, n, sums);
+              } else {
+                kernel.multiply_narrow(a.along, rows, here, packed, left, right + at * packed_bytes,
+                                       to, n, sums);
+              }
+            }
+          }
+        });
+        member.wait();
+      }
+    }
+  });
+}
+
+template <class T>
+void multiply_into(at::Tensor& c, int64_t k, const Operand<T>& a, const Operand<T>& b, bool add) {
+  const int64_t m = c.size(0), n = c.size(1);
+  if (m == 0 || n == 0 || (k == 0 && add)) return;
+  if (k == 0) {
+    c.zero_();
+    return;
+  }
+  if (c.scalar_type() == at::kFloat) return multiply<T, float>(m, n, k, a, b, data<float>(c), add);
+  if (k <= longest_depth<T>()) return multiply<T, T>(m, n, k, a, b, data<T>(c), add);
+  at::Tensor wide = add ? c.to(at::kFloat) : at::empty(c.sizes(), c.options().dtype(at::kFloat));
+  multiply<T, float>(m, n, k, a, b, data<float>(wide), add);
+  c.copy_(wide);
+}
+
+// c (+)= a · b, where `along` says how k lies in each.
+void own_product(at::Tensor& c, const at::Tensor& a, Along a_along, const at::Tensor& b,
+                 Along b_along, bool add) {
+  const at::Tensor left = a.contiguous(), right = b.contiguous();
+  with_storage_type(a.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    const int64_t k = a.size(a_along == Along::rows ? 1 : 0);
+    multiply_into<T>(c, k, {data<T>(left), left.size(1), a_along},
+                     {data<T>(right), right.size(1), b_along}, add);
+  });
+}
+
+bool ours(const at::Tensor& a, const at::Tensor& b, at::ScalarType result) {
+  return a.is_cpu() && a.scalar_type() == b.scalar_type() && own_matmul(result);
+}
+
+// a · b by ATen, which writes products in the dtype of their operands: on the CPU these are widened
+// first where the result is wider.
+at::Tensor aten_product(const at::Tensor& a, const at::Tensor& b, at::ScalarType result) {
+  return a.is_cpu() ? at::mm(a.to(result), b.to(result)) : at::mm(a, b).to(result);
+}
+
+}  // namespace
+
+bool own_matmul(at::ScalarType result) {
+  static const bool own[2] = {choose_own(at::kFloat), choose_own(at::kBFloat16)};
+  return result == at::kFloat ? own[0] : result == at::kBFloat16 && own[1];
+}
+
+at::Tensor matmul_nt(const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b, a.scalar_type())) return at::linear(a, b);
+  at::Tensor c = at::empty({a.size(0), b.size(0)}, a.options());
+  own_product(c, a, Along::rows, b, Along::rows, false);
+  return c;
+}
+
+at::Tensor matmul_nn(const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b, a.scalar_type())) return at::mm(a, b);
+  at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
+  own_product(c, a, Along::rows, b, Along::columns, false);
+  return c;
+}
+
+at::Tensor matmul_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
+  if (!ours(a, b, dtype)) return aten_product(a.t(), b, dtype);
+  at::Tensor c = at::empty({a.size(1), b.size(1)}, a.options().dtype(dtype));
+  own_product(c, a, Along::columns, b, Along::columns, false);
+  return c;
+}
+
+void add_matmul_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b, sum.scalar_type())) {
+    sum.addmm_(a, b.t());
+  } else {
+    own_product(sum, a, Along::rows, b, Along::rows, true);
+  }
+}
+
+void add_matmul_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b, sum.scalar_type())) {
+    sum.addmm_(a, b);
+  } else {
+    own_product(sum, a, Along::rows, b, Along::columns, true);
+  }
+}
+
+void add_matmul_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
+  if (ours(a, b, sum.scalar_type())) {
+    own_product(sum, a, Along::columns, b, Along::columns, true);
+  } else if (sum.scalar_type() == a.scalar_type()) {
+    sum.addmm_(a.t(), b);
+  } else {
+    sum.add_(aten_product(a.t(), b, sum.scalar_type()));
+  }
+}
+
+}  // namespace continuo

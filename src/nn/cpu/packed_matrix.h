@@ -1,0 +1,93 @@
+// Packs weights into the panels of kernels/packed.h and multiplies with them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "nn/cpu/kernels/packed.h"
+#include "nn/weight_format.h"
+
+namespace continuo {
+
+// Memory for all panels of a model, in the order of their use: 2 MiB pages where the system gives
+// them.
+class PanelArena {
+ public:
+  explicit PanelArena(int64_t bytes);
+  std::byte* take(int64_t bytes);
+  void give_back(int64_t bytes) { used_ -= bytes; }  // of the last taken
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  int64_t used_ = 0, size_ = 0;
+};
+
+// Names the panels that hold a format without compression.
+constexpr PanelFormat plain_panels(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::f32:
+      return PanelFormat::f32;
+    case WeightFormat::bf16:
+      return PanelFormat::bf16;
+    case WeightFormat::q8:
+      return PanelFormat::q8;
+    case WeightFormat::q4:
+      return PanelFormat::q4;
+  }
+  return PanelFormat::f32;
+}
+
+struct PackedMatrix {
+  PanelFormat format = PanelFormat::f32;
+  int64_t in = 0, panels = 0;
+  const std::byte* data = nullptr;
+  std::vector<Exception> exceptions = {};      // of compressed panels
+  std::vector<int64_t> exceptions_begin = {};  // [panels + 1], where there are any
+
+  int64_t stride_in() const { return packed_inputs(in); }  // of the activations
+  int64_t stride_out() const { return panels * kPanel; }   // of the results
+  // How much of the weights one product reads.
+  int64_t bytes() const {
+    return panels * panel_bytes(format, in) +
+           static_cast<int64_t>(exceptions.size() * sizeof(Exception));
+  }
+};
+
+// Rows of a product's activations in the form that a format reads.
+struct PackedScratch {
+  std::vector<uint16_t> halves;
+  std::vector<int8_t> integers;
+  std::vector<float> scales;
+  std::vector<int32_t> offsets;
+
+  void fit(PanelFormat format, int64_t values);  // grows to room for this many
+};
+
+int64_t concatenated_panels(const std::vector<at::Tensor>& parts);
+// parts: [out_i, in] each, one under the other. Parallel. What is asked for as f32 or bf16 is
+// stored shorter where that loses nothing.
+PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format,
+                               const std::vector<at::Tensor>& parts);
+// a, b: [out, in]; every panel holds 16 rows of a, then the same 16 of b.
+int64_t paired_panels(const at::Tensor& a);
+PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
+                         const at::Tensor& b);
+
+// Rows [begin, end) of x [rows, stride_in], zeros beyond `in`, in the form that products with `w`
+// read; `scratch` has room.
+void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x,
+             PackedScratch& scratch);
+PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch& scratch);
+// y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out].
+void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
+             float* y);
+
+// The weights as the products see them: [rows, in] float32.
+at::Tensor unpack(const PackedMatrix& w, int64_t rows);
+
+}  // namespace continuo

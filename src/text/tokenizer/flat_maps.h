@@ -1,0 +1,115 @@
+// Open-addressing hash maps of the tokenizers: built once, then only read. Keys are never removed.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "text/tokenizer/tokenizer.h"
+
+namespace continuo {
+
+// Fast hash of a short text; not for content hashes.
+inline uint64_t hash_word(std::string_view text) {
+  constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
+  uint64_t hash = text.size() * kFactor;
+  const char* at = text.data();
+  size_t left = text.size();
+  auto mix = [&](uint64_t word) {
+    hash = (hash ^ word) * kFactor;
+    hash ^= hash >> 32;
+  };
+  for (; left >= 8; left -= 8, at += 8) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+    mix(word);
+  }
+  uint64_t rest = 0;
+  if (left > 0) std::memcpy(&rest, at, left);
+  mix(rest);
+  return hash;
+}
+
+// Text → number. The texts must outlive the index; only views are kept.
+class StringIndex {
+ public:
+  explicit StringIndex(size_t expected = 0) : slots_(std::bit_ceil(expected * 3 / 2 + 8)) {}
+
+  // False when the text is there already (its number stays). At most `expected` insertions.
+  bool insert(std::string_view text, int32_t number) {
+    Slot& slot = slots_[place(text)];
+    if (slot.number >= 0) return false;
+    slot = {text, number};
+    return true;
+  }
+
+  std::optional<int32_t> find(std::string_view text) const {
+    const Slot& slot = slots_[place(text)];
+    if (slot.number < 0) return {};
+    return slot.number;
+  }
+
+ private:
+  struct Slot {
+    std::string_view text;
+    int32_t number = -1;
+  };
+
+  size_t place(std::string_view text) const {
+    size_t mask = slots_.size() - 1;
+    size_t at = hash_word(text) & mask;
+    while (slots_[at].number >= 0 && slots_[at].text != text) at = (at + 1) & mask;
+    return at;
+  }
+
+  std::vector<Slot> slots_;
+};
+
+// Two ids → the merge of their tokens.
+class PairMap {
+ public:
+  struct Value {
+    uint32_t rank = 0;
+    TokenId merged = 0;
+  };
+
+  // At most `expected` different pairs.
+  explicit PairMap(size_t expected = 0) : slots_(std::bit_ceil(expected * 3 / 2 + 8)) {}
+
+  // Replaces what the pair had.
+  void set(TokenId left, TokenId right, Value value) {
+    slots_[place(key(left, right))] = {key(left, right), value};
+  }
+
+  // Null when the pair does not merge.
+  const Value* find(TokenId left, TokenId right) const {
+    const Slot& slot = slots_[place(key(left, right))];
+    return slot.key == kEmpty ? nullptr : &slot.value;
+  }
+
+ private:
+  static constexpr uint64_t kEmpty = ~uint64_t{0};
+  struct Slot {
+    uint64_t key = kEmpty;
+    Value value;
+  };
+
+  static uint64_t key(TokenId left, TokenId right) {
+    return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+  }
+
+  size_t place(uint64_t key) const {
+    size_t mask = slots_.size() - 1;
+    uint64_t hash = key * 0x9E3779B97F4A7C15;
+    size_t at = (hash ^ hash >> 32) & mask;
+    while (slots_[at].key != kEmpty && slots_[at].key != key) at = (at + 1) & mask;
+    return at;
+  }
+
+  std::vector<Slot> slots_;
+};
+
+}  // namespace continuo

@@ -1,0 +1,314 @@
+#include "text/tokenizer/gguf_tokenizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include <nlohmann/json.hpp>
+
+#include "core/suggest.h"
+#include "core/utf8.h"
+#include "text/tokenizer/hf_tokenizer.h"
+#include "text/tokenizer/post_processor.h"
+
+namespace continuo {
+namespace {
+
+using Json = nlohmann::json;
+
+// Every way to cut a token in two is tried.
+constexpr size_t kLongestToken = 1024;
+
+enum GgufTokenType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kByte = 6
+};
+
+constexpr const char* kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kDeepSeek3 =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+Json byte_level(bool use_regex) {
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", false},
+          {"trim_offsets", true},
+          {"use_regex", use_regex}};
+}
+
+Json split(const char* regex) {
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", regex}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
+}
+
+Json sequence(const char* list, std::initializer_list<Json> steps) {
+  return {{"type", "Sequence"}, {list, Json(Json::array_t(steps))}};
+}
+
+// What llama.cpp's names of pre-tokenizers stand for.
+struct Pre {
+  std::vector<std::string> names;
+  Json pre_tokenizer;
+  bool ignore_merges = false;
+  bool nfc = false;
+};
+
+// Whether llama.cpp opens texts with BOS where the file does not say: with SentencePiece's models,
+// and with the pre-tokenizers of which its llama-vocab.cpp says so.
+bool adds_bos_by_default(const GgufVocabulary& vocabulary) {
+  if (vocabulary.model == "llama") return true;
+  constexpr std::string_view kAdding[] = {"llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"};
+  return std::ranges::find(kAdding, vocabulary.pre) != std::end(kAdding);
+}
+
+const std::vector<Pre>& pre_table() {
+  auto list = "pretokenizers";
+  static const std::vector<Pre> table = {
+      {{"gpt-2", "mpt", "olmo", "phi-2", "jais", "trillion", "granite-docling"}, byte_level(true)},
+      {{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"},
+       sequence(list, {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)})},
+      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "dbrx", "smaug-bpe"},
+       sequence(list, {split(kLlama3), byte_level(false)}),
+       true},
+      {{"qwen2", "deepseek-r1-qwen", "stablelm2"},
+       sequence(list, {split(kQwen2), byte_level(false)}),
+       false,
+       true},
+      {{"tekken"}, sequence(list, {split(kTekken), byte_level(false)}), true},
+      {{"gpt-4o"}, sequence(list, {split(kGpt4o), byte_level(false)})},
+      {{"deepseek-v3"},
+       sequence(list, {split(R"(\p{N}{1,3})"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"),
+                       split(kDeepSeek3), byte_level(false)})},
+      {{"default", ""},
+       sequence(list,
+                {split(R"([\p{P}\$\+<=>\^~\|]+)"),
+                 split(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))"),
+                 split(R"(\p{N}+)"), split("[0-9][0-9][0-9]"), byte_level(false)})}};
+  return table;
+}
+
+class Builder {
+ public:
+  Builder(const GgufVocabulary& vocabulary, const std::string& name)
+      : in_(vocabulary), where_{.file = name} {}
+
+  std::shared_ptr<const Tokenizer> build() {
+    check();
+    Json document = {{"version", "1.0"},        {"truncation", nullptr},
+                     {"padding", nullptr},      {"post_processor", post_processor()},
+                     {"added_tokens", added()}, {"normalizer", nullptr},
+                     {"pre_tokenizer", nullptr}};
+    Json model = {{"type", "BPE"},
+                  {"dropout", nullptr},
+                  {"unk_token", nullptr},
+                  {"continuing_subword_prefix", nullptr},
+                  {"end_of_word_suffix", nullptr},
+                  {"fuse_unk", false},
+                  {"byte_fallback", false}};
+    if (in_.model == "gpt2") {
+      fill_gpt2(document, model);
+    } else if (in_.model == "llama") {
+      fill_llama(document, model);
+    } else {
+      refuse(fmt::format("tokenizer.ggml.model is '{}', which is not supported", in_.model),
+             "supported are gpt2 and llama");
+    }
+    Json entries = Json::object();
+    for (size_t id = 0; id < in_.tokens.size(); ++id) entries[in_.tokens[id]] = id;
+    model["vocab"] = std::move(entries);
+    document["model"] = std::move(model);
+    return std::make_shared<HfTokenizer>(document.dump(), config(), where_.file);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what, const std::string& hint = {}) const {
+    throw Error(where_, what, hint);
+  }
+
+  int32_t type(size_t id) const { return in_.types.empty() ? kNormal : in_.types[id]; }
+
+  void check() const {
+    size_t count = in_.tokens.size();
+    if (count == 0) refuse("tokenizer.ggml.tokens is empty");
+    if (!in_.types.empty() && in_.types.size() != count) {
+      refuse(fmt::format("tokenizer.ggml.token_type has {} entries for {} tokens", in_.types.size(),
+                         count));
+    }
+    std::unordered_map<std::string_view, size_t> seen;
+    for (size_t id = 0; id < count; ++id) {
+      const std::string& token = in_.tokens[id];
+      if (token.empty()) refuse(fmt::format("tokenizer.ggml.tokens[{}] is empty", id));
+      if (token.size() > kLongestToken) {
+        refuse(fmt::format("tokenizer.ggml.tokens[{}] is longer than {} bytes", id, kLongestToken));
+      }
+      if (find_invalid_utf8(token)) {
+        refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
+      }
+      auto [first, fresh] = seen.emplace(token, id);
+      if (!fresh) {
+        refuse(
+            fmt::format("tokenizer.ggml.tokens[{}] repeats '{}' of {}", id, token, first->second));
+      }
+    }
+    for (auto id : {in_.bos, in_.eos, in_.pad, in_.unknown}) {
+      if (id && (*id < 0 || static_cast<size_t>(*id) >= count)) {
+        refuse(fmt::format("the special token id {} is outside the vocabulary of {}", *id, count));
+      }
+    }
+  }
+
+  Json post_processor() const {
+    if (!in_.bos || !in_.add_bos.value_or(adds_bos_by_default(in_))) return nullptr;
+    return bos_post_processor(in_.tokens[static_cast<size_t>(*in_.bos)], *in_.bos);
+  }
+
+  Json added() const {
+    Json list = Json::array();
+    for (size_t id = 0; id < in_.tokens.size(); ++id) {
+      bool special = type(id) == kControl || type(id) == kUnknown;
+      if (!special && type(id) != kUserDefined) continue;
+      list.push_back({{"id", id},
+                      {"content", in_.tokens[id]},
+                      {"single_word", false},
+                      {"lstrip", false},
+                      {"rstrip", false},
+                      {"normalized", false},
+                      {"special", special}});
+    }
+    return list;
+  }
+
+  void fill_gpt2(Json& document, Json& model) const {
+    const Pre* pre = nullptr;
+    std::vector<std::string> names;
+    for (const Pre& row : pre_table()) {
+      if (std::ranges::count(row.names, in_.pre) > 0) pre = &row;
+      names.insert(names.end(), row.names.begin(), row.names.end());
+    }
+    if (!pre) {
+      refuse(fmt::format("tokenizer.ggml.pre is '{}', which is not supported", in_.pre),
+             did_you_mean(in_.pre, names));
+    }
+    document["pre_tokenizer"] = pre->pre_tokenizer;
+    if (pre->nfc) document["normalizer"] = {{"type", "NFC"}};
+    document["decoder"] = byte_level(true);
+    model["ignore_merges"] = pre->ignore_merges;
+    Json merges = Json::array();
+    for (const std::string& merge : in_.merges) {
+      if (find_invalid_utf8(merge)) {
+        refuse(fmt::format("tokenizer.ggml.merges[{}] is not UTF-8", merges.size()));
+      }
+      merges.push_back(merge);
+    }
+    model["merges"] = std::move(merges);
+  }
+
+  void fill_llama(Json& document, Json& model) const {
+    constexpr const char* kSign = "\u2581";
+    Json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSign}};
+    Json restore = {{"type", "Replace"}, {"pattern", {{"String", kSign}}}, {"content", " "}};
+    Json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
+    Json bytes = {{"type", "ByteFallback"}}, fuse = {{"type", "Fuse"}};
+    if (in_.add_space_prefix) {
+      Json prepend = {{"type", "Prepend"}, {"prepend", kSign}};
+      document["normalizer"] = sequence("normalizers", {prepend, replace});
+      document["decoder"] = sequence("decoders", {restore, bytes, fuse, strip});
+    } else {
+      document["normalizer"] = replace;
+      document["decoder"] = sequence("decoders", {restore, bytes, fuse});
+    }
+    model["byte_fallback"] = true;
+    model["fuse_unk"] = true;
+    if (in_.unknown) model["unk_token"] = in_.tokens[static_cast<size_t>(*in_.unknown)];
+    model["merges"] = merges_of_scores();
+  }
+
+  // SentencePiece joins the two neighbours whose union scores highest. As ranked merges: every way
+  // to cut a piece in two pieces, pieces of higher score first.
+  Json merges_of_scores() const {
+    if (in_.scores.size() != in_.tokens.size()) {
+      refuse(fmt::format("tokenizer.ggml.scores has {} entries for {} tokens", in_.scores.size(),
+                         in_.tokens.size()));
+    }
+    std::unordered_map<std::string_view, size_t> ids;
+    std::vector<size_t> joined;
+    for (size_t id = 0; id < in_.tokens.size(); ++id) {
+      if (!std::isfinite(in_.scores[id])) {
+        refuse(fmt::format("tokenizer.ggml.scores[{}] is not finite", id));
+      }
+      if (type(id) == kControl || type(id) == kUnknown || type(id) == kByte) continue;
+      ids.emplace(in_.tokens[id], id);
+      joined.push_back(id);
+    }
+    std::ranges::stable_sort(joined, std::greater<>{}, [&](size_t id) { return in_.scores[id]; });
+    Json merges = Json::array();
+    for (size_t id : joined) {
+      std::string_view piece = in_.tokens[id];
+      for (size_t cut = 1; cut < piece.size(); ++cut) {
+        auto left = ids.find(piece.substr(0, cut)), right = ids.find(piece.substr(cut));
+        if (left == ids.end() || right == ids.end()) continue;
+        merges.push_back(Json::array({left->first, right->first}));
+      }
+    }
+    return merges;
+  }
+
+  HfTokenizerConfig config() const {
+    HfTokenizerConfig config;
+    auto name = [&](std::optional<TokenId> id, HfTokenizerConfig::NamedToken& token) {
+      token.mentioned = true;
+      if (id) token.text = in_.tokens[static_cast<size_t>(*id)];
+    };
+    name(in_.bos, config.bos);
+    name(in_.eos, config.eos);
+    name(in_.pad, config.pad);
+    name(in_.unknown, config.unk);
+    return config;
+  }
+
+  const GgufVocabulary& in_;
+  Location where_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocabulary,
+                                                     const std::string& name) {
+  return Builder(vocabulary, name).build();
+}
+
+std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json) {
+  Json document = Json::parse(tokenizer_json);
+  // Offsets are not part of what a text's ids are.
+  auto plain = [](Json step, auto& self) -> Json {
+    step.erase("trim_offsets");
+    if (step.value("type", "") == "ByteLevel") step.emplace("use_regex", true);
+    if (step.contains("pretokenizers")) {
+      for (Json& inner : step["pretokenizers"]) inner = self(inner, self);
+    }
+    return step;
+  };
+  const Json& steps = document["pre_tokenizer"];
+  const Json& normalizer = document["normalizer"];
+  if (!steps.is_object()) return std::nullopt;
+  for (const Pre& row : pre_table()) {
+    bool same_normalizer = row.nfc ? normalizer == Json{{"type", "NFC"}} : normalizer.is_null();
+    if (same_normalizer && plain(steps, plain) == plain(row.pre_tokenizer, plain)) {
+      return row.names.front();
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace continuo

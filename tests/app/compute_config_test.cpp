@@ -1,0 +1,55 @@
+#include "app/compute_config.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "nn/cpu/kernels/kernels.h"
+#include "support/expect_error.h"
+
+namespace continuo {
+namespace {
+
+ComputeConfig load(const std::string& yaml) {
+  ComputeConfig config;
+  Problems problems;
+  load_config(parse_yaml(yaml, "c.yaml"), config, problems);
+  problems.raise();
+  return config;
+}
+
+TEST(ComputeConfig, SaysHowAModelIsRun) {
+  const int before = at::get_num_threads();
+  const Compute compute = start_compute(load("{device: cpu, threads: 3, weights: q4}"));
+  EXPECT_EQ(at::get_num_threads(), 3);
+  at::set_num_threads(before);
+  EXPECT_TRUE(compute.device.is_cpu());
+  EXPECT_EQ(compute.threads, 3);
+  EXPECT_EQ(compute.options().dtype, at::kFloat);
+  EXPECT_EQ(compute.options().weights, WeightFormat::q4);
+  EXPECT_FALSE(compute.options().recompute);
+}
+
+TEST(ComputeConfig, WeightsAreOfTheProductsTypeUnlessChosen) {
+  const Compute compute = start_compute(load("{device: cpu, threads: 1}"));
+  EXPECT_EQ(compute.options().weights, std::nullopt);
+  EXPECT_EQ(compute.options().weight_format(), WeightFormat::f32);
+  EXPECT_EQ(ComputeOptions{.dtype = at::kBFloat16}.weight_format(), WeightFormat::bf16);
+}
+
+TEST(ComputeConfig, FaultsAreFoundWhereTheyAreWritten) {
+  test::expect_error([] { load("device: cpu\nweights: f32_in_12\n"); },
+                     {"c.yaml:2", "weights", "q4"});
+  test::expect_error([] { load("dtype: fp16"); }, {"c.yaml:1", "dtype", "bf16"});
+  test::expect_error([] { load("threads: -1"); }, {"c.yaml:1", "threads"});
+  test::expect_error([] { start_compute(load("device: tpu")); }, {"tpu", "cuda:<index>"});
+}
+
+TEST(ComputeConfig, TheProductsTypeIsOneThatTheCpuHas) {
+  const Compute compute = start_compute(load("{device: cpu, threads: 1, dtype: bf16}"));
+  EXPECT_EQ(compute.dtype, kernels_for("avx512") ? at::kBFloat16 : at::kFloat);
+  EXPECT_EQ(dtype_name(at::kBFloat16), "bf16");
+  EXPECT_EQ(dtype_name(at::kFloat), "fp32");
+}
+
+}  // namespace
+}  // namespace continuo

@@ -1,0 +1,81 @@
+#include "models/families/llama.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace continuo {
+namespace {
+
+using nlohmann::json;
+
+json plain_config() {
+  return {{"model_type", "llama"},    {"num_hidden_layers", 2},  {"hidden_size", 24},
+          {"num_attention_heads", 6}, {"intermediate_size", 40}, {"vocab_size", 53},
+          {"num_key_value_heads", 2}};
+}
+
+std::string error_of(const json& config) {
+  try {
+    read_llama_config(config, "dir/config.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Llama, ConfigurationsRoundTrip) {
+  TransformerOptions o = read_llama_config(plain_config(), "config.json");
+  EXPECT_EQ(o.head_dim, 4);
+  EXPECT_EQ(o.rope_theta, 10000);
+  EXPECT_FALSE(o.tie_embeddings);
+  o.rope_theta = 500;
+  o.head_dim = 8;
+  o.tie_embeddings = true;
+  o.attention_bias = o.output_bias = true;
+  const TransformerOptions back = read_llama_config(write_llama_config(o), "config.json");
+  EXPECT_EQ(back.rope_theta, 500);
+  EXPECT_EQ(back.head_dim, 8);
+  EXPECT_TRUE(back.tie_embeddings);
+  EXPECT_TRUE(back.attention_bias);
+  EXPECT_EQ(back.norm_epsilon, o.norm_epsilon);
+}
+
+TEST(Llama, KeysThatWouldChangeTheMathsAreRefusedByName) {
+  json config = plain_config();
+  config["hidden_act"] = "quick_gelu";
+  EXPECT_NE(error_of(config).find("hidden_act"), std::string::npos);
+  config = plain_config();
+  config["rope_scaling"] = {{"rope_type", "spiral"}, {"factor", 4.0}};
+  EXPECT_NE(error_of(config).find("spiral"), std::string::npos);
+  config = plain_config();
+  config["quantization_config"] = {{"bits", 4}};
+  EXPECT_NE(error_of(config).find("quantization_config"), std::string::npos);
+}
+
+TEST(Llama, FaultyKeysAreNamedWithTheirFile) {
+  json config = plain_config();
+  config.erase("hidden_size");
+  EXPECT_EQ(error_of(config).find("dir/config.json"), 0u);
+  EXPECT_NE(error_of(config).find("'hidden_size' is missing"), std::string::npos);
+  config["hidden_size"] = "24";
+  EXPECT_NE(error_of(config).find("positive integer"), std::string::npos);
+  config["hidden_size"] = -1;
+  EXPECT_NE(error_of(config).find("positive integer"), std::string::npos);
+  config = plain_config();
+  config["num_key_value_heads"] = 4;
+  EXPECT_NE(error_of(config).find("do not fit"), std::string::npos);
+}
+
+TEST(Llama, ParametersHaveTheirHuggingFaceNames) {
+  EXPECT_EQ(llama_checkpoint_name("embedding"), "model.embed_tokens.weight");
+  EXPECT_EQ(llama_checkpoint_name("blocks_12.attention.output.bias"),
+            "model.layers.12.self_attn.o_proj.bias");
+  EXPECT_EQ(llama_checkpoint_name("blocks_0.mlp_norm.weight"),
+            "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_THROW(llama_checkpoint_name("blocks_0.other.weight"), Error);
+}
+
+}  // namespace
+}  // namespace continuo

@@ -1,0 +1,267 @@
+// Every instruction set against references in double, over sizes with and without a vector tail.
+#include "nn/cpu/kernels/kernels.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace continuo {
+namespace {
+
+std::vector<float> numbers(int64_t n, int salt, float scale = 1.0f) {
+  std::vector<float> v(n);
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = scale * std::sin(0.7f * static_cast<float>(i * 3 + salt) + 0.1f * salt);
+  return v;
+}
+
+float from_bf16(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+float as_float(float x) { return x; }
+float as_float(uint16_t x) { return from_bf16(x); }
+
+template <class T>
+std::vector<T> stored(const std::vector<float>& v) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return v;
+  } else {
+    std::vector<uint16_t> out(v.size());
+    for (size_t i = 0; i < v.size(); ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, &v[i], sizeof bits);
+      out[i] = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    }
+    return out;
+  }
+}
+
+class KernelTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    table_ = kernels_for(GetParam());
+    if (!table_) GTEST_SKIP() << "this CPU has no " << GetParam();
+  }
+  // Runs the check for both storage types with a relative tolerance of each.
+  template <class F>
+  void for_types(F check) {
+    check(float{}, 2e-5);
+    check(uint16_t{}, 1e-2);
+  }
+  const Kernels* table_ = nullptr;
+};
+
+TEST_P(KernelTest, NormMatchesTheFormula) {
+  for_types([&](auto type, double tolerance) {
+    using T = decltype(type);
+    for (const int64_t hidden : {1, 15, 16, 33, 64, 100}) {
+      const int64_t rows = 3;
+      const auto residual = numbers(rows * hidden, 1), weight = numbers(hidden, 2);
+      const auto delta = stored<T>(numbers(rows * hidden, 3));
+      std::vector<float> sum(rows * hidden), rstd(rows);
+      std::vector<T> y(rows * hidden);
+      table_->typed<T>().add_rms_norm(rows, hidden, residual.data(), delta.data(), weight.data(),
+                                      1e-5f, sum.data(), y.data(), rstd.data());
+      for (int64_t r = 0; r < rows; ++r) {
+        double squares = 0;
+        for (int64_t i = 0; i < hidden; ++i) {
+          const double x = residual[r * hidden + i] + as_float(delta[r * hidden + i]);
+          EXPECT_NEAR(sum[r * hidden + i], x, 1e-6);
+          squares += x * x;
+        }
+        const double scale = 1 / std::sqrt(squares / static_cast<double>(hidden) + 1e-5);
+        for (int64_t i = 0; i < hidden; ++i) {
+          const double expected = sum[r * hidden + i] * scale * weight[i];
+          EXPECT_NEAR(as_float(y[r * hidden + i]), expected, tolerance * (1 + std::abs(expected)));
+        }
+      }
+    }
+  });
+}
+
+TEST_P(KernelTest, SwigluMatchesTheFormulaAndItsDerivative) {
+  for_types([&](auto type, double tolerance) {
+    using T = decltype(type);
+    const int64_t n = 37;
+    const auto gate = stored<T>(numbers(n, 1, 6)), up = stored<T>(numbers(n, 2, 2)),
+               dout = stored<T>(numbers(n, 5));
+    std::vector<T> out(n), dgate(n), dup(n);
+    table_->typed<T>().swiglu(n, gate.data(), up.data(), out.data());
+    table_->typed<T>().swiglu_backward(n, dout.data(), gate.data(), up.data(), dgate.data(),
+                                       dup.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const double g = as_float(gate[i]), u = as_float(up[i]), d = as_float(dout[i]);
+      const double s = 1 / (1 + std::exp(-g));
+      EXPECT_NEAR(as_float(out[i]), g * s * u, tolerance * (1 + std::abs(g * u)));
+      EXPECT_NEAR(as_float(dup[i]), d * g * s, tolerance * (1 + std::abs(d * g)));
+      EXPECT_NEAR(as_float(dgate[i]), d * u * s * (1 + g * (1 - s)),
+                  tolerance * (1 + std::abs(d * u * g)));
+    }
+  });
+}
+
+TEST_P(KernelTest, RowsOfTheLinearDoNotDependOnTheirNeighbours) {
+  for_types([&](auto type, double tolerance) {
+    using T = decltype(type);
+    for (const int64_t in : {1, 31, 32, 65, 96}) {
+      const int64_t rows = 5, out = 11;
+      const auto x = numbers(rows * in, 1);
+      const auto weight = stored<T>(numbers(out * in, 2));
+      const auto bias = numbers(out, 4);
+      std::vector<T> together(rows * out), alone(out);
+      table_->typed<T>().linear_rows(rows, in, out, 0, out, x.data(), weight.data(), bias.data(),
+                                     together.data());
+      for (int64_t r = 0; r < rows; ++r) {
+        table_->typed<T>().linear_rows(1, in, out, 0, 3, x.data() + r * in, weight.data(),
+                                       bias.data(), alone.data());
+        table_->typed<T>().linear_rows(1, in, out, 3, out, x.data() + r * in, weight.data(),
+                                       bias.data(), alone.data());
+        for (int64_t n = 0; n < out; ++n) {
+          EXPECT_EQ(together[r * out + n], alone[n]) << "row " << r << " out " << n;
+          double expected = bias[n];
+          for (int64_t k = 0; k < in; ++k)
+            expected += static_cast<double>(x[r * in + k]) * as_float(weight[n * in + k]);
+          EXPECT_NEAR(as_float(alone[n]), expected, tolerance * (2 + std::abs(expected)));
+        }
+      }
+    }
+  });
+}
+
+TEST_P(KernelTest, DecodeAttentionIsASoftmaxAverage) {
+  for_types([&](auto type, double tolerance) {
+    using T = decltype(type);
+    for (const int64_t dim : {6, 16, 64, 80, 272}) {
+      const int64_t group = 3, length = 21;
+      const auto q = stored<T>(numbers(group * dim, 1)), k = stored<T>(numbers(length * dim, 2));
+      const auto v = stored<T>(numbers(length * dim, 3));
+      std::vector<float> scores(length);
+      std::vector<T> out(group * dim);
+      table_->typed<T>().decode_attention(group, dim, length, q.data(), k.data(), v.data(), 0.3f,
+                                          scores.data(), out.data());
+      for (int64_t g = 0; g < group; ++g) {
+        std::vector<double> weight(length);
+        double total = 0;
+        for (int64_t t = 0; t < length; ++t) {
+          double dot = 0;
+          for (int64_t i = 0; i < dim; ++i)
+            dot += static_cast<double>(as_float(q[g * dim + i])) * as_float(k[t * dim + i]);
+          total += weight[t] = std::exp(0.3 * dot);
+        }
+        for (int64_t i = 0; i < dim; ++i) {
+          double expected = 0;
+          for (int64_t t = 0; t < length; ++t)
+            expected += weight[t] / total * as_float(v[t * dim + i]);
+          EXPECT_NEAR(as_float(out[g * dim + i]), expected, tolerance * 2) << "dim " << dim;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(KernelTest, CrossEntropyAndItsGradient) {
+  for (const int64_t vocabulary : {1, 2, 16, 17, 50}) {
+    for (const float smoothing : {0.0f, 0.1f}) {
+      for (const float z : {0.0f, 0.01f}) {
+        auto logits = numbers(vocabulary, 5, 4);
+        const std::vector<float> original = logits;
+        const int64_t target = vocabulary / 2;
+        const CrossEntropyTerms terms =
+            table_->f32.cross_entropy(vocabulary, logits.data(), target, smoothing, z, true, 0.5f);
+        double total = 0, mean = 0;
+        for (const float l : original) total += std::exp(static_cast<double>(l));
+        const double lse = std::log(total);
+        double entropy = 0;
+        int64_t best = 0;
+        for (int64_t i = 0; i < vocabulary; ++i) {
+          mean += (lse - original[i]) / static_cast<double>(vocabulary);
+          const double p = std::exp(original[i] - lse);
+          entropy -= p * std::log(p);
+          if (original[i] > original[best]) best = i;
+          const double d = p * (1 + 2 * z * lse) - smoothing / static_cast<double>(vocabulary) -
+                           (i == target ? 1 - smoothing : 0);
+          EXPECT_NEAR(logits[i], 0.5 * d, 3e-6) << "V " << vocabulary << " i " << i;
+        }
+        EXPECT_NEAR(terms.nll, lse - original[target], 1e-5);
+        EXPECT_NEAR(terms.loss,
+                    (1 - smoothing) * (lse - original[target]) + smoothing * mean + z * lse * lse,
+                    2e-5);
+        EXPECT_NEAR(terms.entropy, entropy, 1e-5);
+        EXPECT_EQ(terms.correct, best == target);
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, CrossEntropyOfHugeLogitsStaysFinite) {
+  std::vector<float> logits = {1e30f, -1e30f, 0.0f};
+  const CrossEntropyTerms terms = table_->f32.cross_entropy(3, logits.data(), 0, 0, 0, true, 1);
+  EXPECT_EQ(terms.nll, 0.0f);
+  for (const float d : logits) EXPECT_TRUE(std::isfinite(d));
+}
+
+TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
+  const float nan = std::nanf("");
+  // 1 + 2^-8 lies between two bfloat16 values: even wins. The vector path and the tail must agree.
+  std::vector<float> x(17, 1.00390625f);
+  x[3] = x[16] = nan;
+  std::vector<uint16_t> y(17);
+  table_->bf16.linear_rows(17, 1, 1, 0, 1, x.data(), std::vector<uint16_t>{0x3f80}.data(), nullptr,
+                           y.data());
+  EXPECT_EQ(y[0], 0x3f80);
+  EXPECT_EQ(y[3] & 0x7fff, 0x7fc0);
+  std::vector<float> wide(17);
+  table_->bf16.widen(17, y.data(), wide.data());
+  EXPECT_EQ(wide[0], 1.0f);
+  EXPECT_TRUE(std::isnan(wide[16]));
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::ValuesIn(kInstructionSets),
+                         [](const auto& test) { return std::string(test.param); });
+
+std::string choice_fault(const char* wanted) {
+  try {
+    choose_kernels(wanted);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Kernels, TheBestTableIsChosenUnlessOneIsNamed) {
+  const Kernels* best = nullptr;
+  for (const char* name : kInstructionSets) {
+    const Kernels* table = kernels_for(name);
+    if (!best) best = table;
+    if (table) {
+      EXPECT_EQ(&choose_kernels(name), table);
+      EXPECT_STREQ(table->instruction_set, name);
+    }
+  }
+  EXPECT_EQ(&choose_kernels(nullptr), best);
+  EXPECT_EQ(&choose_kernels(""), best);
+  EXPECT_EQ(kernels_for("sparc"), nullptr);
+}
+
+TEST(Kernels, AnInstructionSetThatIsNotThereIsAnError) {
+  const std::string unknown = choice_fault("avx3");
+  EXPECT_NE(unknown.find("CONTINUO_ISA=avx3"), std::string::npos) << unknown;
+  EXPECT_NE(unknown.find("avx512vnni, avx512, avx2, portable"), std::string::npos) << unknown;
+  for (const char* name : kInstructionSets) {
+    if (kernels_for(name)) continue;
+    const std::string absent = choice_fault(name);
+    EXPECT_NE(absent.find(std::string("this CPU has no ") + name), std::string::npos) << absent;
+    EXPECT_NE(absent.find("portable"), std::string::npos) << absent;
+  }
+}
+
+}  // namespace
+}  // namespace continuo

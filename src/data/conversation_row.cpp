@@ -51,10 +51,6 @@ const RowJson* at_path(const RowJson& json, std::string_view path) {
   return nullptr;
 }
 
-void strip_end(std::string& text, std::string_view suffix) {
-  if (!suffix.empty() && text.ends_with(suffix)) text.resize(text.size() - suffix.size());
-}
-
 // All parts of a content as one text; the last one loses the suffix.
 std::variant<std::string, RowFault> joined_parts(RowJson& parts, const std::string& path,
                                                  std::string_view suffix) {
@@ -67,7 +63,7 @@ std::variant<std::string, RowFault> joined_parts(RowJson& parts, const std::stri
                             "a content in parts is [{\"type\": \"text\", \"text\": …}]");
     }
     auto part = given->get<std::string>();
-    if (i + 1 == parts.size()) strip_end(part, suffix);
+    if (i + 1 == parts.size()) part = without_suffix(std::move(part), suffix);
     text += part;
     parts[i]["text"] = std::move(part);
   }
@@ -123,7 +119,7 @@ std::variant<Turn, RowFault> turn_of(RowJson message, const std::string& path,
       return not_a_string(message["content"], path + ".content");
     }
     turn.content = message["content"].get<std::string>();
-    strip_end(turn.content, suffix);
+    turn.content = without_suffix(std::move(turn.content), suffix);
     message["content"] = turn.content;
   }
   if (no_content || parts || message.size() > 2) turn.message = message.dump();
@@ -177,7 +173,7 @@ std::optional<Conversation> plain_conversation_of(const JsonRow& row, const std:
       return std::nullopt;
     }
     std::string text = content->text;
-    strip_end(text, strip_suffix);
+    text = without_suffix(std::move(text), strip_suffix);
     conversation.turns.push_back({role->text, std::move(text)});
   }
   return conversation;

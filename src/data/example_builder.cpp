@@ -29,17 +29,12 @@ std::vector<T> without(const std::vector<T>& values, size_t begin, size_t end) {
 
 }  // namespace
 
-ExampleBuilder::ExampleBuilder(const Tokenizer& tokenizer, const PromptTemplate& prompt,
-                               int64_t context, OverlongRows overlong)
-    : tokenizer_(tokenizer),
-      prompt_(prompt),
-      longest_(static_cast<size_t>(context) + 1),
-      overlong_(overlong) {
+ExampleBuilder::ExampleBuilder(int64_t context, OverlongRows overlong, std::optional<TokenId> bos)
+    : longest_(static_cast<size_t>(context) + 1), overlong_(overlong), bos_(bos) {
   if (context < 1) fail("the context length is {}, it must be at least 1", context);
 }
 
-BuiltRow ExampleBuilder::build(std::span<const Segment> segments, bool plain_text) const {
-  MaskedTokens tokens = encode_training(tokenizer_, prompt_, segments);
+BuiltRow ExampleBuilder::build(MaskedTokens tokens, bool plain_text) const {
   if (!tokens.trained.empty()) tokens.trained[0] = 0;
   // What follows the last trained token (a user turn without an answer) only costs time.
   const auto last = std::find(tokens.trained.rbegin(), tokens.trained.rend(), 1);
@@ -66,7 +61,7 @@ BuiltRow ExampleBuilder::fit(MaskedTokens tokens) const {
   if (overlong_ == OverlongRows::kDrop) return dropped("overlong");
   // One token of the prompt must stay: it is what predicts the first token of the completion.
   if (rest + 1 > longest_) return dropped("overlong completion");
-  const bool keeps_bos = tokenizer_.bos() && tokens.tokens[0] == *tokenizer_.bos();
+  const bool keeps_bos = bos_ && tokens.tokens[0] == *bos_;
   const size_t excess = count - longest_;
   tokens.tokens = without(tokens.tokens, keeps_bos, keeps_bos + excess);
   tokens.trained = without(tokens.trained, keeps_bos, keeps_bos + excess);

@@ -1,4 +1,4 @@
-// Segments → examples: tokenizes, drops what cannot be trained, treats rows that exceed the
+// The tokens of a row → examples: drops what cannot be trained, treats rows that exceed the
 // context, cuts plain text into pieces. A pure function of its input; knows no files.
 //
 // Lengths: the last token of a document is never fed, so n tokens are n-1 positions, and n-1 ≤
@@ -6,7 +6,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,22 +24,20 @@ struct BuiltRow {
 
 class ExampleBuilder {
  public:
-  // References must outlive the builder. Error: context < 1.
-  ExampleBuilder(const Tokenizer& tokenizer, const PromptTemplate& prompt, int64_t context,
-                 OverlongRows overlong);
+  // `bos`, where a row opens with it, is not cut off with the left of a prompt. Error: context < 1.
+  ExampleBuilder(int64_t context, OverlongRows overlong, std::optional<TokenId> bos);
 
   // Thread-safe. `plain_text`: pieces of `context` positions; each piece opens with the last token
   // of the one before, so that every token but the very first is trained exactly once.
-  BuiltRow build(std::span<const Segment> segments, bool plain_text) const;
+  BuiltRow build(MaskedTokens tokens, bool plain_text) const;
 
  private:
   BuiltRow fit(MaskedTokens tokens) const;
   BuiltRow cut(const MaskedTokens& tokens) const;
 
-  const Tokenizer& tokenizer_;
-  const PromptTemplate& prompt_;
   size_t longest_;  // tokens of the longest document
   OverlongRows overlong_;
+  std::optional<TokenId> bos_;
 };
 
 }  // namespace continuo

@@ -165,4 +165,9 @@ std::variant<JsonRow, RowFault> parse_json_row(std::string_view line) {
   return fault;
 }
 
+std::string without_suffix(std::string text, std::string_view suffix) {
+  if (text.ends_with(suffix)) text.resize(text.size() - suffix.size());
+  return text;
+}
+
 }  // namespace continuo

@@ -40,4 +40,7 @@ struct JsonRow {
 
 std::variant<JsonRow, RowFault> parse_json_row(std::string_view line);
 
+// `text` without `suffix`, where it ends with it.
+std::string without_suffix(std::string text, std::string_view suffix);
+
 }  // namespace continuo

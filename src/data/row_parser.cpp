@@ -106,7 +106,7 @@ RowParser::RowParser(DataSource source, const PromptTemplate& prompt)
   }
 }
 
-std::variant<ParsedRow, RowFault> RowParser::parse(std::string_view row) const {
+std::variant<Record, RowFault> RowParser::parse(std::string_view row) const {
   if (const auto byte = find_invalid_utf8(row)) {
     const Location at = locate_offset(row, *byte, {"row", 1});
     return RowFault{
@@ -118,12 +118,8 @@ std::variant<ParsedRow, RowFault> RowParser::parse(std::string_view row) const {
   auto parsed = parse_json_row(row);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
   const JsonRow& fields = std::get<JsonRow>(parsed);
-  try {
-    if (source_.format == RowFormat::kRecords) return record(fields);
-    if (source_.format == RowFormat::kMessages) return messages(fields, row);
-  } catch (const Error& error) {
-    return RowFault{"refused by the template", error.what(), ""};
-  }
+  if (source_.format == RowFormat::kRecords) return record(fields);
+  if (source_.format == RowFormat::kMessages) return messages(fields, row);
   const JsonValue* value = fields.find(source_.text);
   if (!value) return missing_fields(fields, {source_.text});
   Text text = text_of(*value, source_.text);
@@ -131,7 +127,7 @@ std::variant<ParsedRow, RowFault> RowParser::parse(std::string_view row) const {
   return document(std::move(std::get<std::string>(text)));
 }
 
-RowParser::Segments RowParser::record(const JsonRow& row) const {
+RowParser::Parsed RowParser::record(const JsonRow& row) const {
   Fields fields;
   std::vector<std::string> missing;
   for (const std::string& name : template_fields(prompt_)) {
@@ -152,10 +148,10 @@ RowParser::Segments RowParser::record(const JsonRow& row) const {
     return RowFault{"empty completion",
                     fmt::format("empty completion: {} is blank", fmt::join(completion, ", ")), ""};
   }
-  return ParsedRow{prompt_.render(fields)};
+  return fields;
 }
 
-RowParser::Segments RowParser::messages(const JsonRow& row, std::string_view line) const {
+RowParser::Parsed RowParser::messages(const JsonRow& row, std::string_view line) const {
   const std::string& list = source_.messages;
   if (!row.find(list)) return missing_fields(row, {list});
   auto plain = plain_conversation_of(row, list, source_.strip_suffix);
@@ -163,7 +159,7 @@ RowParser::Segments RowParser::messages(const JsonRow& row, std::string_view lin
       plain ? *std::move(plain)
             : conversation_of(nlohmann::ordered_json::parse(line), list, source_.strip_suffix);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
-  const auto& conversation = std::get<Conversation>(parsed);
+  auto& conversation = std::get<Conversation>(parsed);
   const std::vector<Turn>& turns = conversation.turns;
   bool answered = false;
   for (size_t i = 0; i < turns.size(); ++i) {
@@ -181,37 +177,13 @@ RowParser::Segments RowParser::messages(const JsonRow& row, std::string_view lin
   }
   if (!answered)
     return malformed(fmt::format("{} has no assistant turn", list), "there is nothing to train on");
-  ParsedRow result{prompt_.render(turns, conversation.tools)};
-  result.revised = revised(conversation, result.segments);
-  return result;
+  return std::move(conversation);
 }
 
-bool RowParser::revised(const Conversation& conversation,
-                        const std::vector<Segment>& segments) const {
-  if (!prompt_.is_chat()) return false;
-  for (size_t i = 0; i + 1 < segments.size(); ++i) {
-    // An answer before the last that no special token ends.
-    const bool ends = segments[i].trained && !segments[i + 1].trained && !segments[i].special;
-    const auto behind = std::span(segments).subspan(i + 1);
-    if (ends && std::ranges::any_of(behind, &Segment::trained)) return true;
-  }
-  std::vector<Turn> bare = conversation.turns;
-  for (Turn& turn : bare) turn = {turn.role, turn.content};
-  const bool more = !conversation.tools.empty() ||
-                    std::ranges::any_of(conversation.turns,
-                                        [](const Turn& turn) { return !turn.message.empty(); });
-  if (!more) return false;
-  try {
-    return prompt_.render(bare) != segments;
-  } catch (const Error&) {
-    return true;
-  }
-}
-
-RowParser::Segments RowParser::document(std::string text) const {
-  text = stripped(std::move(text));
+RowParser::Parsed RowParser::document(std::string text) const {
+  text = without_suffix(std::move(text), source_.strip_suffix);
   if (blank(text)) return RowFault{"empty completion", "the text is empty", ""};
-  return ParsedRow{{{std::move(text), /*trained=*/true, /*special=*/false}}};
+  return Document{std::move(text)};
 }
 
 RowParser::Text RowParser::text_of(const JsonValue& value, std::string_view path) const {
@@ -223,14 +195,7 @@ RowParser::Text RowParser::text_of(const JsonValue& value, std::string_view path
     return RowFault{"wrong type",
                     fmt::format("field {} is {}, not text", path, describe(value.kind)), hint};
   }
-  return stripped(value.text);
-}
-
-std::string RowParser::stripped(std::string text) const {
-  if (!source_.strip_suffix.empty() && text.ends_with(source_.strip_suffix)) {
-    text.resize(text.size() - source_.strip_suffix.size());
-  }
-  return text;
+  return without_suffix(value.text, source_.strip_suffix);
 }
 
 }  // namespace continuo

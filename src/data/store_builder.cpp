@@ -14,6 +14,7 @@
 #include "data/row_parser.h"
 #include "data/row_reader.h"
 #include "data/store_file.h"
+#include "text/prompt/record_encoding.h"
 
 namespace continuo {
 namespace {
@@ -40,11 +41,16 @@ struct BlockOutcome {
   int64_t bytes = 0;
 };
 
+// How the rows of one source become examples.
 class SourceJob {
  public:
-  SourceJob(const StorePlan& plan, const DataSource& source, const ExampleBuilder& builder,
+  SourceJob(const StorePlan& plan, const DataSource& source, const Tokenizer& tokenizer,
             const PromptTemplate& prompt)
-      : plan_(plan), parser_(source, prompt), builder_(builder) {}
+      : plan_(plan),
+        tokenizer_(tokenizer),
+        prompt_(prompt),
+        parser_(source, prompt),
+        builder_(plan.context, plan.overlong, tokenizer.bos()) {}
 
   BlockOutcome work(const Block& block) const {
     BlockOutcome outcome;
@@ -58,26 +64,39 @@ class SourceJob {
     RowOutcome outcome;
     outcome.line = row.line;
     auto parsed = parser_.parse(row.text);
-    if (auto* fault = std::get_if<RowFault>(&parsed)) {
-      outcome.fault = std::move(*fault);
-      // Without its text nobody can say which half it belongs to: the training half counts it.
-      outcome.elsewhere = plan_.split == Split::kEval;
-      return outcome;
+    if (auto* fault = std::get_if<RowFault>(&parsed)) return faulty(outcome, std::move(*fault));
+    auto encoded =
+        encode_record(tokenizer_, prompt_, std::get<Record>(parsed),
+                      [this](std::span<const Segment> segments) { return wanted(segments); });
+    if (auto* refused = std::get_if<RefusedRecord>(&encoded)) {
+      return faulty(outcome, {"refused by the template", std::move(refused->message), ""});
     }
-    const auto& [segments, revised] = std::get<ParsedRow>(parsed);
-    outcome.revised = revised;
-    if (plan_.split != Split::kAll &&
-        held_out(segments, plan_.eval_share) != (plan_.split == Split::kEval)) {
-      outcome.elsewhere = true;
-      return outcome;
+    auto& record = std::get<EncodedRecord>(encoded);
+    outcome.revised = record.revised;
+    outcome.elsewhere = record.unwanted;
+    if (!record.unwanted) {
+      outcome.built = builder_.build(std::move(record.tokens), parser_.plain_text());
     }
-    outcome.built = builder_.build(segments, parser_.plain_text());
     return outcome;
   }
 
+  RowOutcome faulty(RowOutcome outcome, RowFault fault) const {
+    outcome.fault = std::move(fault);
+    // Without its text nobody can say which half it belongs to: the training half counts it.
+    outcome.elsewhere = plan_.split == Split::kEval;
+    return outcome;
+  }
+
+  bool wanted(std::span<const Segment> segments) const {
+    return plan_.split == Split::kAll ||
+           held_out(segments, plan_.eval_share) == (plan_.split == Split::kEval);
+  }
+
   const StorePlan& plan_;
+  const Tokenizer& tokenizer_;
+  const PromptTemplate& prompt_;
   RowParser parser_;
-  const ExampleBuilder& builder_;
+  ExampleBuilder builder_;
 };
 
 Block read_block(RowReader& reader) {
@@ -133,11 +152,11 @@ void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block
   }
 }
 
-StoreReport build_source(const StorePlan& plan, int64_t index, const ExampleBuilder& builder,
+StoreReport build_source(const StorePlan& plan, int64_t index, const Tokenizer& tokenizer,
                          const PromptTemplate& prompt, int64_t threads, StoreWriter& writer,
                          Progress& progress, int64_t bytes_before) {
   const DataSource& source = plan.sources[static_cast<size_t>(index)];
-  const SourceJob job(plan, source, builder, prompt);
+  const SourceJob job(plan, source, tokenizer, prompt);
   RowReader reader(source);
   StoreReport report;
   OrderedWorkers<Block, BlockOutcome> workers(
@@ -185,7 +204,6 @@ void build_store(const StorePlan& plan, const Tokenizer& tokenizer, const Prompt
                  const std::filesystem::path& path, const std::string& key) {
   const int64_t cores = std::max(1U, std::thread::hardware_concurrency());
   const int64_t threads = plan.threads > 0 ? plan.threads : cores;
-  const ExampleBuilder builder(tokenizer, prompt, plan.context, plan.overlong);
   std::vector<int64_t> begins = {0};
   for (const DataSource& source : plan.sources) {
     begins.push_back(begins.back() + static_cast<int64_t>(std::filesystem::file_size(source.path)));
@@ -196,7 +214,7 @@ void build_store(const StorePlan& plan, const Tokenizer& tokenizer, const Prompt
                      .unit = "bytes"});
   std::vector<StoreReport> reports;
   for (size_t i = 0; i < plan.sources.size(); ++i) {
-    reports.push_back(build_source(plan, static_cast<int64_t>(i), builder, prompt, threads, writer,
+    reports.push_back(build_source(plan, static_cast<int64_t>(i), tokenizer, prompt, threads, writer,
                                    progress, begins[i]));
   }
   writer.commit(reports);

@@ -31,7 +31,8 @@ BuiltRow build(const std::string& text, int64_t context,
                bool plain_text = false) {
   const test::ByteTokenizer tokenizer;
   const PromptTemplate prompt = test::record_template(bos);
-  return ExampleBuilder(tokenizer, prompt, context, overlong).build(segments_of(text), plain_text);
+  return ExampleBuilder(context, overlong, tokenizer.bos())
+      .build(encode_training(tokenizer, prompt, segments_of(text)), plain_text);
 }
 
 std::vector<std::string> shown(const BuiltRow& row) {
@@ -118,8 +119,9 @@ TEST(ExampleBuilder, TrainingPrefixEqualsThePromptOfGeneration) {
     const test::ByteTokenizer tokenizer(dummy_prefix);
     const PromptTemplate prompt = test::record_template(true);
     const Fields fields = {{"q", "ask"}, {"a", "yes"}};
-    const ExampleBuilder builder(tokenizer, prompt, 100, OverlongRows::kDrop);
-    const MaskedTokens example = builder.build(prompt.render(fields), false).examples.at(0);
+    const ExampleBuilder builder(100, OverlongRows::kDrop, tokenizer.bos());
+    const MaskedTokens full = encode_training(tokenizer, prompt, prompt.render(fields));
+    const MaskedTokens example = builder.build(full, false).examples.at(0);
     const std::vector<TokenId> ids = encode_prompt(tokenizer, prompt, prompt.render_prompt(fields));
     ASSERT_LT(ids.size(), example.tokens.size());
     EXPECT_TRUE(std::equal(ids.begin(), ids.end(), example.tokens.begin()));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/data_fixture.h"
+#include "text/prompt/record_encoding.h"
 
 namespace continuo {
 namespace {
@@ -25,14 +26,13 @@ std::string rendered(const std::vector<Segment>& segments) {
 struct Outcome {
   std::string text;
   RowFault fault;
-  bool revised = false;
 };
 
 Outcome parse(const DataSource& source, const PromptTemplate& prompt, std::string_view row) {
   auto parsed = RowParser(source, prompt).parse(row);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return {"", *fault};
-  const auto& row_of = std::get<ParsedRow>(parsed);
-  return {rendered(row_of.segments), {}, row_of.revised};
+  const std::string text = rendered(render_record(prompt, std::get<Record>(parsed)));
+  return {text, {}};
 }
 
 Outcome parse_record(std::string_view row) {
@@ -133,39 +133,10 @@ TEST(RowParser, ToolsAndTheirCalls) {
   EXPECT_EQ(outcome.text,
             R"([{"z": 1, "a": 2}]<user>u<assistant>[@f{"b": 1, "a": "x"}][</s>]<tool>r</s>)"
             R"(<assistant>[done][</s>])");
-  EXPECT_TRUE(outcome.revised);
 
   const RowFault plain = parse_messages(row).fault;
   EXPECT_EQ(plain.message, "messages.1 calls tools");
   EXPECT_NE(plain.hint.find("set `chat`"), std::string::npos);
-  const RowFault dropped =
-      parse(source_of(RowFormat::kMessages),
-            calling_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-                         "{% if add_generation_prompt %}<assistant>{% endif %}"),
-            row)
-          .fault;
-  EXPECT_EQ(dropped.reason, "refused by the template");
-  EXPECT_NE(dropped.message.find("leaves out the call of 'f' in turn 2"), std::string::npos)
-      << dropped.message;
-}
-
-// Runs of earlier releases go on only where their rows mean what they meant.
-TEST(RowParser, RowsThatMeanSomethingElseNowAreKnown) {
-  const auto revised = [&](const PromptTemplate& prompt, const std::string& row) {
-    return parse(source_of(RowFormat::kMessages), prompt, row).revised;
-  };
-  const std::string two = R"({"messages": [{"role": "user", "content": "u"},
-      {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"},
-      {"role": "assistant", "content": "b"}]})";
-  EXPECT_FALSE(revised(calling_chat(), two));
-  const PromptTemplate endless = calling_chat(
-      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-      "{% if add_generation_prompt %}<assistant>{% endif %}");
-  EXPECT_TRUE(revised(endless, two));
-  EXPECT_FALSE(revised(test::message_template(), two));
-  const std::string more = R"({"messages": [{"role": "user", "content": "u"},
-      {"role": "assistant", "content": "a", "weight": 1}]})";
-  EXPECT_FALSE(revised(endless, more)) << "no template reads it";
 }
 
 TEST(RowParser, FaultsOfMessages) {

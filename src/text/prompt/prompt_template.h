@@ -15,6 +15,7 @@
 
 #include "core/config/config.h"
 #include "text/prompt/prompt_format.h"
+#include "text/prompt/record.h"
 #include "text/prompt/segment.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -29,8 +30,6 @@ enum class BosRule {
   kFalse,  // never
 };
 std::span<const EnumName> enum_names(BosRule);
-
-using Fields = std::map<std::string, std::string, std::less<>>;
 
 struct PromptConfig {
   // "{name}" is a field, "{{" a brace, "<|x|>"-style specials via `specials`.

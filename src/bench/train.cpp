@@ -15,6 +15,7 @@
 #include "core/process.h"
 #include "data/step_loader.h"
 #include "train/optimizer.h"
+#include "train/sft.h"
 #include "train/step.h"
 
 namespace continuo {
@@ -92,10 +93,7 @@ TrainingStep random_step(std::span<const Length> rows, int64_t vocabulary, int64
     for (size_t i = 0; i < ids.size(); ++i) views.push_back({ids[i], masks[i]});
     std::vector<int64_t> numbers(ids.size());
     std::iota(numbers.begin(), numbers.end(), 0);
-    step.micro_batches.push_back(make_batch(views, numbers));
-    step.rows += std::ssize(ids);
-    step.tokens += step.micro_batches.back().tokens.size(0);
-    step.trained_count += step.micro_batches.back().trained_count;
+    step.add(make_batch(views, numbers));
     ids.clear();
     masks.clear();
     tokens = 0;
@@ -167,12 +165,13 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   AdamW optimizer(trained_parameters(model, adapters), {.beta2 = 0.999, .weight_decay = 0});
   const std::function<TrainingStep()> next_step =
       step_source(directory, c, decoder.shape().vocabulary);
+  SftObjective objective;
   std::vector<double> seconds, losses, norms;
   double tokens = 0, trained = 0, flops = 0;
   for (int64_t s = 0; s < c.warmup + c.steps; ++s) {
-    const TrainingStep step = next_step();
+    TrainingStep step = next_step();
     const double start = seconds_now();
-    losses.push_back(accumulate_gradients(step, s, {.decoder = decoder}).loss);
+    losses.push_back(accumulate(step, objective, {.decoder = decoder, .number = s}).loss);
     norms.push_back(optimizer.step(c.lr));
     if (s < c.warmup) continue;
     seconds.push_back(seconds_now() - start);

@@ -14,8 +14,10 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "data/example_store.h"
+#include "data/step_loader.h"
 #include "generate/generator.h"
 #include "nn/cpu/kernels/kernels.h"
+#include "train/sft.h"
 #include "train/trainer.h"
 
 namespace continuo {
@@ -201,6 +203,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   stream.seek({.epoch = state.epoch, .index = state.index});
   const LrSchedule schedule(c.schedule, c.train.lr, total_steps(c, stream));
   StepLoader loader(stream);
+  SftObjective objective(c.train.loss());
   const std::string resolved = resolved_yaml(e);
   atomic_write(e.run_dir / kExperimentFile, resolved);
   const std::optional<int64_t> resume_at = previous ? std::optional(state.step + 1) : std::nullopt;
@@ -218,7 +221,8 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   Trainer trainer({.decoder = *model.decoder,
                    .optimizer = optimizer,
                    .schedule = schedule,
-                   .loader = loader,
+                   .source = loader,
+                   .objective = objective,
                    .train = *data.train,
                    .eval = data.eval.get(),
                    .eval_tokens = c.batch.micro_tokens,

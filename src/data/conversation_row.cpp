@@ -86,16 +86,31 @@ std::optional<RowFault> fault_of_calls(const RowJson& calls, const std::string& 
   return std::nullopt;
 }
 
+// Takes the weight out of a message.
+std::variant<float, RowFault> taken_weight(RowJson& message, const std::string& key,
+                                           const std::string& path) {
+  if (key.empty() || !message.contains(key)) return 1.0f;
+  const RowJson value = message[key];
+  message.erase(key);
+  if (value.is_null()) return 1.0f;
+  if (value.is_number() && is_weight(value.get<double>())) return value.get<float>();
+  return malformed_turn(fmt::format("{}.{} is {}, not a weight", path, key, value.dump()),
+                        "a weight is a number of at least 0");
+}
+
 std::variant<Turn, RowFault> turn_of(RowJson message, const std::string& path,
-                                     std::string_view suffix) {
+                                     std::string_view suffix, const std::string& turn_weight) {
   if (!message.is_object()) {
     return malformed_turn(fmt::format("{} is {}, not an object", path, kind_of(message)));
   }
+  const auto weight = taken_weight(message, turn_weight, path);
+  if (const auto* fault = std::get_if<RowFault>(&weight)) return *fault;
   const RowJson* calls = member(message, "tool_calls");
   if (calls) {
     if (auto fault = fault_of_calls(*calls, path + ".tool_calls")) return *std::move(fault);
   }
   Turn turn;
+  turn.weight = std::get<float>(weight);
   turn.calls_tools = calls && !calls->empty();
   const bool no_content = turn.calls_tools && !member(message, "content");
   if (!message.contains("role") || !(no_content || message.contains("content"))) {
@@ -130,7 +145,8 @@ std::variant<Turn, RowFault> turn_of(RowJson message, const std::string& path,
 
 std::variant<Conversation, RowFault> conversation_of(const nlohmann::ordered_json& row,
                                                      std::string_view path,
-                                                     std::string_view strip_suffix) {
+                                                     std::string_view strip_suffix,
+                                                     const std::string& turn_weight) {
   const RowJson* messages = at_path(row, path);
   if (!messages || !messages->is_array()) {
     return RowFault{"wrong type",
@@ -141,7 +157,7 @@ std::variant<Conversation, RowFault> conversation_of(const nlohmann::ordered_jso
   if (messages->empty()) return malformed_turn(fmt::format("{} is an empty list", path));
   Conversation conversation;
   for (size_t i = 0; i < messages->size(); ++i) {
-    auto turn = turn_of((*messages)[i], fmt::format("{}.{}", path, i), strip_suffix);
+    auto turn = turn_of((*messages)[i], fmt::format("{}.{}", path, i), strip_suffix, turn_weight);
     if (auto* fault = std::get_if<RowFault>(&turn)) return std::move(*fault);
     conversation.turns.push_back(std::get<Turn>(std::move(turn)));
   }

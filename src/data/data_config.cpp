@@ -73,6 +73,12 @@ void fields(FieldVisitor& v, DataSource& c) {
   v.field(
       "strip_suffix", c.strip_suffix,
       "Removed from the end of every text: an end-of-sequence marker that the data spells out.");
+  v.field("row_weight", c.row_weight,
+          "Field of a row that holds its weight in the loss; rows without it weigh 1.");
+  v.omit_when_empty();
+  v.field("turn_weight", c.turn_weight,
+          "Key of a message that holds the weight of an answer in the loss (format: messages).");
+  v.omit_when_empty();
 }
 
 void fields(FieldVisitor& v, DataConfig& c) {

@@ -38,6 +38,9 @@ struct DataSource {
   // Removed from the end of every text: an end-of-sequence marker that the data spells out
   // ("<|endoftext|>"). The real end of sequence is always appended as an id.
   std::string strip_suffix;
+  // Names what weighs in the loss; what does not have it weighs 1, and 0 is not trained.
+  std::string row_weight;   // a field of a row
+  std::string turn_weight;  // a key of an answer in `messages`
 };
 
 struct DataConfig {

@@ -12,7 +12,8 @@ namespace continuo {
 // Points into an ExampleStore. trained[i] = 1: token i counts in the loss (as a target).
 struct ExampleView {
   std::span<const TokenId> tokens;
-  std::span<const uint8_t> trained;  // same length
+  std::span<const uint8_t> trained;     // same length
+  std::span<const float> weights = {};  // same length, or empty: all 1
 };
 
 }  // namespace continuo

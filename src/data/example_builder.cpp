@@ -42,6 +42,7 @@ BuiltRow ExampleBuilder::build(MaskedTokens tokens, bool plain_text) const {
   if (count == 0) return dropped("nothing trained");
   tokens.tokens.resize(count);
   tokens.trained.resize(count);
+  if (!tokens.weights.empty()) tokens.weights.resize(count);
   if (count <= longest_) return single(std::move(tokens));
   return plain_text ? cut(tokens) : fit(std::move(tokens));
 }
@@ -65,6 +66,9 @@ BuiltRow ExampleBuilder::fit(MaskedTokens tokens) const {
   const size_t excess = count - longest_;
   tokens.tokens = without(tokens.tokens, keeps_bos, keeps_bos + excess);
   tokens.trained = without(tokens.trained, keeps_bos, keeps_bos + excess);
+  if (!tokens.weights.empty()) {
+    tokens.weights = without(tokens.weights, keeps_bos, keeps_bos + excess);
+  }
   return single(std::move(tokens), /*truncated=*/true);
 }
 
@@ -78,6 +82,9 @@ BuiltRow ExampleBuilder::cut(const MaskedTokens& tokens) const {
     MaskedTokens piece{{tokens.tokens.begin() + from, tokens.tokens.begin() + to},
                        {tokens.trained.begin() + from, tokens.trained.begin() + to}};
     piece.trained[0] = 0;
+    if (!tokens.weights.empty()) {
+      piece.weights.assign(tokens.weights.begin() + from, tokens.weights.begin() + to);
+    }
     row.examples.push_back(std::move(piece));
   }
   return row;

@@ -20,6 +20,7 @@ struct BuiltRow {
   std::string dropped;                 // reason, when there are no examples
   std::string overlong;                // the message for OverlongRows::kFail
   bool truncated = false;
+  bool grouped = false;  // the examples belong together: no step and no batch parts them
 };
 
 class ExampleBuilder {

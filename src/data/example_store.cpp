@@ -1,5 +1,6 @@
 #include "data/example_store.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -39,6 +40,11 @@ std::string store_key(const StorePlan& plan, const Tokenizer& tokenizer,
         .update_sized(source.messages)
         .update_sized(source.text);
     key.update_sized(source.separator).update_sized(source.strip_suffix);
+    // Stores of earlier releases keep their names.
+    if (!source.row_weight.empty()) key.update_sized("row weight").update_sized(source.row_weight);
+    if (!source.turn_weight.empty()) {
+      key.update_sized("turn weight").update_sized(source.turn_weight);
+    }
   }
   return key.hex();
 }
@@ -82,6 +88,16 @@ std::shared_ptr<const StoreFile> open_or_build(const StorePlan& plan, const Toke
   return std::make_shared<const StoreFile>(path, key);
 }
 
+std::vector<int64_t> group_begins(const StoreFile& file) {
+  std::vector<int64_t> begins;
+  for (int64_t i = 0; i < file.size(); ++i) {
+    if (!file.entry(i).joined) begins.push_back(i);
+  }
+  if (std::ssize(begins) == file.size()) return {};
+  begins.push_back(file.size());
+  return begins;
+}
+
 std::string empty_message(std::string_view name, const StoreReport& report) {
   return fmt::format("no row is left to {}: {}", name, summary(report));
 }
@@ -94,6 +110,8 @@ struct ExampleStore::State {
   std::vector<double> weights;
   std::vector<std::string> names;
   std::vector<int64_t> begins;  // of each source's examples, and the end
+  // Of each group, and the end; empty where every example is a group of its own.
+  std::vector<int64_t> group_begins;
   StoreReport total;
 };
 
@@ -101,6 +119,30 @@ int64_t ExampleStore::size() const { return state_->file->size(); }
 ExampleView ExampleStore::operator[](int64_t index) const { return state_->file->example(index); }
 int64_t ExampleStore::length(int64_t index) const { return state_->file->entry(index).length; }
 int64_t ExampleStore::source(int64_t index) const { return state_->file->entry(index).source; }
+int64_t ExampleStore::groups() const {
+  const std::vector<int64_t>& begins = state_->group_begins;
+  return begins.empty() ? size() : static_cast<int64_t>(begins.size()) - 1;
+}
+int64_t ExampleStore::group(int64_t index) const {
+  const std::vector<int64_t>& begins = state_->group_begins;
+  if (begins.empty()) return index;
+  return std::upper_bound(begins.begin(), begins.end(), index) - begins.begin() - 1;
+}
+std::pair<int64_t, int64_t> ExampleStore::group_range(int64_t group) const {
+  const std::vector<int64_t>& begins = state_->group_begins;
+  if (begins.empty()) return {group, group + 1};
+  const auto at = static_cast<size_t>(group);
+  return {begins[at], begins[at + 1]};
+}
+std::pair<int64_t, int64_t> ExampleStore::source_groups(int64_t source) const {
+  const auto [begin, end] = source_range(source);
+  const std::vector<int64_t>& begins = state_->group_begins;
+  if (begins.empty()) return {begin, end};
+  const auto group_at = [&](int64_t example) {
+    return std::lower_bound(begins.begin(), begins.end(), example) - begins.begin();
+  };
+  return {group_at(begin), group_at(end)};
+}
 int64_t ExampleStore::sources() const { return static_cast<int64_t>(state_->weights.size()); }
 double ExampleStore::weight(int64_t source) const {
   return state_->weights[static_cast<size_t>(source)];
@@ -147,6 +189,7 @@ std::shared_ptr<const ExampleStore> open_example_store(const DataConfig& config,
   auto state = std::make_shared<ExampleStore::State>();
   const std::string key = store_key(plan, tokenizer, prompt, cache);
   state->file = open_or_build(plan, tokenizer, prompt, cache, key);
+  state->group_begins = group_begins(*state->file);
   state->begins.push_back(0);
   for (size_t i = 0; i < sources.size(); ++i) {
     const StoreReport& report = state->file->reports().at(i);

@@ -26,10 +26,16 @@ class ExampleStore {
   // "file:line" of the row an example came from.
   std::string where(int64_t index) const;
   int64_t source(int64_t index) const;  // index into the sources
+  // Examples that belong together, an answer that was chosen and one that was rejected, are a
+  // group, one after another; an example alone is one too.
+  int64_t groups() const;
+  int64_t group(int64_t index) const;
+  std::pair<int64_t, int64_t> group_range(int64_t group) const;  // [begin, end) of its examples
   int64_t sources() const;
-  std::pair<int64_t, int64_t> source_range(int64_t source) const;  // [begin, end) of its examples
-  double weight(int64_t source) const;                             // as configured
-  const StoreReport& report() const;                               // all sources together
+  std::pair<int64_t, int64_t> source_range(int64_t source) const;   // [begin, end) of its examples
+  std::pair<int64_t, int64_t> source_groups(int64_t source) const;  // [begin, end) of its groups
+  double weight(int64_t source) const;                              // as configured
+  const StoreReport& report() const;                                // all sources together
   const StoreReport& source_report(int64_t source) const;
   const std::string& source_name(int64_t source) const;  // its path as messages show it
   // Of data, tokenizer, template and every setting that changes an example. Weights do not.

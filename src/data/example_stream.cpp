@@ -33,11 +33,11 @@ void validate(const BatchConfig& config, const ConfigNode& root, std::string_vie
 // One stretch of the epoch per source: its full passes, then its fraction.
 struct ExampleStream::Order {
   struct Stretch {
-    int64_t begin = 0;      // in the unshuffled epoch
-    int64_t first_row = 0;  // in the store
-    int64_t rows = 0;       // of the source
-    int64_t full = 0;       // positions of full passes: a multiple of `rows`
-    int64_t fraction = 0;   // positions after them
+    int64_t begin = 0;     // in the unshuffled epoch
+    int64_t first = 0;     // group in the store
+    int64_t groups = 0;    // of the source
+    int64_t full = 0;      // positions of full passes: a multiple of `groups`
+    int64_t fraction = 0;  // positions after them
   };
   std::vector<Stretch> stretches;
   int64_t size = 0;
@@ -61,13 +61,13 @@ ExampleStream::ExampleStream(std::shared_ptr<const ExampleStore> store,
     const double weight = source_weights[static_cast<size_t>(s)];
     if (!(weight >= 0) || weight > 1e6)
       fail("the weight of {} is {}", store_->source_name(s), weight);
-    const auto [begin, end] = store_->source_range(s);
-    const int64_t rows = end - begin;
-    const int64_t full = static_cast<int64_t>(std::floor(weight)) * rows;
+    const auto [begin, end] = store_->source_groups(s);
+    const int64_t groups = end - begin;
+    const int64_t full = static_cast<int64_t>(std::floor(weight)) * groups;
     const auto fraction = static_cast<int64_t>(
-        std::llround((weight - std::floor(weight)) * static_cast<double>(rows)));
+        std::llround((weight - std::floor(weight)) * static_cast<double>(groups)));
     if (full + fraction == 0) continue;
-    order->stretches.push_back({order->size, begin, rows, full, fraction});
+    order->stretches.push_back({order->size, begin, groups, full, fraction});
     order->size += full + fraction;
   }
   if (order->size == 0) fail("there are no examples to train on");
@@ -76,7 +76,14 @@ ExampleStream::ExampleStream(std::shared_ptr<const ExampleStore> store,
 
 int64_t ExampleStream::epoch_size() const { return order_->size; }
 
-int64_t ExampleStream::row(const StreamCursor& at) const {
+int64_t ExampleStream::positions(int64_t group) const {
+  const auto [begin, end] = store_->group_range(group);
+  int64_t count = 0;
+  for (int64_t row = begin; row < end; ++row) count += store_->length(row) - 1;
+  return count;
+}
+
+int64_t ExampleStream::group(const StreamCursor& at) const {
   const auto seed = static_cast<uint64_t>(config_.seed);
   const auto epoch = static_cast<uint64_t>(at.epoch);
   const int64_t position =
@@ -86,30 +93,33 @@ int64_t ExampleStream::row(const StreamCursor& at) const {
                        [](int64_t p, const Order::Stretch& stretch) { return p < stretch.begin; });
   const Order::Stretch& stretch = *(next - 1);
   const int64_t inside = position - stretch.begin;
-  if (inside < stretch.full) return stretch.first_row + inside % stretch.rows;
+  if (inside < stretch.full) return stretch.first + inside % stretch.groups;
   // A stream of its own per source, so that the draws of two sources have nothing in common.
-  const uint64_t draw =
-      Random(seed, "source fraction").bits(static_cast<uint64_t>(stretch.first_row));
-  return stretch.first_row + Permutation(stretch.rows, draw, epoch)(inside - stretch.full);
+  const uint64_t draw = Random(seed, "source fraction").bits(static_cast<uint64_t>(stretch.first));
+  return stretch.first + Permutation(stretch.groups, draw, epoch)(inside - stretch.full);
 }
 
 StepRows ExampleStream::next() {
-  std::vector<int64_t> rows, lengths;
+  std::vector<int64_t> groups, lengths;
   int64_t tokens = 0;
   StreamCursor at = cursor_;
   for (; at.index < order_->size; ++at.index) {
-    if (config_.rows > 0 && static_cast<int64_t>(rows.size()) == config_.rows) break;
-    const int64_t candidate = row(at);
+    if (config_.rows > 0 && std::ssize(groups) == config_.rows) break;
+    const int64_t candidate = group(at);
     const int64_t length = positions(candidate);
-    if (config_.tokens > 0 && !rows.empty() && tokens + length > config_.tokens) break;
-    rows.push_back(candidate);
+    if (config_.tokens > 0 && !groups.empty() && tokens + length > config_.tokens) break;
+    groups.push_back(candidate);
     lengths.push_back(length);
     tokens += length;
   }
-  StepRows step{.epoch = cursor_.epoch,
-                .micro_batches = pack_first_fit_decreasing(lengths, config_.micro_tokens)};
-  for (std::vector<int64_t>& micro_batch : step.micro_batches) {
-    for (int64_t& item : micro_batch) item = rows[static_cast<size_t>(item)];
+  StepRows step;
+  step.epoch = cursor_.epoch;
+  for (const auto& items : pack_first_fit_decreasing(lengths, config_.micro_tokens)) {
+    std::vector<int64_t>& rows = step.micro_batches.emplace_back();
+    for (const int64_t item : items) {
+      const auto [begin, end] = store_->group_range(groups[static_cast<size_t>(item)]);
+      for (int64_t row = begin; row < end; ++row) rows.push_back(row);
+    }
   }
   cursor_ = at.index == order_->size ? StreamCursor{at.epoch + 1, 0} : at;
   return step;

@@ -13,7 +13,8 @@
 namespace continuo {
 
 struct BatchConfig {
-  int64_t rows = 8;    // rows of an optimizer step; 0 = as many as `tokens` allows
+  // Rows of an optimizer step, a group of examples counting as one; 0 = as many as `tokens` allows.
+  int64_t rows = 8;
   int64_t tokens = 0;  // token budget of an optimizer step; 0 = as many as `rows` says
   // Token budget of one forward/backward; steps above it accumulate gradients.
   int64_t micro_tokens = 8192;
@@ -32,13 +33,16 @@ struct StreamCursor {
 };
 
 // The rows of one optimizer step, packed by length into micro-batches of at most micro_tokens (a
-// longer row stands alone). The last step of an epoch may be smaller; a step never crosses epochs.
+// longer row stands alone); the rows of a group are never parted. The last step of an epoch may be
+// smaller; a step never crosses epochs.
 struct StepRows {
   int64_t epoch = 0;
   std::vector<std::vector<int64_t>> micro_batches;  // example indices
 };
 
 // Tokens are counted as the model sees them: an example of n tokens is n-1 positions.
+//
+// What is ordered, dealt and packed is a group of examples, mostly of one.
 //
 // A source of weight w appears floor(w) times in full per epoch, plus a share w - floor(w) of its
 // examples that is drawn afresh every epoch. With `rows` and `tokens` a step ends at whichever is
@@ -55,15 +59,15 @@ class ExampleStream {
   StreamCursor cursor() const { return cursor_; }
   // Error: a position that does not exist.
   void seek(const StreamCursor& cursor);
-  int64_t epoch_size() const;  // rows per epoch after weighting
-  // The example at a position of an epoch.
-  int64_t row(const StreamCursor& at) const;
+  int64_t epoch_size() const;  // groups per epoch after weighting
+  // The group at a position of an epoch.
+  int64_t group(const StreamCursor& at) const;
   const ExampleStore& store() const { return *store_; }
   const BatchConfig& config() const { return config_; }
 
  private:
   struct Order;
-  int64_t positions(int64_t row) const { return store_->length(row) - 1; }
+  int64_t positions(int64_t group) const;
 
   std::shared_ptr<const ExampleStore> store_;
   BatchConfig config_;

@@ -1,5 +1,7 @@
 #include "data/json_row.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -164,6 +166,8 @@ std::variant<JsonRow, RowFault> parse_json_row(std::string_view line) {
   }
   return fault;
 }
+
+bool is_weight(double value) { return std::isfinite(value) && value >= 0; }
 
 std::string without_suffix(std::string text, std::string_view suffix) {
   if (text.ends_with(suffix)) text.resize(text.size() - suffix.size());

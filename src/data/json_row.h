@@ -40,6 +40,9 @@ struct JsonRow {
 
 std::variant<JsonRow, RowFault> parse_json_row(std::string_view line);
 
+// What may weigh in a loss: a finite number of at least 0.
+bool is_weight(double value);
+
 // `text` without `suffix`, where it ends with it.
 std::string without_suffix(std::string text, std::string_view suffix);
 

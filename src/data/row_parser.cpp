@@ -1,6 +1,7 @@
 #include "data/row_parser.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -114,17 +115,43 @@ std::variant<Record, RowFault> RowParser::parse(std::string_view row) const {
         fmt::format("invalid UTF-8: byte 0x{:02X}", static_cast<unsigned char>(row[*byte])),
         "save the file as UTF-8", at.column, at.line - 1};
   }
-  if (!json_) return document(std::string(row));
-  auto parsed = parse_json_row(row);
+  Record record;
+  Parsed parsed;
+  if (json_) {
+    auto fields = parse_json_row(row);
+    if (auto* fault = std::get_if<RowFault>(&fields)) return std::move(*fault);
+    auto weight = weight_of(std::get<JsonRow>(fields));
+    if (auto* fault = std::get_if<RowFault>(&weight)) return std::move(*fault);
+    record.weight = std::get<float>(weight);
+    parsed = content(std::get<JsonRow>(fields), row);
+  } else {
+    parsed = document(std::string(row));
+  }
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
-  const JsonRow& fields = std::get<JsonRow>(parsed);
-  if (source_.format == RowFormat::kRecords) return record(fields);
-  if (source_.format == RowFormat::kMessages) return messages(fields, row);
-  const JsonValue* value = fields.find(source_.text);
-  if (!value) return missing_fields(fields, {source_.text});
+  record.content = std::get<RecordContent>(std::move(parsed));
+  return record;
+}
+
+RowParser::Parsed RowParser::content(const JsonRow& row, std::string_view line) const {
+  if (source_.format == RowFormat::kRecords) return record(row);
+  if (source_.format == RowFormat::kMessages) return messages(row, line);
+  const JsonValue* value = row.find(source_.text);
+  if (!value) return missing_fields(row, {source_.text});
   Text text = text_of(*value, source_.text);
   if (auto* fault = std::get_if<RowFault>(&text)) return std::move(*fault);
   return document(std::move(std::get<std::string>(text)));
+}
+
+std::variant<float, RowFault> RowParser::weight_of(const JsonRow& row) const {
+  const JsonValue* value = source_.row_weight.empty() ? nullptr : row.find(source_.row_weight);
+  if (!value || value->kind == JsonKind::kNull) return 1.0f;
+  const bool number = value->kind == JsonKind::kNumber;
+  const double weight = number ? std::strtod(value->text.c_str(), nullptr) : -1;
+  if (is_weight(weight)) return static_cast<float>(weight);
+  return RowFault{"wrong type",
+                  fmt::format("field {} is {}, not a weight", source_.row_weight,
+                              number ? std::string_view(value->text) : describe(value->kind)),
+                  "a weight is a number of at least 0"};
 }
 
 RowParser::Parsed RowParser::record(const JsonRow& row) const {
@@ -148,16 +175,16 @@ RowParser::Parsed RowParser::record(const JsonRow& row) const {
     return RowFault{"empty completion",
                     fmt::format("empty completion: {} is blank", fmt::join(completion, ", ")), ""};
   }
-  return fields;
+  return RecordContent(std::move(fields));
 }
 
 RowParser::Parsed RowParser::messages(const JsonRow& row, std::string_view line) const {
   const std::string& list = source_.messages;
   if (!row.find(list)) return missing_fields(row, {list});
   auto plain = plain_conversation_of(row, list, source_.strip_suffix);
-  auto parsed =
-      plain ? *std::move(plain)
-            : conversation_of(nlohmann::ordered_json::parse(line), list, source_.strip_suffix);
+  auto parsed = plain ? *std::move(plain)
+                      : conversation_of(nlohmann::ordered_json::parse(line), list,
+                                        source_.strip_suffix, source_.turn_weight);
   if (auto* fault = std::get_if<RowFault>(&parsed)) return std::move(*fault);
   auto& conversation = std::get<Conversation>(parsed);
   const std::vector<Turn>& turns = conversation.turns;
@@ -177,13 +204,13 @@ RowParser::Parsed RowParser::messages(const JsonRow& row, std::string_view line)
   }
   if (!answered)
     return malformed(fmt::format("{} has no assistant turn", list), "there is nothing to train on");
-  return std::move(conversation);
+  return RecordContent(std::move(conversation));
 }
 
 RowParser::Parsed RowParser::document(std::string text) const {
   text = without_suffix(std::move(text), source_.strip_suffix);
   if (blank(text)) return RowFault{"empty completion", "the text is empty", ""};
-  return Document{std::move(text)};
+  return RecordContent(Document{std::move(text)});
 }
 
 RowParser::Text RowParser::text_of(const JsonValue& value, std::string_view path) const {

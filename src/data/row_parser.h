@@ -28,11 +28,13 @@ class RowParser {
   bool plain_text() const { return source_.format == RowFormat::kText; }
 
  private:
-  using Parsed = std::variant<Record, RowFault>;
+  using Parsed = std::variant<RecordContent, RowFault>;
+  Parsed content(const JsonRow& row, std::string_view line) const;
   using Text = std::variant<std::string, RowFault>;
   Parsed record(const JsonRow& row) const;
   Parsed messages(const JsonRow& row, std::string_view line) const;
   Parsed document(std::string text) const;
+  std::variant<float, RowFault> weight_of(const JsonRow& row) const;
   Text text_of(const JsonValue& value, std::string_view path) const;
 
   DataSource source_;

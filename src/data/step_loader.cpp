@@ -16,10 +16,7 @@ TrainingStep prepare(ExampleStream& stream) {
   TrainingStep step;
   step.epoch = rows.epoch;
   for (const std::vector<int64_t>& micro_batch : rows.micro_batches) {
-    const Batch& batch = step.micro_batches.emplace_back(make_batch(stream.store(), micro_batch));
-    step.rows += static_cast<int64_t>(micro_batch.size());
-    step.tokens += batch.boundaries.back();
-    step.trained_count += batch.trained_count;
+    step.add(make_batch(stream.store(), micro_batch));
   }
   step.after = stream.cursor();
   return step;

@@ -143,8 +143,9 @@ void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block
     }
     ++report.kept;
     report.truncated += row.built.truncated;
-    for (const MaskedTokens& example : row.built.examples) {
-      writer.add(example, source, row.line);
+    for (size_t i = 0; i < row.built.examples.size(); ++i) {
+      const MaskedTokens& example = row.built.examples[i];
+      writer.add(example, source, row.line, row.built.grouped && i > 0);
       ++report.examples;
       report.tokens += static_cast<int64_t>(example.tokens.size());
       report.trained += std::count(example.trained.begin(), example.trained.end(), 1);
@@ -214,8 +215,8 @@ void build_store(const StorePlan& plan, const Tokenizer& tokenizer, const Prompt
                      .unit = "bytes"});
   std::vector<StoreReport> reports;
   for (size_t i = 0; i < plan.sources.size(); ++i) {
-    reports.push_back(build_source(plan, static_cast<int64_t>(i), tokenizer, prompt, threads, writer,
-                                   progress, begins[i]));
+    reports.push_back(build_source(plan, static_cast<int64_t>(i), tokenizer, prompt, threads,
+                                   writer, progress, begins[i]));
   }
   writer.commit(reports);
   progress.finish();

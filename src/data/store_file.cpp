@@ -30,6 +30,7 @@ struct Header {
 static_assert(sizeof(Header) == 256);
 
 constexpr size_t kBuffer = 1 << 20;
+constexpr uint32_t kSources = (1U << 24) - 1;  // what an entry can count
 constexpr size_t kHashedHeader = offsetof(Header, header_hash);
 
 void put(std::array<char, 32>& field, const std::string& hex) {
@@ -69,16 +70,19 @@ void StoreWriter::append(const void* bytes, size_t size) {
   }
 }
 
-void StoreWriter::add(const MaskedTokens& example, int64_t source, int64_t line) {
+void StoreWriter::add(const MaskedTokens& example, int64_t source, int64_t line, bool joined) {
   const size_t count = example.tokens.size();
   StoreEntry entry;
   entry.offset = offset_;
   entry.line = static_cast<uint64_t>(line);
   entry.length = static_cast<uint32_t>(count);
-  entry.source = static_cast<uint32_t>(source);
+  entry.source = static_cast<uint32_t>(source) & kSources;
+  entry.weighted = !example.weights.empty();
+  entry.joined = joined;
   append(example.tokens.data(), count * sizeof(TokenId));
   append(example.trained.data(), count);
   append("\0\0\0", padded(count) - count);
+  append(example.weights.data(), example.weights.size() * sizeof(float));
   if (std::fwrite(&entry, sizeof(entry), 1, index_.get()) != 1) {
     fail("cannot write {}: {}", path_.string(), std::strerror(errno));
   }
@@ -143,8 +147,13 @@ StoreFile::StoreFile(const std::filesystem::path& path, const std::string& key) 
 ExampleView StoreFile::example(int64_t index) const {
   const StoreEntry& at = entry(index);
   const std::byte* bytes = file_.data() + at.offset;
-  return {{reinterpret_cast<const TokenId*>(bytes), at.length},
-          {reinterpret_cast<const uint8_t*>(bytes + at.length * sizeof(TokenId)), at.length}};
+  const std::byte* trained = bytes + at.length * sizeof(TokenId);
+  ExampleView view{{reinterpret_cast<const TokenId*>(bytes), at.length},
+                   {reinterpret_cast<const uint8_t*>(trained), at.length}};
+  if (at.weighted) {
+    view.weights = {reinterpret_cast<const float*>(trained + padded(at.length)), at.length};
+  }
+  return view;
 }
 
 }  // namespace continuo

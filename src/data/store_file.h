@@ -2,8 +2,8 @@
 // Written as a stream with flat memory, opened by mapping. Knows nothing about where examples come
 // from.
 //
-//   header (256 bytes) | per example: tokens [n] int32, trained [n] uint8, zeros to a multiple of 4
-//   | index | report
+//   header (256 bytes) | per example: tokens [n] int32, trained [n] uint8, zeros to a multiple of
+//   4, weights [n] float32 where there are any | index | report
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,9 @@ struct StoreEntry {
   uint64_t offset = 0;  // of the tokens in the file
   uint64_t line = 0;
   uint32_t length = 0;
-  uint32_t source = 0;
+  uint32_t source : 24 = 0;
+  uint32_t weighted : 1 = 0;  // it has weights
+  uint32_t joined : 1 = 0;    // it belongs to the group of the example before it
 };
 
 class StoreWriter {
@@ -39,7 +41,8 @@ class StoreWriter {
   // `key`: 32 hex digits.
   StoreWriter(const std::filesystem::path& path, std::string key);
 
-  void add(const MaskedTokens& example, int64_t source, int64_t line);
+  // `joined`: in the group of the example before, which is of the same row.
+  void add(const MaskedTokens& example, int64_t source, int64_t line, bool joined = false);
   // Makes the file appear under its name. Without it nothing is left.
   void commit(const std::vector<StoreReport>& reports);
 

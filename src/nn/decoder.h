@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 
+#include "nn/head.h"
 #include "nn/kv_cache.h"
 #include "nn/ragged.h"
 #include "nn/weight_format.h"
@@ -41,12 +42,8 @@ class Decoder : public torch::nn::Module {
   virtual at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) = 0;
   // Rows of hidden states to the vocabulary.
   virtual at::Tensor logits(const at::Tensor& rows) = 0;  // [M, hidden] → [M, V] float32
-  // The head's weight, for losses that fuse head and cross-entropy.
-  virtual at::Tensor head_weight() = 0;  // [V, hidden], the parameter
-  // The same in `dtype`, without a gradient.
-  virtual const at::Tensor& head_cast(at::ScalarType dtype) = 0;
-  // c where logits are c · tanh(raw / c), for those losses; 0 = they are raw.
-  virtual double logit_softcap() const { return 0; }
+  // For losses that fuse it with the softmax; its cast is in `dtype`.
+  virtual Head head(at::ScalarType dtype) = 0;
 
   virtual const DecoderShape& shape() const = 0;
   virtual void set_compute(const ComputeOptions& options) = 0;

@@ -292,6 +292,10 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
   return norm_(stream.residual, stream.delta, compute_.dtype).normalised;
 }
 
+Head Transformer::head(at::ScalarType dtype) {
+  return {head_weight(), head_cast(dtype), options_.logit_softcap};
+}
+
 const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
   if (engine_head_.defined() && quantised() && !c10::GradMode::is_enabled())
     return head_cast_.get(engine_head_, dtype);

@@ -75,9 +75,8 @@ class Transformer : public Decoder {
   // Error: a document longer than the learned positions.
   at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) override;
   at::Tensor logits(const at::Tensor& rows) override;
-  at::Tensor head_weight() override { return head_.defined() ? head_ : embedding_; }
-  const at::Tensor& head_cast(at::ScalarType dtype) override;
-  double logit_softcap() const override { return options_.logit_softcap; }
+  Head head(at::ScalarType dtype) override;
+  at::Tensor head_weight() { return head_.defined() ? head_ : embedding_; }  // [V, hidden]
   const DecoderShape& shape() const override { return shape_; }
   // Error: 8- or 4-bit weights where the engine does not cover the model.
   void set_compute(const ComputeOptions& options) override;
@@ -97,6 +96,7 @@ class Transformer : public Decoder {
   void initialise(int64_t seed);
 
  private:
+  const at::Tensor& head_cast(at::ScalarType dtype);
   at::Tensor embed(const RaggedInput& input, int64_t longest);  // → [N, hidden] float32
   // The engine for a pass over `rows` rows without gradients, made when it is first asked for and
   // again when a weight has changed; nullptr where the general modules do it.

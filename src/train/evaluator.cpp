@@ -8,7 +8,8 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "data/example_stream.h"
-#include "train/batch_loss.h"
+#include "train/head_loss.h"
+#include "train/supervised.h"
 
 namespace continuo {
 
@@ -40,7 +41,9 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     const Batch batch = make_batch(examples, rows);
     total.rows += static_cast<int64_t>(rows.size());
     if (batch.trained_count == 0) continue;
-    const LossResult loss = batch_loss(decoder, batch, 1.0, {});
+    const Supervised targets = supervised_rows(decoder, batch);
+    const NllResult loss =
+        weighted_nll(targets.hidden, targets.head, targets.targets, /*weights=*/{}, {});
     const double nll = loss.nll.sum(at::kDouble).item<double>();
     if (!std::isfinite(nll)) {
       const auto where = [&](int64_t row) { return store.where(row); };
@@ -51,7 +54,7 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     total.nll += nll;
     total.entropy += loss.entropy.sum(at::kDouble).item<double>();
     total.tokens += batch.trained_count;
-    total.correct += loss.correct;
+    total.correct += loss.correct.sum().item<int64_t>();
     if (on_batch) on_batch(batch, loss.nll, total);
   }
   return total;

@@ -2,8 +2,11 @@
 
 #include <cmath>
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+
 #include "core/error.h"
-#include "train/batch_loss.h"
 #include "train/evaluator.h"
 
 namespace continuo {
@@ -22,30 +25,67 @@ std::vector<uint64_t> token_names(const Batch& batch) {
   return names;
 }
 
+StepCounts counts_of(const TrainingStep& step) {
+  return {step.trained_count, step.weight, step.rows, step.groups};
+}
+
+double divisor(PerStep per, const StepCounts& counts) {
+  switch (per) {
+    case PerStep::kTrained:
+      return static_cast<double>(counts.trained);
+    case PerStep::kRow:
+      return static_cast<double>(counts.rows);
+    case PerStep::kGroup:
+      return static_cast<double>(counts.groups);
+    case PerStep::kNothing:
+      break;
+  }
+  return 1;
+}
+
+[[noreturn]] void fail_not_finite(const TrainingStep& step, std::span<const at::Tensor> values,
+                                  const StepContext& context) {
+  std::string rows;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!values[i].defined()) continue;
+    const std::string names = non_finite_rows(step.micro_batches[i], values[i], context.where);
+    if (!names.empty()) rows += (rows.empty() ? "" : ", ") + names;
+  }
+  throw Error(fmt::format("step {}: the loss is not finite{}{}", context.number + 1,
+                          rows.empty() ? "" : " in ", rows),
+              "Lower train.lr, or look at these rows with `continuo inspect`. The last "
+              "checkpoint is untouched.");
+}
+
 }  // namespace
 
-StepSums accumulate_gradients(const TrainingStep& step, int64_t number, const StepParts& parts) {
-  const double scale = 1.0 / static_cast<double>(step.trained_count);
-  StepSums sums;
-  for (const Batch& batch : step.micro_batches) {
-    if (batch.trained_count == 0) continue;  // contributes exactly zero: nothing to compute
-    const DropoutScope dropout(parts.dropout, number,
-                               parts.dropout ? token_names(batch) : std::vector<uint64_t>());
-    const LossResult loss = batch_loss(parts.decoder, batch, scale, parts.loss);
-    const double value = loss.sum.item<double>();
-    if (!std::isfinite(value)) {
-      throw Error(fmt::format("step {}: the loss is not finite in {}", number + 1,
-                              non_finite_rows(batch, loss.nll, parts.where)),
-                  "Lower train.lr, or look at these rows with `continuo inspect`. The last "
-                  "checkpoint is untouched.");
-    }
-    loss.sum.backward();
-    sums.loss += value;
-    sums.nll += loss.nll.sum(at::kDouble).item<double>();
-    sums.entropy += loss.entropy.sum(at::kDouble).item<double>();
-    sums.correct += loss.correct;
+StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context) {
+  {
+    const c10::NoGradGuard no_grad;
+    objective.prepare(step, context.decoder);
   }
-  return sums;
+  const StepCounts counts = counts_of(step);
+  at::Tensor sums;  // the loss, then the metrics' sums
+  std::vector<at::Tensor> per_target;
+  for (const Batch& batch : step.micro_batches) {
+    per_target.emplace_back();
+    if (batch.trained_count == 0) continue;  // contributes exactly zero: nothing to compute
+    const DropoutScope dropout(context.dropout, context.number,
+                               context.dropout ? token_names(batch) : std::vector<uint64_t>());
+    const LossTerms terms = objective.loss(context.decoder, batch, counts);
+    terms.loss.backward();
+    const at::Tensor part = at::cat({terms.loss.detach().to(at::kDouble).reshape({1}), terms.sums});
+    sums = sums.defined() ? sums + part : part;
+    per_target.back() = terms.per_target;
+  }
+  const at::Tensor host = sums.to(at::kCPU).contiguous();
+  const double* value = host.const_data_ptr<double>();
+  if (!std::isfinite(value[0])) fail_not_finite(step, per_target, context);
+  StepResult result{.loss = value[0]};
+  for (const MetricSpec& metric : objective.metrics()) {
+    result.metrics.push_back(*++value / divisor(metric.per, counts));
+  }
+  return result;
 }
 
 }  // namespace continuo

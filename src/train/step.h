@@ -1,21 +1,22 @@
 // The gradients of one optimizer step: forward and backward over its micro-batches, which training
-// and benchmarks have in common. Knows nothing of the optimizer.
+// and benchmarks have in common. Knows nothing of the optimizer, nor of what is minimised.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
-#include "data/step_loader.h"
+#include "data/step_source.h"
 #include "nn/adapters/dropout.h"
 #include "nn/decoder.h"
-#include "train/loss.h"
+#include "train/objective.h"
 
 namespace continuo {
 
-struct StepParts {
+struct StepContext {
   Decoder& decoder;
-  LossOptions loss = {};
+  int64_t number = 0;  // of the optimizer step, from 0: the noise of dropout is a function of it
   DropoutPass* dropout = nullptr;  // of the decoder's adapters
   // Names a row of the step for an error.
   std::function<std::string(int64_t row)> where = [](int64_t row) {
@@ -23,16 +24,14 @@ struct StepParts {
   };
 };
 
-// Over the trained tokens of a step.
-struct StepSums {
-  double loss = 0;  // the mean, with smoothing and z-loss
-  double nll = 0, entropy = 0;
-  int64_t correct = 0;
+struct StepResult {
+  double loss = 0;
+  std::vector<double> metrics = {};  // as the objective lists them
 };
 
-// Adds to the gradients of the parameters those of Σ loss / step.trained_count, which is above 0.
-// `number` counts optimizer steps from 0; the noise of dropout is a function of it. Error: a loss
-// that is not finite; it names the rows.
-StepSums accumulate_gradients(const TrainingStep& step, int64_t number, const StepParts& parts);
+// Adds the gradients of the step's loss to those of the parameters. The step must have a trained
+// target. The host waits for the device once, at the end. Error: a loss that is not finite; it
+// names the rows.
+StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context);
 
 }  // namespace continuo

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "core/config/config.h"
-#include "train/loss.h"
+#include "train/head_loss.h"
 
 namespace continuo {
 
@@ -30,7 +30,7 @@ struct TrainConfig {
   LossOptions loss() const {
     return {.label_smoothing = label_smoothing,
             .z_loss = z_loss,
-            .memory_budget = loss_memory_mb << 20};
+            .head = {.memory_budget = loss_memory_mb << 20}};
   }
 };
 void fields(FieldVisitor& v, TrainConfig& c);

@@ -25,40 +25,53 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state)
-    : parts_(std::move(parts)),
-      config_(config),
-      state_(std::move(state)),
-      step_parts_{.decoder = parts_.decoder,
-                  .loss = config_.loss(),
-                  .dropout = parts_.dropout,
-                  .where = [this](int64_t row) { return parts_.train.where(row); }} {}
+    : parts_(std::move(parts)), config_(config), state_(std::move(state)) {}
 
-Trainer::StepResult Trainer::train_step(const TrainingStep& step, double lr) {
-  StepResult result;
-  result.sums = accumulate_gradients(step, state_.step, step_parts_);
-  result.grad_norm = parts_.optimizer.step(lr);
-  if (!std::isfinite(result.grad_norm)) {
+Trainer::Measured Trainer::train_step(TrainingStep& step) {
+  Measured measured;
+  measured.lr = parts_.schedule.lr(state_.step);
+  if (step.trained_count == 0) {
+    log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1,
+                step_rows(step, parts_.train));
+    return measured;
+  }
+  measured.result = accumulate(step, parts_.objective,
+                               {.decoder = parts_.decoder,
+                                .number = state_.step,
+                                .dropout = parts_.dropout,
+                                .where = [this](int64_t row) { return parts_.train.where(row); }});
+  measured.grad_norm = parts_.optimizer.step(measured.lr);
+  if (!std::isfinite(measured.grad_norm)) {
     throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
                             state_.step + 1, step_rows(step, parts_.train)),
                 "Lower train.lr. The last checkpoint is untouched.");
   }
-  return result;
+  return measured;
 }
 
-void Trainer::record(const TrainingStep& step, const StepResult& r, double lr, double seconds) {
+void Trainer::advance(const TrainingStep& step, double seconds) {
+  ++state_.step;
+  state_.epoch = step.after.epoch;
+  state_.index = step.after.index;
+  state_.rows += step.rows;
+  state_.tokens += step.tokens;
+  state_.trained_tokens += step.trained_count;
+  state_.seconds += seconds;
+}
+
+void Trainer::record(const TrainingStep& step, const Measured& measured) {
   const double trained = static_cast<double>(step.trained_count),
                total = static_cast<double>(step.tokens);
-  const std::vector<std::pair<std::string, double>> scalars = {
-      {"loss", r.sums.loss},
-      {"nll", r.sums.nll / trained},
-      {"accuracy", static_cast<double>(r.sums.correct) / trained},
-      {"entropy", r.sums.entropy / trained},
-      {"grad_norm", r.grad_norm},
-      {"lr", lr},
-      {"tokens_per_second", total / seconds},
-      {"trained_tokens_per_second", trained / seconds},
-      {"peak_memory_gb", peak_memory_bytes() / 1e9},
-  };
+  std::vector<std::pair<std::string, double>> scalars = {{"loss", measured.result.loss}};
+  const std::span<const MetricSpec> metrics = parts_.objective.metrics();
+  for (size_t i = 0; i < metrics.size(); ++i) {
+    scalars.emplace_back(metrics[i].name, measured.result.metrics[i]);
+  }
+  scalars.insert(scalars.end(), {{"grad_norm", measured.grad_norm},
+                                 {"lr", measured.lr},
+                                 {"tokens_per_second", total / measured.seconds},
+                                 {"trained_tokens_per_second", trained / measured.seconds},
+                                 {"peak_memory_gb", peak_memory_bytes() / 1e9}});
   Metrics line = {{"kind", std::string("train")}, {"epoch", step.epoch}};
   for (const auto& [name, value] : scalars) line.emplace_back(name, value);
   line.insert(line.end(), {{"step_tokens", step.tokens},
@@ -71,6 +84,18 @@ void Trainer::record(const TrainingStep& step, const StepResult& r, double lr, d
   std::vector<std::pair<std::string, double>> tagged;
   for (const auto& [name, value] : scalars) tagged.emplace_back("train/" + name, value);
   parts_.tensorboard.scalars(state_.step, tagged);
+}
+
+void Trainer::show_progress(Progress& progress, const TrainingStep& step,
+                            const Measured& measured) {
+  const auto rate = [&](int64_t tokens) {
+    return format_count(static_cast<double>(tokens) / measured.seconds);
+  };
+  progress.update(
+      state_.step,
+      fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
+                  step.epoch + 1, measured.result.loss, measured.grad_norm, measured.lr,
+                  rate(step.tokens), rate(step.trained_count), format_bytes(peak_memory_bytes())));
 }
 
 bool Trainer::evaluate_now() {
@@ -108,55 +133,40 @@ void Trainer::save() {
   saved_step_ = state_.step;
 }
 
+bool Trainer::after_step(bool last) {
+  const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+  const bool stop = (last || due(config_.eval_every)) && evaluate_now();
+  if (stop) {
+    log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
+             state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
+  }
+  if (parts_.show_samples && (due(config_.sample_every) || last || stop)) {
+    parts_.show_samples(state_.step);
+  }
+  if (due(parts_.checkpoint_every)) save();
+  return stop;
+}
+
 TrainOutcome Trainer::run() {
   const int64_t total = parts_.schedule.total_steps();
   Progress progress({.title = "Training", .total = total, .start = state_.step, .unit = "steps"});
   TrainOutcome outcome = TrainOutcome::kFinished;
   saved_step_ = state_.step > 0 ? state_.step : -1;
-  while (state_.step < total) {
+  while (state_.step < total && outcome == TrainOutcome::kFinished) {
     if (interrupted()) {
       outcome = TrainOutcome::kInterrupted;
       break;
     }
     const double start = seconds_now();
-    const TrainingStep step = parts_.loader.next();
-    const double lr = parts_.schedule.lr(state_.step);
-    if (step.trained_count == 0) {
-      log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1,
-                  step_rows(step, parts_.train));
-      ++skipped_;
-    }
-    const StepResult result = step.trained_count ? train_step(step, lr) : StepResult{};
-    const double seconds = seconds_now() - start;
-    ++state_.step;
-    state_.epoch = step.after.epoch;
-    state_.index = step.after.index;
-    state_.rows += step.rows;
-    state_.tokens += step.tokens;
-    state_.trained_tokens += step.trained_count;
-    state_.seconds += seconds;
+    TrainingStep step = parts_.source.next();
+    Measured measured = train_step(step);
+    measured.seconds = seconds_now() - start;
+    advance(step, measured.seconds);
     const bool last = state_.step == total;
     if (step.trained_count && (last || state_.step % config_.log_every == 0))
-      record(step, result, lr, seconds);
-    progress.update(
-        state_.step,
-        fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
-                    step.epoch + 1, result.sums.loss, result.grad_norm, lr,
-                    format_count(static_cast<double>(step.tokens) / seconds),
-                    format_count(static_cast<double>(step.trained_count) / seconds),
-                    format_bytes(peak_memory_bytes())));
-    const bool evaluation_due =
-        last || (config_.eval_every > 0 && state_.step % config_.eval_every == 0);
-    if (evaluation_due && evaluate_now()) {
-      log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
-               state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
-      outcome = TrainOutcome::kEarlyStopped;
-    }
-    const bool stop = outcome != TrainOutcome::kFinished;
-    const bool samples_due = config_.sample_every > 0 && state_.step % config_.sample_every == 0;
-    if (parts_.show_samples && (samples_due || last || stop)) parts_.show_samples(state_.step);
-    if (parts_.checkpoint_every > 0 && state_.step % parts_.checkpoint_every == 0) save();
-    if (stop) break;
+      record(step, measured);
+    show_progress(progress, step, measured);
+    if (after_step(last)) outcome = TrainOutcome::kEarlyStopped;
   }
   progress.finish();
   save();

@@ -6,7 +6,8 @@
 #include <functional>
 #include <memory>
 
-#include "data/step_loader.h"
+#include "data/example_store.h"
+#include "data/step_source.h"
 #include "nn/decoder.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
@@ -20,11 +21,14 @@
 
 namespace continuo {
 
+class Progress;
+
 struct TrainerParts {
   Decoder& decoder;
   AdamW& optimizer;
   const LrSchedule& schedule;
-  StepLoader& loader;
+  StepSource& source;
+  Objective& objective;
   const ExampleStore& train;
   const ExampleStore* eval = nullptr;
   int64_t eval_tokens = 8192;  // token budget of an evaluation batch
@@ -54,21 +58,24 @@ class Trainer {
   const TrainState& state() const { return state_; }
 
  private:
-  struct StepResult {
-    StepSums sums;
-    double grad_norm = 0;
+  struct Measured {
+    StepResult result;
+    double grad_norm = 0, lr = 0, seconds = 0;
   };
-  StepResult train_step(const TrainingStep& step, double lr);
-  void record(const TrainingStep& step, const StepResult& result, double lr, double seconds);
+  Measured train_step(TrainingStep& step);
+  // Counts a step as done.
+  void advance(const TrainingStep& step, double seconds);
+  void record(const TrainingStep& step, const Measured& measured);
+  void show_progress(Progress& progress, const TrainingStep& step, const Measured& measured);
+  // What is due after a step, evaluation, samples, a checkpoint; true: stop early.
+  bool after_step(bool last);
   bool evaluate_now();  // true when early stopping asks to stop
   void save();
 
   TrainerParts parts_;
   TrainConfig config_;
   TrainState state_;
-  StepParts step_parts_;
   int64_t saved_step_ = -1;
-  int64_t skipped_ = 0;
 };
 
 }  // namespace continuo

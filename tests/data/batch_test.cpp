@@ -41,6 +41,30 @@ TEST(Batch, SeveralTrainedRuns) {
   EXPECT_EQ(batch.trained_count, 4);
 }
 
+TEST(Batch, WeightsGoWithTheirTargets) {
+  const std::vector<TokenId> ids = {5, 6, 2, 7};
+  const std::vector<uint8_t> trained = {0, 1, 0, 1};
+  const std::vector<float> weights = {9, 0.5f, 4, 2};
+  const std::vector<ExampleView> examples = {{ids, trained, weights}, {ids, trained}};
+  const Batch batch = make_batch(examples, std::vector<int64_t>{0, 1});
+  const auto* weight = batch.weights.const_data_ptr<float>();
+  EXPECT_EQ(std::vector<float>(weight, weight + 6), (std::vector<float>{0.5f, 0, 2, 1, 0, 1}));
+  EXPECT_EQ(batch.weight, 4.5);
+  EXPECT_EQ(batch.trained_count, 4);
+  const Batch plain = make_batch(std::vector<ExampleView>{examples[1]}, std::vector<int64_t>{1});
+  EXPECT_FALSE(plain.weights.defined());
+  EXPECT_EQ(plain.weight, 2);
+}
+
+TEST(Batch, DocumentsOfOneGroupCountOnce) {
+  const std::vector<TokenId> ids = {5, 6};
+  const std::vector<uint8_t> trained = {0, 1};
+  const std::vector<ExampleView> examples(4, ExampleView{ids, trained});
+  const std::vector<int64_t> rows = {0, 1, 2, 3}, groups = {4, 4, 9, 4};
+  EXPECT_EQ(make_batch(examples, rows, groups).group_count(), 2);
+  EXPECT_EQ(make_batch(examples, rows).group_count(), 4);
+}
+
 TEST(Batch, AllMasked) {
   const std::vector<TokenId> ids = {5, 6};
   const std::vector<uint8_t> trained = {1, 0};

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "data/store_file.h"
 #include "support/data_fixture.h"
 
 namespace continuo {
@@ -37,7 +38,7 @@ std::vector<int64_t> flat(const StepRows& step) {
 
 std::vector<int64_t> epoch_order(const ExampleStream& stream, int64_t epoch) {
   std::vector<int64_t> rows;
-  for (int64_t i = 0; i < stream.epoch_size(); ++i) rows.push_back(stream.row({epoch, i}));
+  for (int64_t i = 0; i < stream.epoch_size(); ++i) rows.push_back(stream.group({epoch, i}));
   return rows;
 }
 
@@ -50,6 +51,56 @@ std::vector<int64_t> up_to(int64_t count) {
   std::vector<int64_t> rows(static_cast<size_t>(count));
   std::iota(rows.begin(), rows.end(), 0);
   return rows;
+}
+
+// The examples of row r are a group where `sizes[r]` says so: a store whose file is written anew.
+std::shared_ptr<const ExampleStore> grouped_store(const test::TempDir& dir,
+                                                  const std::vector<int>& sizes) {
+  const int count = std::accumulate(sizes.begin(), sizes.end(), 0);
+  const DataConfig config = test::data_config(dir, {dir.write("g.jsonl", test::records(count))});
+  const auto single = test::open_store(config);
+  StoreWriter writer(std::filesystem::path(config.cache) / (single->hash() + ".examples"),
+                     single->hash());
+  int64_t row = 0;
+  for (const int size : sizes) {
+    for (int i = 0; i < size; ++i, ++row) {
+      const ExampleView view = (*single)[row];
+      writer.add(
+          {{view.tokens.begin(), view.tokens.end()}, {view.trained.begin(), view.trained.end()}}, 0,
+          row + 1, /*joined=*/i > 0);
+    }
+  }
+  writer.commit({single->report()});
+  return test::open_store(config);
+}
+
+TEST_F(ExampleStreamTest, GroupsAreNeverParted) {
+  const std::vector<int> sizes = {2, 1, 3, 2, 2, 1, 4, 2, 1, 2};
+  const auto data = grouped_store(dir_, sizes);
+  ASSERT_EQ(data->groups(), std::ssize(sizes));
+  EXPECT_EQ(data->size(), 20);
+  EXPECT_EQ(data->group_range(2), (std::pair<int64_t, int64_t>{3, 6}));
+  EXPECT_EQ(data->group(5), 2);
+  EXPECT_EQ(data->source_groups(0), (std::pair<int64_t, int64_t>{0, 10}));
+  // Too small for some groups: these get a micro-batch of their own.
+  ExampleStream stream(data, {}, {.rows = 3, .micro_tokens = 80, .seed = 5});
+  EXPECT_EQ(stream.epoch_size(), 10);
+  std::vector<int64_t> seen;
+  while (stream.cursor().epoch == 0) {
+    const StepRows step = stream.next();
+    for (const std::vector<int64_t>& rows : step.micro_batches) {
+      for (size_t i = 0; i < rows.size();) {
+        const auto [begin, end] = data->group_range(data->group(rows[i]));
+        for (int64_t row = begin; row < end; ++row, ++i) {
+          ASSERT_LT(i, rows.size());
+          EXPECT_EQ(rows[i], row);
+        }
+      }
+    }
+    const std::vector<int64_t> rows = flat(step);
+    seen.insert(seen.end(), rows.begin(), rows.end());
+  }
+  EXPECT_EQ(sorted(seen), up_to(20));
 }
 
 TEST_F(ExampleStreamTest, EveryRowOncePerEpoch) {
@@ -142,7 +193,8 @@ TEST_F(ExampleStreamTest, BudgetsOfAStep) {
     EXPECT_LE(positions(rows), 200);
     const StreamCursor at = by_tokens.cursor();
     if (at.epoch > 0) break;
-    EXPECT_GT(positions(rows) + data->length(by_tokens.row(at)) - 1, 200) << "as full as it can be";
+    EXPECT_GT(positions(rows) + data->length(by_tokens.group(at)) - 1, 200)
+        << "as full as it can be";
   }
   while (by_both.cursor().epoch == 0) {
     const std::vector<int64_t> rows = flat(by_both.next());

@@ -172,6 +172,42 @@ TEST(RowParser, PlainText) {
       "no field text; the row has txt");
 }
 
+TEST(RowParser, WeightsOfRows) {
+  DataSource source = source_of(RowFormat::kRecords);
+  source.row_weight = "meta.w";
+  const PromptTemplate prompt = test::record_template();
+  const auto weight = [&](const std::string& meta) {
+    const RowParser parser(source, prompt);
+    return parser.parse(R"({"q": "x", "a": "y", "meta": )" + meta + "}");
+  };
+  EXPECT_EQ(std::get<Record>(weight(R"({"w": 0.25})")).weight, 0.25f);
+  EXPECT_EQ(std::get<Record>(weight(R"({"w": 0})")).weight, 0);
+  EXPECT_EQ(std::get<Record>(weight(R"({"w": null})")).weight, 1);
+  EXPECT_EQ(std::get<Record>(weight("{}")).weight, 1);
+  EXPECT_EQ(std::get<RowFault>(weight(R"({"w": "much"})")).message,
+            "field meta.w is a string, not a weight");
+  EXPECT_EQ(std::get<RowFault>(weight(R"({"w": -1})")).message, "field meta.w is -1, not a weight");
+  EXPECT_EQ(std::get<RowFault>(weight(R"({"w": 1e999})")).reason, "bad JSON");
+}
+
+TEST(RowParser, WeightsOfTurns) {
+  DataSource source = source_of(RowFormat::kMessages);
+  source.turn_weight = "weight";
+  const PromptTemplate prompt = test::message_template();
+  const auto parsed = [&](const std::string& weight) {
+    return RowParser(source, prompt)
+        .parse(R"({"messages": [{"role": "user", "content": "u"},)"
+               R"({"role": "assistant", "content": "a", "weight": )" +
+               weight + "}]}");
+  };
+  const auto record = std::get<Record>(parsed("0.5"));
+  const Turn& answer = std::get<Conversation>(record.content).turns[1];
+  EXPECT_EQ(answer.weight, 0.5f);
+  EXPECT_EQ(answer.message, "") << "templates do not see it";
+  EXPECT_EQ(std::get<RowFault>(parsed("-2")).message, "messages.1.weight is -2, not a weight");
+  EXPECT_EQ(std::get<RowFault>(parsed("\"x\"")).reason, "malformed messages");
+}
+
 TEST(RowParser, AMarkerThatTheDataSpellsIsStrippedOnce) {
   DataSource source = source_of(RowFormat::kRecords);
   source.strip_suffix = "<|end|>";

@@ -58,6 +58,27 @@ TEST(StoreFile, RoundTrip) {
   EXPECT_EQ(file.reports(), some_reports());
 }
 
+TEST(StoreFile, WeightsAndGroups) {
+  const test::TempDir dir;
+  const auto path = dir / "store.examples";
+  MaskedTokens weighted = example(5, 100);
+  weighted.weights = {1, 0.5f, 2, 0, 3};
+  StoreWriter writer(path, kKey);
+  writer.add(weighted, 0, 1);
+  writer.add(example(7, 1), 70'000, 1, /*joined=*/true);
+  writer.commit(some_reports());
+  const StoreFile file(path, kKey);
+  const std::span<const float> weights = file.example(0).weights;
+  EXPECT_TRUE(std::ranges::equal(weights, weighted.weights));
+  EXPECT_EQ(file.example(0).tokens[4], 104);
+  EXPECT_TRUE(file.example(1).weights.empty());
+  EXPECT_EQ(file.example(1).tokens[6], 7);
+  EXPECT_EQ(file.example(1).trained[1], 1);
+  EXPECT_EQ(file.entry(1).source, 70'000U);
+  EXPECT_FALSE(file.entry(0).joined);
+  EXPECT_TRUE(file.entry(1).joined);
+}
+
 TEST(StoreFile, LargerThanTheWritersBuffers) {
   const test::TempDir dir;
   const auto path = dir / "store.examples";

@@ -75,8 +75,7 @@ class FakeDecoder final : public Decoder {
     return hidden;
   }
   at::Tensor logits(const at::Tensor& rows) override { return rows; }
-  at::Tensor head_weight() override { return {}; }
-  const at::Tensor& head_cast(at::ScalarType) override { return no_head_; }
+  Head head(at::ScalarType) override { return {}; }
   const DecoderShape& shape() const override { return shape_; }
   void set_compute(const ComputeOptions& options) override { compute_ = options; }
   const ComputeOptions& compute() const override { return compute_; }
@@ -87,7 +86,6 @@ class FakeDecoder final : public Decoder {
   DecoderShape shape_;
   LogitsFunction logits_;
   ComputeOptions compute_;
-  at::Tensor no_head_;
 };
 
 // Logits from a hash of the whole history: any token lost, doubled or swapped changes everything.

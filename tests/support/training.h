@@ -15,6 +15,7 @@
 #include "support/temp_dir.h"
 #include "support/threads.h"
 #include "support/tiny_model.h"
+#include "train/sft.h"
 #include "train/trainer.h"
 
 namespace continuo::test {
@@ -113,6 +114,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   ExampleStream stream(store, {}, options.batch);
   stream.seek({.epoch = state.epoch, .index = state.index});
   StepLoader loader(stream);
+  SftObjective objective(options.train.loss());
   const LrSchedule schedule({}, options.train.lr, options.train.steps);
   const std::optional<int64_t> resume_at =
       options.resume ? std::optional(state.step + 1) : std::nullopt;
@@ -121,7 +123,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   Trainer trainer({.decoder = *model,
                    .optimizer = optimizer,
                    .schedule = schedule,
-                   .loader = loader,
+                   .source = loader,
+                   .objective = objective,
                    .train = *store,
                    .eval = options.with_eval ? store.get() : nullptr,
                    .eval_tokens = 64,

@@ -12,7 +12,7 @@ TEST(TrainConfig, ReadsItsKeysAndDerivesTheLoss) {
               problems);
   problems.raise();
   EXPECT_EQ(scalar_type(config.dtype), at::kBFloat16);
-  EXPECT_EQ(config.loss().memory_budget, 2 << 20);
+  EXPECT_EQ(config.loss().head.memory_budget, 2 << 20);
   EXPECT_EQ(config.loss().z_loss, 1e-4);
 }
 

@@ -149,6 +149,10 @@ class FieldVisitor {
 
   // Marks the field named last as one that must be given.
   virtual void required() {}
+  // Marks the text field named last as one that is not dumped where it is empty: a field that came
+  // after the first release leaves the dumps of older files, and what is hashed of them, as they
+  // were.
+  virtual void omit_when_empty() {}
 
  protected:
   virtual void enumeration(std::string_view name, int& value, std::span<const EnumName> names,

@@ -58,6 +58,12 @@ class Dumper final : public FieldVisitor {
     add(name, value);
   }
 
+  void omit_when_empty() override {
+    auto& fields = open_.back().fields;
+    const ConfigNode& last = fields.back().second;
+    if (last.kind == Kind::kScalar && last.scalar.empty()) fields.pop_back();
+  }
+
   ConfigNode take() && { return std::move(open_.front()); }
 
  protected:

@@ -42,6 +42,7 @@ class Encoder {
     if (!ended) push(eos, true);
   }
 
+  size_t size() const { return result_.tokens.size(); }
   MaskedTokens take() { return std::move(result_); }
 
  private:
@@ -94,9 +95,20 @@ bool takes_end(const PromptTemplate& prompt, std::span<const Segment> run,
   return training && !run.back().special && std::ranges::none_of(behind, &Segment::trained);
 }
 
+// Keeps weights only where one of them counts; what has weight 0 is not trained.
+MaskedTokens weighed(MaskedTokens tokens, std::vector<float> weights) {
+  if (std::ranges::all_of(weights, [](float weight) { return weight == 1; })) return tokens;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0) tokens.trained[i] = 0;
+  }
+  tokens.weights = std::move(weights);
+  return tokens;
+}
+
 MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& prompt,
                              std::span<const Segment> segments, bool training) {
   Encoder encoder(tokenizer, opens_with_bos(tokenizer, prompt));
+  std::vector<float> weights;
   while (!segments.empty()) {
     bool trained = segments.front().trained;
     size_t length = 1;
@@ -104,8 +116,9 @@ MaskedTokens encode_segments(const Tokenizer& tokenizer, const PromptTemplate& p
     const std::span<const Segment> run = segments.first(length);
     segments = segments.subspan(length);
     encoder.run(run, trained, takes_end(prompt, run, segments, training));
+    weights.resize(encoder.size(), run.front().weight);
   }
-  return encoder.take();
+  return weighed(encoder.take(), std::move(weights));
 }
 
 }  // namespace

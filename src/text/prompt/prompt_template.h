@@ -54,6 +54,7 @@ void fields(FieldVisitor& v, PromptConfig& c);
 struct MaskedTokens {
   std::vector<TokenId> tokens;
   std::vector<uint8_t> trained;
+  std::vector<float> weights = {};  // of each token in the loss; empty: all 1
 };
 
 class PromptTemplate {
@@ -124,7 +125,8 @@ bool exports_bos(const Tokenizer& tokenizer, const PromptTemplate& prompt);
 // of `trained` is encoded on its own, so prompt ids never depend on the completion. Text that opens
 // the document (nothing before it, or BOS alone) goes through `encode`, all other text through
 // `encode_continuation`. End-of-sequence is appended as an id after every trained run, trained,
-// unless the run ends with it as a special segment. A chat template ends its turns itself: of its
+// unless the run ends with it as a special segment. A run weighs what its segments do; what has
+// weight 0 is not trained. A chat template ends its turns itself: of its
 // runs only the last one gets the id, and only where no special ends it. A document that opens with
 // BOS has one: a special segment or a text that spells it first adds no second. Error: tokenizer
 // without EOS (or BOS, where the template wants one), unknown special.

@@ -16,6 +16,11 @@ struct Document {
   std::string text;
 };
 
-using Record = std::variant<Fields, Conversation, Document>;
+using RecordContent = std::variant<Fields, Conversation, Document>;
+
+struct Record {
+  RecordContent content;
+  float weight = 1;  // in the loss; 0: as good as untrained
+};
 
 }  // namespace continuo

@@ -16,6 +16,11 @@ bool ends_without_special(std::span<const Segment> segments) {
   return false;
 }
 
+std::vector<Segment> unweighed(std::vector<Segment> segments) {
+  for (Segment& segment : segments) segment.weight = 1;
+  return segments;
+}
+
 bool is_revised(const PromptTemplate& prompt, const Conversation& conversation,
                 const std::vector<Segment>& segments) {
   if (!prompt.is_chat()) return false;
@@ -27,20 +32,48 @@ bool is_revised(const PromptTemplate& prompt, const Conversation& conversation,
   std::vector<Turn> bare = turns;
   for (Turn& turn : bare) turn = {turn.role, turn.content};
   try {
-    return prompt.render(bare) != segments;
+    return prompt.render(bare) != unweighed(segments);
   } catch (const Error&) {
     return true;
+  }
+}
+
+// The runs of trained segments are the answers, in their order.
+void weigh_answers(const Conversation& conversation, std::vector<Segment>& segments) {
+  const auto weighed = [](const Turn& turn) { return turn.weight != 1; };
+  if (std::ranges::none_of(conversation.turns, weighed)) return;
+  std::vector<float> answers;
+  for (const Turn& turn : conversation.turns) {
+    if (turn.role == "assistant") answers.push_back(turn.weight);
+  }
+  size_t runs = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (!segments[i].trained) continue;
+    runs += i == 0 || !segments[i - 1].trained;
+    if (runs <= answers.size()) segments[i].weight = answers[runs - 1];
+  }
+  if (runs != answers.size()) {
+    throw Error(fmt::format("the template writes {} answers of {}: their weights cannot be told",
+                            runs, answers.size()));
   }
 }
 
 }  // namespace
 
 std::vector<Segment> render_record(const PromptTemplate& prompt, const Record& record) {
-  if (const auto* fields = std::get_if<Fields>(&record)) return prompt.render(*fields);
-  if (const auto* talk = std::get_if<Conversation>(&record)) {
-    return prompt.render(talk->turns, talk->tools);
+  std::vector<Segment> segments;
+  if (const auto* fields = std::get_if<Fields>(&record.content)) {
+    segments = prompt.render(*fields);
+  } else if (const auto* talk = std::get_if<Conversation>(&record.content)) {
+    segments = prompt.render(talk->turns, talk->tools);
+    weigh_answers(*talk, segments);
+  } else {
+    segments = {{std::get<Document>(record.content).text, /*trained=*/true, /*special=*/false}};
   }
-  return {{std::get<Document>(record).text, /*trained=*/true, /*special=*/false}};
+  for (Segment& segment : segments) {
+    if (segment.trained) segment.weight *= record.weight;
+  }
+  return segments;
 }
 
 std::variant<EncodedRecord, RefusedRecord> encode_record(const Tokenizer& tokenizer,
@@ -54,7 +87,7 @@ std::variant<EncodedRecord, RefusedRecord> encode_record(const Tokenizer& tokeni
     return RefusedRecord{error.what()};
   }
   EncodedRecord result;
-  if (const auto* conversation = std::get_if<Conversation>(&record)) {
+  if (const auto* conversation = std::get_if<Conversation>(&record.content)) {
     result.revised = is_revised(prompt, *conversation, segments);
   }
   result.unwanted = wanted && !wanted(segments);

@@ -12,6 +12,7 @@ struct Segment {
   std::string text;
   bool trained = false;
   bool special = false;
+  float weight = 1;  // of a trained segment in the loss
 
   bool operator==(const Segment&) const = default;
 };
@@ -23,6 +24,7 @@ struct Turn {
   // reasoning_content) or another content than text; only chat templates read it.
   std::string message = {};
   bool calls_tools = false;  // as `message` has it
+  float weight = 1;          // of an answer in the loss
 };
 
 struct Conversation {

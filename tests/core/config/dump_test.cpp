@@ -10,6 +10,20 @@
 namespace continuo::test {
 namespace {
 
+struct Younger {
+  std::string old, added;
+};
+void fields(FieldVisitor& v, Younger& c) {
+  v.field("old", c.old, "");
+  v.field("added", c.added, "");
+  v.omit_when_empty();
+}
+
+TEST(DumpConfig, WhatCameLaterIsSaidWhereItSaysSomething) {
+  EXPECT_EQ(dump_config(Younger{}), "old: \"\"\n");
+  EXPECT_EQ(dump_config(Younger{.old = "a", .added = "b"}), "old: a\nadded: b\n");
+}
+
 TEST(DumpConfig, Spelling) {
   Experiment c = loaded(
       "sources: [{path: a b.jsonl}, {path: 'x', weight: 0.1}]\nstop: [\"\\n\", yes]\nids: [1, 2]");

@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/temp_dir.h"
-#include "text/hf_tokenizer.h"
+#include "text/tokenizer/hf_tokenizer.h"
 
 namespace continuo::test {
 

@@ -1,9 +1,11 @@
-#include "train/batch_loss.h"
+#include "train/supervised.h"
 
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
+#include "train/head_loss.h"
 
 namespace continuo {
 namespace {
@@ -31,7 +33,12 @@ Batch make_documents(const std::vector<int64_t>& lengths, int64_t prompt) {
   return make_batch(views, rows);
 }
 
-TEST(BatchLoss, IsTheMaskedCrossEntropyOfEveryPositionsLogits) {
+NllResult batch_nll(Transformer& model, const Batch& batch, double scale) {
+  const Supervised rows = supervised_rows(model, batch);
+  return weighted_nll(rows.hidden, rows.head, rows.targets, rows.weights, {.scale = scale});
+}
+
+TEST(Supervised, IsTheMaskedCrossEntropyOfEveryPositionsLogits) {
   auto model = tiny_model();
   const Batch batch = make_documents({5, 9, 3}, 2);
   const c10::NoGradGuard no_grad;
@@ -42,7 +49,7 @@ TEST(BatchLoss, IsTheMaskedCrossEntropyOfEveryPositionsLogits) {
     const int64_t target = batch.targets[i].item<int64_t>();
     if (target != kIgnoredTarget) expected.push_back(-logp[i][target].item<double>());
   }
-  const LossResult loss = batch_loss(*model, batch, 0.5, {});
+  const NllResult loss = batch_nll(*model, batch, 0.5);
   ASSERT_EQ(loss.nll.size(0), static_cast<int64_t>(expected.size()));
   EXPECT_EQ(loss.nll.size(0), batch.trained_count);
   double sum = 0;
@@ -53,15 +60,31 @@ TEST(BatchLoss, IsTheMaskedCrossEntropyOfEveryPositionsLogits) {
   EXPECT_NEAR(loss.sum.item<double>(), 0.5 * sum, 1e-3);
 }
 
-TEST(BatchLoss, GradientsOfTwoBatchesAddUpToThoseOfTheirUnion) {
+TEST(Supervised, GradientsOfTwoBatchesAddUpToThoseOfTheirUnion) {
   auto model = tiny_model();
   const auto gradient = [&](const std::vector<std::vector<int64_t>>& batches) {
     model->zero_grad();
     for (const auto& lengths : batches)
-      batch_loss(*model, make_documents(lengths, 1), 0.1, {}).sum.backward();
+      batch_nll(*model, make_documents(lengths, 1), 0.1).sum.backward();
     return model->head_weight().grad().clone();
   };
   EXPECT_LT(max_difference(gradient({{4, 7}, {6}}), gradient({{4, 7, 6}})), 1e-5);
+}
+
+TEST(Supervised, BoundariesAndWeightsFollowTheTargets) {
+  const std::vector<TokenId> ids = {1, 2, 3, 4};
+  const std::vector<uint8_t> all = {0, 1, 1, 1}, last = {0, 0, 0, 1};
+  const std::vector<float> weights = {9, 2, 0.5f, 1};
+  const ExampleView views[] = {{ids, all, weights}, {ids, last}};
+  const int64_t rows[] = {0, 1};
+  const Batch batch = make_batch(views, rows);
+  EXPECT_EQ(batch.weight, 4.5);
+  const auto model = tiny_model();
+  const Supervised targets = supervised_rows(*model, batch);
+  EXPECT_EQ(targets.boundaries, (std::vector<int64_t>{0, 3, 4}));
+  EXPECT_TRUE(targets.weights.equal(at::tensor({2.0f, 0.5f, 1.0f, 1.0f})));
+  EXPECT_TRUE(targets.targets.equal(at::tensor({2, 3, 4, 4}, at::kLong)));
+  EXPECT_FALSE(supervised_rows(*model, make_documents({4}, 1)).weights.defined());
 }
 
 }  // namespace

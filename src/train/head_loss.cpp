@@ -1,0 +1,288 @@
+#include "train/head_loss.h"
+
+#include <algorithm>
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tanh.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "nn/cpu/kernels/kernels.h"
+#include "nn/cpu/kernels/span.h"
+#include "nn/cpu/matmul.h"
+
+namespace continuo {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+constexpr int64_t kRowMultiple = 64;
+
+// What a row's gradient is multiplied with: `scale`, and `rows` where it is defined.
+struct RowScale {
+  double scale = 1;
+  at::Tensor rows;  // [M] float32
+
+  RowScale narrow(int64_t begin, int64_t n) const {
+    return {scale, rows.defined() ? rows.narrow(0, begin, n) : rows};
+  }
+  at::Tensor times(const at::Tensor& values) const {
+    return rows.defined() ? values * rows : values;
+  }
+};
+
+// What is computed with each chunk of logits.
+struct HeadPass {
+  at::Tensor hidden, cast, targets;
+  double softcap = 0;
+  LossOptions options = {};
+  // Of which gradients are wanted, in the type of the second.
+  bool hidden_gradient = false, head_gradient = false;
+  at::ScalarType head_dtype = at::kFloat;
+  RowScale nll = {};        // d objective / d loss of a row
+  at::Tensor entropy = {};  // [M] float32: d objective / d entropy of a row, or undefined
+
+  bool gradient() const { return hidden_gradient || head_gradient; }
+};
+
+struct Statistics {
+  at::Tensor loss, nll, entropy, correct;  // [m] float32 each
+};
+
+struct HeadPassResult {
+  Statistics statistics;
+  at::Tensor dhidden, dhead;
+};
+
+Statistics empty_statistics(int64_t rows, const at::TensorOptions& options) {
+  return {at::empty({rows}, options), at::empty({rows}, options), at::empty({rows}, options),
+          at::empty({rows}, options)};
+}
+
+// Statistics of rows of logits; with `gradient` the logits become d(Σ loss · scale)/d(logits).
+Statistics cross_entropy_rows(at::Tensor& logits, const at::Tensor& targets,
+                              const LossOptions& options, bool gradient, const RowScale& scale) {
+  const int64_t rows = logits.size(0), vocabulary = logits.size(1);
+  Statistics s = empty_statistics(rows, logits.options().dtype(at::kFloat));
+  const float* factor = scale.rows.defined() ? scale.rows.const_data_ptr<float>() : nullptr;
+  // Rows of padding have no factor.
+  const int64_t factors = factor ? scale.rows.size(0) : 0;
+  with_storage_type(logits.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const double row_scale = r < factors ? scale.scale * factor[r] : scale.scale;
+        const CrossEntropyTerms terms = kernels().typed<T>().cross_entropy(
+            vocabulary, data<T>(logits) + r * vocabulary, data<int64_t>(targets)[r],
+            static_cast<float>(options.label_smoothing), static_cast<float>(options.z_loss),
+            gradient, static_cast<float>(row_scale));
+        data<float>(s.loss)[r] = terms.loss;
+        data<float>(s.nll)[r] = terms.nll;
+        data<float>(s.entropy)[r] = terms.entropy;
+        data<float>(s.correct)[r] = terms.correct ? 1.0f : 0.0f;
+      }
+    });
+  });
+  return s;
+}
+
+// The same by ATen's operators, for devices that the kernels do not reach.
+Statistics cross_entropy_generic(at::Tensor& logits, const at::Tensor& targets,
+                                 const LossOptions& options, bool gradient, const RowScale& scale) {
+  const at::Tensor wide = logits.to(at::kFloat);
+  const at::Tensor lse = wide.logsumexp(1);
+  const at::Tensor logp = wide - lse.unsqueeze(1);
+  const at::Tensor p = logp.exp();
+  const at::Tensor index = targets.unsqueeze(1);
+  Statistics s;
+  s.nll = -logp.gather(1, index).squeeze(1);
+  s.entropy = -(p * logp).sum(1);
+  s.correct = wide.argmax(1).eq(targets).to(at::kFloat);
+  s.loss = (1 - options.label_smoothing) * s.nll - options.label_smoothing * logp.mean(1) +
+           options.z_loss * lse * lse;
+  if (gradient) {
+    at::Tensor d = p * (1 + 2 * options.z_loss * lse).unsqueeze(1) -
+                   options.label_smoothing / static_cast<double>(logits.size(1));
+    d.scatter_add_(1, index, at::full_like(s.nll, -(1 - options.label_smoothing)).unsqueeze(1));
+    d.mul_(scale.scale);
+    // Rows of padding have no factor.
+    if (scale.rows.defined()) {
+      d.narrow(0, 0, scale.rows.size(0)).mul_(scale.rows.unsqueeze(1));
+    }
+    logits = d.to(logits.scalar_type());
+  }
+  return s;
+}
+
+// d(Σ slope · entropy)/d(logits) of rows of logits: −slope · p · (log p + entropy).
+at::Tensor entropy_gradient(const at::Tensor& logits, const at::Tensor& slope) {
+  const at::Tensor logp = at::log_softmax(logits.to(at::kFloat), 1);
+  const at::Tensor weighted = logp.exp() * logp;
+  const at::Tensor entropy = -weighted.sum(1, /*keepdim=*/true);
+  return (weighted + logp.exp() * entropy).mul_(-slope.unsqueeze(1));
+}
+
+int64_t chunk_rows(const HeadPass& pass) {
+  const int64_t rows = pass.hidden.size(0);
+  const int64_t row_bytes = pass.cast.size(0) * static_cast<int64_t>(pass.hidden.element_size());
+  const int64_t most = std::max<int64_t>(16, rows);
+  const int64_t chunk = std::clamp<int64_t>(pass.options.head.memory_budget / row_bytes, 16, most);
+  return chunk < rows && chunk > kRowMultiple ? chunk - chunk % kRowMultiple : chunk;
+}
+
+at::Tensor padded(const at::Tensor& rows, int64_t padding) {
+  if (padding == 0) return rows;
+  std::vector<int64_t> shape = rows.sizes().vec();
+  shape[0] = padding;
+  return at::cat({rows, at::zeros(shape, rows.options())});
+}
+
+// Rows [begin, begin + n): their statistics, and their part of the gradients.
+void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& result) {
+  const int64_t padding = padding_rows(n, pass.cast, pass.hidden.scalar_type());
+  const at::Tensor h = padded(pass.hidden.narrow(0, begin, n), padding);
+  const at::Tensor t = padded(pass.targets.narrow(0, begin, n), padding);
+  at::Tensor logits = matmul_nt(h, pass.cast);
+  at::Tensor slope;  // d(logits)/d(product) where it is not 1
+  if (pass.softcap > 0) {
+    logits = at::tanh(logits / pass.softcap);
+    if (pass.gradient()) slope = 1 - logits * logits;
+    logits.mul_(pass.softcap);
+  }
+  const double temperature = pass.options.head.temperature;
+  if (temperature != 1) logits.div_(temperature);
+  const bool entropy = pass.entropy.defined();
+  const at::Tensor extra =
+      entropy ? entropy_gradient(logits.narrow(0, 0, n), pass.entropy.narrow(0, begin, n))
+              : at::Tensor();
+  const RowScale scale = pass.nll.narrow(begin, n);
+  const Statistics s = kernel_ready(logits)
+                           ? cross_entropy_rows(logits, t, pass.options, pass.gradient(), scale)
+                           : cross_entropy_generic(logits, t, pass.options, pass.gradient(), scale);
+  const Statistics& all = result.statistics;
+  all.loss.narrow(0, begin, n).copy_(s.loss.narrow(0, 0, n));
+  all.nll.narrow(0, begin, n).copy_(s.nll.narrow(0, 0, n));
+  all.entropy.narrow(0, begin, n).copy_(s.entropy.narrow(0, 0, n));
+  all.correct.narrow(0, begin, n).copy_(s.correct.narrow(0, 0, n));
+  if (!pass.gradient()) return;
+  if (entropy) logits.narrow(0, 0, n).add_(extra);
+  if (padding > 0) logits.narrow(0, n, padding).zero_();
+  if (temperature != 1) logits.div_(temperature);
+  if (slope.defined()) logits.mul_(slope);
+  if (pass.hidden_gradient)
+    result.dhidden.narrow(0, begin, n).copy_(matmul_nn(logits, pass.cast).narrow(0, 0, n));
+  if (pass.head_gradient) add_matmul_tn(result.dhead, logits, h);
+}
+
+HeadPassResult run(const HeadPass& pass) {
+  const int64_t rows = pass.hidden.size(0), chunk = chunk_rows(pass);
+  HeadPassResult result;
+  result.statistics = empty_statistics(rows, pass.hidden.options().dtype(at::kFloat));
+  if (pass.hidden_gradient) result.dhidden = at::empty(pass.hidden.sizes(), pass.hidden.options());
+  if (pass.head_gradient)
+    result.dhead = at::zeros(pass.cast.sizes(), pass.cast.options().dtype(pass.head_dtype));
+  for (int64_t begin = 0; begin < rows; begin += chunk) {
+    run_chunk(pass, begin, std::min(chunk, rows - begin), result);
+  }
+  return result;
+}
+
+// → {sum, nll, entropy, correct}; only sum is differentiable.
+struct WeightedNll : torch::autograd::Function<WeightedNll> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor&, const at::Tensor&,
+                               const HeadPass& pass) {
+    const HeadPassResult result = run(pass);
+    const Statistics& s = result.statistics;
+    ctx->save_for_backward({result.dhidden, result.dhead});
+    variable_list out = {pass.nll.times(s.loss).sum() * pass.nll.scale, s.nll, s.entropy,
+                         s.correct};
+    ctx->mark_non_differentiable({out[1], out[2], out[3]});
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    variable_list result(3);
+    for (size_t i = 0; i < 2; ++i) {
+      if (saved[i].defined()) result[i] = saved[i].mul_(gradients[0]);
+    }
+    return result;
+  }
+};
+
+// → {logp, entropy}, both differentiable.
+struct FusedLogprobs : torch::autograd::Function<FusedLogprobs> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor&,
+                               const HeadPass& pass) {
+    HeadPass values = pass;
+    values.hidden_gradient = values.head_gradient = false;
+    const HeadPassResult result = run(values);
+    ctx->save_for_backward({hidden.detach(), pass.cast, pass.targets});
+    ctx->saved_data["softcap"] = pass.softcap;
+    ctx->saved_data["temperature"] = pass.options.head.temperature;
+    ctx->saved_data["budget"] = pass.options.head.memory_budget;
+    ctx->saved_data["hidden"] = pass.hidden_gradient;
+    ctx->saved_data["head"] = pass.head_gradient;
+    ctx->saved_data["dtype"] = static_cast<int64_t>(pass.head_dtype);
+    return {-result.statistics.nll, result.statistics.entropy};
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    HeadPass pass{saved[0], saved[1], saved[2]};
+    pass.softcap = ctx->saved_data["softcap"].toDouble();
+    pass.options.head = {ctx->saved_data["temperature"].toDouble(),
+                         ctx->saved_data["budget"].toInt()};
+    pass.hidden_gradient = ctx->saved_data["hidden"].toBool();
+    pass.head_gradient = ctx->saved_data["head"].toBool();
+    pass.head_dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
+    const auto rows = at::TensorOptions(saved[0].device()).dtype(at::kFloat);
+    pass.nll.rows = gradients[0].defined() ? gradients[0].neg().contiguous()
+                                           : at::zeros({saved[0].size(0)}, rows);
+    pass.entropy = gradients[1];
+    const HeadPassResult result = run(pass);
+    return {result.dhidden, result.dhead, at::Tensor()};
+  }
+};
+
+HeadPass head_pass(const at::Tensor& hidden, const Head& head, const at::Tensor& targets) {
+  const bool grad = c10::GradMode::is_enabled();
+  HeadPass pass{hidden.contiguous(), head.cast, targets};
+  pass.softcap = head.softcap;
+  pass.hidden_gradient = grad && hidden.requires_grad();
+  pass.head_gradient = grad && head.weight.requires_grad();
+  pass.head_dtype = head.weight.scalar_type();
+  return pass;
+}
+
+}  // namespace
+
+int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype) {
+  if (dtype != at::kBFloat16 || !weight.is_cpu() || own_matmul(dtype)) return 0;
+  return (kRowMultiple - rows % kRowMultiple) % kRowMultiple;
+}
+
+NllResult weighted_nll(const at::Tensor& hidden, const Head& head, const at::Tensor& targets,
+                       const at::Tensor& weights, const LossOptions& options) {
+  HeadPass pass = head_pass(hidden, head, targets);
+  pass.options = options;
+  pass.nll = {options.scale, weights};
+  const variable_list out = WeightedNll::apply(pass.hidden, head.weight, pass);
+  return {out[0], out[1], out[2], out[3]};
+}
+
+TokenLogprobs token_logprobs(const at::Tensor& hidden, const Head& head, const at::Tensor& targets,
+                             const HeadOptions& options) {
+  HeadPass pass = head_pass(hidden, head, targets);
+  pass.options.head = options;
+  const variable_list out = FusedLogprobs::apply(pass.hidden, head.weight, pass);
+  return {out[0], out[1]};
+}
+
+}  // namespace continuo

@@ -1,0 +1,60 @@
+#include "train/supervised.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+
+#include "train/head_loss.h"
+
+namespace continuo {
+
+namespace {
+
+// oneDNN compiles and keeps a bfloat16 product for every number of rows that it meets. A last
+// document of padding, which nobody looks at and which gets no gradient, makes these numbers few.
+RaggedInput model_input(const Batch& batch, const at::Tensor& head, at::ScalarType dtype) {
+  const int64_t rows = batch.tokens.size(0);
+  const int64_t padding = padding_rows(rows, head, dtype);
+  RaggedInput input{batch.tokens, batch.positions, batch.boundaries};
+  if (padding > 0) {
+    input.tokens = at::cat({batch.tokens, at::zeros({padding}, batch.tokens.options())});
+    input.positions = at::cat({batch.positions, at::arange(padding, batch.positions.options())});
+    input.boundaries.push_back(rows + padding);
+  }
+  input.tokens = input.tokens.to(head.device());
+  input.positions = input.positions.to(head.device());
+  return input;
+}
+
+std::vector<int64_t> supervised_boundaries(const Batch& batch) {
+  const int64_t* target = batch.targets.const_data_ptr<int64_t>();
+  std::vector<int64_t> boundaries = {0};
+  int64_t count = 0;
+  for (size_t d = 1; d < batch.boundaries.size(); ++d) {
+    for (int64_t i = batch.boundaries[d - 1]; i < batch.boundaries[d]; ++i) {
+      count += target[i] != kIgnoredTarget;
+    }
+    boundaries.push_back(count);
+  }
+  return boundaries;
+}
+
+}  // namespace
+
+Supervised supervised_rows(Decoder& decoder, const Batch& batch) {
+  const at::ScalarType dtype = decoder.compute().dtype;
+  Supervised result;
+  result.head = decoder.head(dtype);
+  const at::Device device = result.head.weight.device();
+  const at::Tensor rows = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
+  const at::Tensor hidden = decoder.forward(model_input(batch, result.head.weight, dtype));
+  result.hidden = hidden.index_select(0, rows.to(device));
+  result.targets = batch.targets.index_select(0, rows).to(device);
+  if (batch.weights.defined()) {
+    result.weights = batch.weights.index_select(0, rows).to(device);
+  }
+  result.boundaries = supervised_boundaries(batch);
+  return result;
+}
+
+}  // namespace continuo

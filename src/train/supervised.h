@@ -1,0 +1,25 @@
+// What every objective sees of a batch: the forward pass, and of its hidden states the rows that
+// have a target.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/batch.h"
+#include "nn/decoder.h"
+#include "nn/head.h"
+
+namespace continuo {
+
+struct Supervised {
+  at::Tensor hidden;                // [M, hidden] in the compute dtype, differentiable
+  at::Tensor targets;               // [M] int64, on hidden's device
+  at::Tensor weights;               // [M] float32 there, or undefined: all are 1
+  std::vector<int64_t> boundaries;  // [D+1]: document d has the rows [d, d+1) of these
+  Head head;
+};
+
+// Error: what Decoder::forward finds.
+Supervised supervised_rows(Decoder& decoder, const Batch& batch);
+
+}  // namespace continuo

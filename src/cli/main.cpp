@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include "app/backends.h"
 #include "bench/commands.h"
 #include "cli/commands.h"
 #include "cli/tokenizer.h"
@@ -18,7 +19,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "nn/cpu/kernels/kernels.h"
-#include "nn/cpu/matmul.h"
 #include "nn/cpu/tensor_memory.h"
 
 namespace {
@@ -68,9 +68,7 @@ int run(int argc, char** argv) {
 int run_guarded(int argc, char** argv) {
   try {
     at::set_num_interop_threads(1);
-    // Wrong settings of the environment are found here, not on a thread of a pass.
-    continuo::kernels();
-    continuo::own_matmul(at::kFloat);
+    continuo::install_backends();
     return run(argc, argv);
   } catch (const continuo::Error& error) {
     continuo::log_error("{}", error.what());

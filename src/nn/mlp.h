@@ -5,12 +5,10 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "nn/activation.h"
 #include "nn/linear.h"
 
 namespace continuo {
-
-// gelu_tanh is the approximation of arXiv 1606.08415.
-enum class Activation { silu, gelu, gelu_tanh, relu };
 
 struct MlpOptions {
   int64_t hidden = 0, intermediate = 0;

@@ -7,28 +7,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "nn/backend.h"
 #include "nn/kv_cache.h"
 
 namespace continuo {
 
-struct AttentionLimits {
-  // A token sees the last `window` tokens, itself included; 0 = all of its document.
-  int64_t window = 0;
-  // Scores s become softcap · tanh(s / softcap) before the softmax; 0 = as they are.
-  double softcap = 0;
-};
-
 // q: [N, heads, dim], k and v: [N, kv_heads, dim], heads a multiple of kv_heads, one dtype → [N,
-// heads, dim]. Softmax in float32. Cost: Σ nᵢ · min(nᵢ, window).
+// heads, dim]. Softmax in float32. Cost: Σ nᵢ · min(nᵢ, window). Error: an empty document.
 at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, double scale,
-                            const AttentionLimits& limits = {});
+                            const std::vector<int64_t>& boundaries, const AttendOptions& options);
 
 // As above, for documents that continue the cache's active sequences: their keys and values are
 // appended to `layer` and the queries see the whole sequence. No gradients. Room must have been
 // reserved; the caller commits the lengths.
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, double scale, KVCache& cache,
-                            int64_t layer, const AttentionLimits& limits = {});
+                            const std::vector<int64_t>& boundaries, const AttendOptions& options,
+                            KVCache& cache, int64_t layer);
 
 }  // namespace continuo

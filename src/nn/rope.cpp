@@ -3,20 +3,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/IListRef.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/where.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/cpu/kernels/kernels.h"
-#include "nn/cpu/kernels/span.h"
+#include "nn/backend.h"
 
 namespace continuo {
 
@@ -141,32 +138,15 @@ Rotation RopeTable::rotation(const at::Tensor& positions, const std::vector<int6
 
 namespace {
 
-at::Tensor rotate_by_kernel(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
-                            const at::Tensor& sin, float sign) {
-  at::Tensor out = at::empty_like(x);
-  const int64_t heads = x.size(1), dim = x.size(2), row = heads * dim;
-  with_storage_type(x.scalar_type(), [&](auto type) {
-    using T = decltype(type);
-    const int64_t grain = std::max<int64_t>(1, (1 << 13) / row);
-    at::parallel_for(0, x.size(0), grain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().rope(end - begin, heads, dim, data<T>(x) + begin * row,
-                                data<int64_t>(positions) + begin, data<float>(cos),
-                                data<float>(sin), sign, data<T>(out) + begin * row);
-    });
-  });
-  return out;
-}
-
 struct Rotate : torch::autograd::Function<Rotate> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& positions,
-                            const at::Tensor& cos, const at::Tensor& sin) {
-    ctx->save_for_backward({positions, cos, sin});
-    return rotate_by_kernel(x, positions, cos, sin, 1.0f);
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const Rotation& r) {
+    ctx->save_for_backward({r.cos, r.sin, r.rows});
+    return backend_of(x).rotate.rotate(x, r, 1);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    return {rotate_by_kernel(gradients[0].contiguous(), saved[0], saved[1], saved[2], -1.0f),
-            at::Tensor(), at::Tensor(), at::Tensor()};
+    const at::Tensor dy = gradients[0].contiguous();
+    return {backend_of(dy).rotate.rotate(dy, {saved[0], saved[1], saved[2]}, -1), at::Tensor()};
   }
 };
 
@@ -178,11 +158,7 @@ at::Tensor rotate(const at::Tensor& x, const Rotation& r) {
     return at::cat(
         {rotate(x.narrow(2, 0, 2 * half), r), x.narrow(2, 2 * half, x.size(2) - 2 * half)}, 2);
   }
-  if (x.is_cpu()) return Rotate::apply(x.contiguous(), r.rows.contiguous(), r.cos, r.sin);
-  const at::Tensor cos = r.cos.index_select(0, r.rows).unsqueeze(1).to(x.scalar_type());
-  const at::Tensor sin = r.sin.index_select(0, r.rows).unsqueeze(1).to(x.scalar_type());
-  const at::Tensor first = x.narrow(2, 0, half), second = x.narrow(2, half, half);
-  return at::cat({first * cos - second * sin, second * cos + first * sin}, 2);
+  return Rotate::apply(x.contiguous(), Rotation{r.cos, r.sin, r.rows.contiguous()});
 }
 
 }  // namespace continuo

@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "nn/cpu/inference_engine.h"
+#include "nn/backend.h"
 #include "nn/invariant_rows.h"
 #include "nn/recompute.h"
 #include "nn/unset_parameter.h"
@@ -26,9 +26,10 @@ AttentionImpl::AttentionImpl(const TransformerOptions& o, int64_t layer)
       layer_(layer),
       rotates_(o.rotates(layer)),
       qk_norm_(o.qk_norm),
-      scale_(o.attention_scale > 0 ? o.attention_scale
-                                   : 1.0 / std::sqrt(static_cast<double>(o.head_dim))),
-      limits_{.window = o.has_window(layer) ? o.window : 0, .softcap = o.attention_softcap} {
+      attend_{.scale = o.attention_scale > 0 ? o.attention_scale
+                                             : 1.0 / std::sqrt(static_cast<double>(o.head_dim)),
+              .window = o.has_window(layer) ? o.window : 0,
+              .softcap = o.attention_softcap} {
   query = register_module("query", Linear(o.hidden, heads * head_dim, o.attention_bias));
   key = register_module("key", Linear(o.hidden, kv_heads * head_dim, o.attention_bias));
   value = register_module("value", Linear(o.hidden, kv_heads * head_dim, o.attention_bias));
@@ -54,8 +55,8 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input,
   const at::Tensor k = prepare(key(x), kv_heads, key_norm, rotation);
   const at::Tensor v = value(x).view({-1, kv_heads, head_dim});
   const at::Tensor attended =
-      cache ? cached_attention(q, k, v, input.boundaries, scale_, *cache, layer_, limits_)
-            : ragged_attention(q, k, v, input.boundaries, scale_, limits_);
+      cache ? cached_attention(q, k, v, input.boundaries, attend_, *cache, layer_)
+            : ragged_attention(q, k, v, input.boundaries, attend_);
   return output(attended.reshape({-1, heads * head_dim}));
 }
 
@@ -151,22 +152,26 @@ Transformer::~Transformer() = default;
 
 bool Transformer::quantised() const { return is_quantised(compute_.weight_format()); }
 
+bool Transformer::engine_covers() const {
+  const EngineOps& engine = backend_of(embedding_).engine;
+  return engine.make && engine.covers(options_);
+}
+
 void Transformer::set_compute(const ComputeOptions& options) {
   compute_ = options;
-  if (!InferenceEngine::covers(options_) || !embedding_.is_cpu())
+  const bool covered = engine_covers();
+  if (!covered)
     log_debug("decoding runs through the modules of training: packed weights serve other shapes");
-  if (!quantised() || (InferenceEngine::covers(options_) && embedding_.is_cpu())) return;
+  if (!quantised() || covered) return;
   compute_.weights.reset();
   throw Error("8- and 4-bit weights serve models of Llama's shape on the CPU, which this is not",
               "Leave weights at auto.");
 }
 
-InferenceEngine* Transformer::engine(int64_t rows) {
+DecodeEngine* Transformer::engine(int64_t rows) {
   const WeightFormat format = compute_.weight_format();
-  if (c10::GradMode::is_enabled() || !embedding_.is_cpu() ||
-      (rows > kInvariantRows && !quantised()))
-    return nullptr;
-  if (!InferenceEngine::covers(options_)) return nullptr;
+  if (c10::GradMode::is_enabled() || (rows > kInvariantRows && !quantised())) return nullptr;
+  if (!engine_covers()) return nullptr;
   std::vector<std::pair<const void*, uint32_t>> sources;
   const auto source = [&](const at::Tensor& t) {
     if (t.defined()) sources.emplace_back(t.const_data_ptr(), t.is_inference() ? 0 : t._version());
@@ -174,7 +179,7 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   source(embedding_);
   source(head_);
   source(norm_->weight);
-  InferenceEngine::Weights weights;
+  EngineWeights weights;
   for (Block& block : blocks_) {
     AttentionImpl& a = *block->attention;
     MlpImpl& m = *block->mlp;
@@ -220,7 +225,7 @@ InferenceEngine* Transformer::engine(int64_t rows) {
   weights.norm = factor(norm_);
   weights.head = head_weight();
   engine_.reset();  // before the next one takes its memory
-  engine_ = std::make_unique<InferenceEngine>(options_, weights, format);
+  engine_ = backend_of(embedding_).engine.make(options_, weights, format);
   log_debug("decoding runs on packed weights: {:.1f} MB as {}",
             static_cast<double>(engine_->weight_bytes()) / 1e6, continuo::name(format));
   engine_sources_ = std::move(sources);
@@ -262,7 +267,7 @@ at::Tensor Transformer::forward(const RaggedInput& input, KVCache* cache) {
     near = local_rope_.rotation(input.positions, input.boundaries, lengths);
 
   if (cache) {
-    if (InferenceEngine* decoding = engine(stream.residual.size(0))) {
+    if (DecodeEngine* decoding = engine(stream.residual.size(0))) {
       const at::Tensor hidden = decoding->forward(stream.residual, input, far, near, *cache);
       for (int64_t d = 0; d < input.documents(); ++d)
         cache->commit(cache->active()[d], input.length(d));
@@ -303,7 +308,7 @@ const at::Tensor& Transformer::head_cast(at::ScalarType dtype) {
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {
-  InferenceEngine* decoding = engine(rows.size(0));
+  DecodeEngine* decoding = engine(rows.size(0));
   const at::Tensor raw =
       decoding ? decoding->logits(rows.to(at::kFloat))
                : linear(rows, head_weight(), head_cast(rows.scalar_type()), {}).to(at::kFloat);
@@ -313,7 +318,7 @@ at::Tensor Transformer::logits(const at::Tensor& rows) {
 
 int64_t Transformer::weight_bytes() {
   const c10::NoGradGuard no_grad;
-  if (const InferenceEngine* decoding = engine(1)) return decoding->weight_bytes();
+  if (const DecodeEngine* decoding = engine(1)) return decoding->weight_bytes();
   int64_t weights = head_weight().numel();
   for (const LinearImpl* layer : linear_layers(*this)) weights += layer->weight.numel();
   return weights * static_cast<int64_t>(c10::elementSize(compute_.dtype));

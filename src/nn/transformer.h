@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "nn/decode_engine.h"
 #include "nn/decoder.h"
 #include "nn/linear.h"
 #include "nn/mlp.h"
@@ -34,8 +35,7 @@ struct AttentionImpl : torch::nn::Module {
   int64_t layer_;
   bool rotates_;
   QkNorm qk_norm_;
-  double scale_;
-  AttentionLimits limits_;
+  AttendOptions attend_;
 };
 TORCH_MODULE(Attention);
 
@@ -61,8 +61,6 @@ struct BlockImpl : torch::nn::Module {
 };
 TORCH_MODULE(Block);
 
-class InferenceEngine;
-
 class Transformer : public Decoder {
  public:
   // The matrices are unset (nn/unset_parameter.h) until `initialise` or a loader gives them values.
@@ -86,7 +84,7 @@ class Transformer : public Decoder {
 
   const TransformerOptions& options() const { return options_; }
   // What serves passes of decoding; nullptr as long as none went through it.
-  const InferenceEngine* inference_engine() const { return engine_.get(); }
+  const DecodeEngine* decode_engine() const { return engine_.get(); }
   // Bytes of weights that a decoding pass reads: every matrix of the blocks and the head once, in
   // the form in which it is held for that. Makes that form where no pass has yet.
   int64_t weight_bytes();
@@ -100,7 +98,8 @@ class Transformer : public Decoder {
   at::Tensor embed(const RaggedInput& input, int64_t longest);  // → [N, hidden] float32
   // The engine for a pass over `rows` rows without gradients, made when it is first asked for and
   // again when a weight has changed; nullptr where the general modules do it.
-  InferenceEngine* engine(int64_t rows);
+  DecodeEngine* engine(int64_t rows);
+  bool engine_covers() const;
   bool quantised() const;
 
   TransformerOptions options_;
@@ -113,7 +112,7 @@ class Transformer : public Decoder {
   std::vector<Block> blocks_;
   Norm norm_{nullptr};
   RopeTable rope_, local_rope_;
-  std::unique_ptr<InferenceEngine> engine_;
+  std::unique_ptr<DecodeEngine> engine_;
   // Storage and version of every parameter that the engine packed.
   std::vector<std::pair<const void*, uint32_t>> engine_sources_;
   WeightFormat engine_format_ = WeightFormat::f32;

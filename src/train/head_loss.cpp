@@ -2,20 +2,16 @@
 
 #include <algorithm>
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/cpu/kernels/kernels.h"
-#include "nn/cpu/kernels/span.h"
-#include "nn/cpu/matmul.h"
+#include "nn/backend.h"
 
 namespace continuo {
 
@@ -53,73 +49,14 @@ struct HeadPass {
   bool gradient() const { return hidden_gradient || head_gradient; }
 };
 
-struct Statistics {
-  at::Tensor loss, nll, entropy, correct;  // [m] float32 each
-};
-
 struct HeadPassResult {
-  Statistics statistics;
+  RowStatistics statistics;
   at::Tensor dhidden, dhead;
 };
 
-Statistics empty_statistics(int64_t rows, const at::TensorOptions& options) {
+RowStatistics empty_statistics(int64_t rows, const at::TensorOptions& options) {
   return {at::empty({rows}, options), at::empty({rows}, options), at::empty({rows}, options),
           at::empty({rows}, options)};
-}
-
-// Statistics of rows of logits; with `gradient` the logits become d(Σ loss · scale)/d(logits).
-Statistics cross_entropy_rows(at::Tensor& logits, const at::Tensor& targets,
-                              const LossOptions& options, bool gradient, const RowScale& scale) {
-  const int64_t rows = logits.size(0), vocabulary = logits.size(1);
-  Statistics s = empty_statistics(rows, logits.options().dtype(at::kFloat));
-  const float* factor = scale.rows.defined() ? scale.rows.const_data_ptr<float>() : nullptr;
-  // Rows of padding have no factor.
-  const int64_t factors = factor ? scale.rows.size(0) : 0;
-  with_storage_type(logits.scalar_type(), [&](auto type) {
-    using T = decltype(type);
-    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const double row_scale = r < factors ? scale.scale * factor[r] : scale.scale;
-        const CrossEntropyTerms terms = kernels().typed<T>().cross_entropy(
-            vocabulary, data<T>(logits) + r * vocabulary, data<int64_t>(targets)[r],
-            static_cast<float>(options.label_smoothing), static_cast<float>(options.z_loss),
-            gradient, static_cast<float>(row_scale));
-        data<float>(s.loss)[r] = terms.loss;
-        data<float>(s.nll)[r] = terms.nll;
-        data<float>(s.entropy)[r] = terms.entropy;
-        data<float>(s.correct)[r] = terms.correct ? 1.0f : 0.0f;
-      }
-    });
-  });
-  return s;
-}
-
-// The same by ATen's operators, for devices that the kernels do not reach.
-Statistics cross_entropy_generic(at::Tensor& logits, const at::Tensor& targets,
-                                 const LossOptions& options, bool gradient, const RowScale& scale) {
-  const at::Tensor wide = logits.to(at::kFloat);
-  const at::Tensor lse = wide.logsumexp(1);
-  const at::Tensor logp = wide - lse.unsqueeze(1);
-  const at::Tensor p = logp.exp();
-  const at::Tensor index = targets.unsqueeze(1);
-  Statistics s;
-  s.nll = -logp.gather(1, index).squeeze(1);
-  s.entropy = -(p * logp).sum(1);
-  s.correct = wide.argmax(1).eq(targets).to(at::kFloat);
-  s.loss = (1 - options.label_smoothing) * s.nll - options.label_smoothing * logp.mean(1) +
-           options.z_loss * lse * lse;
-  if (gradient) {
-    at::Tensor d = p * (1 + 2 * options.z_loss * lse).unsqueeze(1) -
-                   options.label_smoothing / static_cast<double>(logits.size(1));
-    d.scatter_add_(1, index, at::full_like(s.nll, -(1 - options.label_smoothing)).unsqueeze(1));
-    d.mul_(scale.scale);
-    // Rows of padding have no factor.
-    if (scale.rows.defined()) {
-      d.narrow(0, 0, scale.rows.size(0)).mul_(scale.rows.unsqueeze(1));
-    }
-    logits = d.to(logits.scalar_type());
-  }
-  return s;
 }
 
 // d(Σ slope · entropy)/d(logits) of rows of logits: −slope · p · (log p + entropy).
@@ -150,7 +87,8 @@ void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& r
   const int64_t padding = padding_rows(n, pass.cast, pass.hidden.scalar_type());
   const at::Tensor h = padded(pass.hidden.narrow(0, begin, n), padding);
   const at::Tensor t = padded(pass.targets.narrow(0, begin, n), padding);
-  at::Tensor logits = matmul_nt(h, pass.cast);
+  const ProductOps& products = backend_of(h).products;
+  at::Tensor logits = products.nt(h, pass.cast);
   at::Tensor slope;  // d(logits)/d(product) where it is not 1
   if (pass.softcap > 0) {
     logits = at::tanh(logits / pass.softcap);
@@ -164,10 +102,14 @@ void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& r
       entropy ? entropy_gradient(logits.narrow(0, 0, n), pass.entropy.narrow(0, begin, n))
               : at::Tensor();
   const RowScale scale = pass.nll.narrow(begin, n);
-  const Statistics s = kernel_ready(logits)
-                           ? cross_entropy_rows(logits, t, pass.options, pass.gradient(), scale)
-                           : cross_entropy_generic(logits, t, pass.options, pass.gradient(), scale);
-  const Statistics& all = result.statistics;
+  const RowStatistics s =
+      backend_of(logits).loss.cross_entropy(logits, t,
+                                            {.label_smoothing = pass.options.label_smoothing,
+                                             .z_loss = pass.options.z_loss,
+                                             .gradient = pass.gradient(),
+                                             .scale = scale.scale,
+                                             .weights = scale.rows});
+  const RowStatistics& all = result.statistics;
   all.loss.narrow(0, begin, n).copy_(s.loss.narrow(0, 0, n));
   all.nll.narrow(0, begin, n).copy_(s.nll.narrow(0, 0, n));
   all.entropy.narrow(0, begin, n).copy_(s.entropy.narrow(0, 0, n));
@@ -178,8 +120,8 @@ void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& r
   if (temperature != 1) logits.div_(temperature);
   if (slope.defined()) logits.mul_(slope);
   if (pass.hidden_gradient)
-    result.dhidden.narrow(0, begin, n).copy_(matmul_nn(logits, pass.cast).narrow(0, 0, n));
-  if (pass.head_gradient) add_matmul_tn(result.dhead, logits, h);
+    result.dhidden.narrow(0, begin, n).copy_(products.nn(logits, pass.cast).narrow(0, 0, n));
+  if (pass.head_gradient) products.add_tn(result.dhead, logits, h);
 }
 
 HeadPassResult run(const HeadPass& pass) {
@@ -200,7 +142,7 @@ struct WeightedNll : torch::autograd::Function<WeightedNll> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor&, const at::Tensor&,
                                const HeadPass& pass) {
     const HeadPassResult result = run(pass);
-    const Statistics& s = result.statistics;
+    const RowStatistics& s = result.statistics;
     ctx->save_for_backward({result.dhidden, result.dhead});
     variable_list out = {pass.nll.times(s.loss).sum() * pass.nll.scale, s.nll, s.entropy,
                          s.correct};
@@ -264,8 +206,8 @@ HeadPass head_pass(const at::Tensor& hidden, const Head& head, const at::Tensor&
 }  // namespace
 
 int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype) {
-  if (dtype != at::kBFloat16 || !weight.is_cpu() || own_matmul(dtype)) return 0;
-  return (kRowMultiple - rows % kRowMultiple) % kRowMultiple;
+  const int64_t multiple = backend_of(weight).products.row_multiple(dtype);
+  return (multiple - rows % multiple) % multiple;
 }
 
 NllResult weighted_nll(const at::Tensor& hidden, const Head& head, const at::Tensor& targets,

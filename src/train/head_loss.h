@@ -10,8 +10,8 @@
 
 namespace continuo {
 
-// Rows to add to a product of `rows` rows in `dtype` so that few different numbers occur: up to the
-// next multiple of 64 for bfloat16 on a CPU, else none.
+// Rows to add to a product of `rows` rows in `dtype`: up to the multiple that the weight's device
+// wants.
 int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype);
 
 struct HeadOptions {

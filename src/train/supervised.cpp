@@ -10,8 +10,8 @@ namespace continuo {
 
 namespace {
 
-// oneDNN compiles and keeps a bfloat16 product for every number of rows that it meets. A last
-// document of padding, which nobody looks at and which gets no gradient, makes these numbers few.
+// Where the device wants products of few different shapes, a last document of padding, which nobody
+// looks at and which gets no gradient, makes them few.
 RaggedInput model_input(const Batch& batch, const at::Tensor& head, at::ScalarType dtype) {
   const int64_t rows = batch.tokens.size(0);
   const int64_t padding = padding_rows(rows, head, dtype);

@@ -5,8 +5,8 @@ namespace {
 
 // One head of a document.
 template <class T>
-struct Head {
-  explicit Head(const AttentionKernels<T>& kernel, int64_t n)
+struct AttentionHead {
+  explicit AttentionHead(const AttentionKernels<T>& kernel, int64_t n)
       : shape{.queries = n,
               .past = 0,
               .dim = kDim,
@@ -43,14 +43,14 @@ struct Head {
 template <class T, int64_t n>
 void forward(benchmark::State& state, const Kernels& kernels) {
   const AttentionKernels<T>& kernel = kernels.attention<T>();
-  Head<T> head(kernel, n);
+  AttentionHead<T> head(kernel, n);
   measure(state, {.flop = 2 * n * n * kDim}, [&] { head.forward(kernel); });
 }
 
 template <class T, int64_t n>
 void backward(benchmark::State& state, const Kernels& kernels) {
   const AttentionKernels<T>& kernel = kernels.attention<T>();
-  Head<T> head(kernel, n);
+  AttentionHead<T> head(kernel, n);
   head.forward(kernel);
   measure(state, {.flop = 5 * n * n * kDim}, [&] {
     kernel.backward(head.shape, 0, 1, head.q.data(), head.k.data(), head.v.data(), head.out.data(),

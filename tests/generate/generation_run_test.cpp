@@ -12,6 +12,7 @@
 #include "generate/fake_decoder.h"
 #include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
+#include "support/backend.h"
 #include "support/expect_error.h"
 
 namespace continuo::test {
@@ -176,6 +177,7 @@ std::shared_ptr<Transformer> small_transformer(TransformerOptions o = {}) {
 }
 
 TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   for (const auto format :
        {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
     const auto model = small_transformer();
@@ -197,6 +199,7 @@ TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
 
 // Those that the decode engine does not cover.
 TEST(GenerationRun, SoDoTheGeneralModules) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   TransformerOptions gpt{.learned_positions = true};
   gpt.layer_norm = true;
   gpt.gated = false;
@@ -216,6 +219,7 @@ TEST(GenerationRun, SoDoTheGeneralModules) {
 }
 
 TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto model = small_transformer();
   const auto twin = model->twin();
   twin->set_compute({.weights = WeightFormat::q4});
@@ -292,6 +296,7 @@ TEST(GenerationRun, ErrorsLeaveNothingInAResidentCache) {
 
 // 4-bit weights put every pass through the engine, whatever its length.
 TEST(GenerationRun, AResidentCacheOfTheEngineIsExact) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto model = small_transformer();
   model->set_compute({.weights = WeightFormat::q4});
   CachedDecoder resident(*model, CachedDecoder::Keeps::kLastSequence);

@@ -1,5 +1,6 @@
-// main of the test binaries that compute with the kernels. ctest starts them once per instruction
-// set; one that this CPU lacks is skipped, and said so. LibTorch's random numbers begin anew with
+// main of the test binaries that compute with a backend. ctest starts them once per instruction set
+// of the CPU's, one that this CPU lacks being skipped, and once with the reference backend
+// (CONTINUO_BACKEND=aten). LibTorch's random numbers begin anew with
 // every test, so that none depends on which others ran before it.
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "nn/cpu/backend.h"
 #include "nn/cpu/kernels/kernels.h"
 
 namespace {
@@ -35,7 +37,9 @@ int main(int argc, char** argv) {
     return kSkipped;
   }
   try {
-    std::printf("kernels: %s\n", continuo::kernels().instruction_set);
+    const continuo::Backend& backend = continuo::host_backend();
+    continuo::install_backend(at::kCPU, backend);
+    std::printf("backend: %s, kernels: %s\n", backend.name, continuo::kernels().instruction_set);
   } catch (const continuo::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -8,7 +8,6 @@
 #include <ATen/ops/empty.h>
 
 #include "core/error.h"
-#include "nn/cpu/kernels/span.h"
 
 namespace continuo {
 
@@ -28,7 +27,7 @@ at::Tensor Dropout::mask(const DropoutPass& pass, int64_t rows, int64_t columns,
   const auto kept = static_cast<float>(65536.0 / (65536.0 - threshold_));
   at::Tensor mask = at::empty({rows, columns}, at::TensorOptions(at::kFloat));
   mask.narrow(0, named, rows - named).zero_();
-  float* out = data<float>(mask);
+  float* out = mask.data_ptr<float>();
   const int64_t grain = std::max<int64_t>(1, (1 << 13) / columns);
   at::parallel_for(0, named, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {

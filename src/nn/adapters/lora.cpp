@@ -11,9 +11,9 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/cpu/kernels/span.h"
-#include "nn/cpu/matmul.h"
+#include "nn/backend.h"
 #include "nn/invariant_rows.h"
+#include "nn/optional_tensor.h"
 
 namespace continuo {
 
@@ -61,8 +61,9 @@ at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
 at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
                            const at::Tensor& down) {
   if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
-  at::Tensor y = matmul_nt(down * plan.scaling, w.b);
-  add_matmul_nt(y, x, w.base);
+  const ProductOps& products = backend_of(x).products;
+  at::Tensor y = products.nt(down * plan.scaling, w.b);
+  products.add_nt(y, x, w.base);
   return y;
 }
 
@@ -120,14 +121,15 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const at::Tensor x = input_of(plan, first, second);
     const at::Tensor mask = plan.dropout ? mask_of(plan, x) : at::Tensor();
 
+    const ProductOps& products = backend_of(dy).products;
     at::Tensor dmagnitude, dsum = dy;
     if (magnitude.defined()) {
       dmagnitude = (dy.to(at::kFloat) * sum).sum(0).div_(norms);
       dsum = (dy * (magnitude / norms)).to(dy.scalar_type());
     }
-    const at::Tensor ddown = matmul_nn(dsum, cast_b).mul_(plan.scaling);
-    const at::Tensor da = matmul_tn(ddown, mask.defined() ? x * mask : x, at::kFloat);
-    const at::Tensor db = matmul_tn(dsum, down, at::kFloat).mul_(plan.scaling);
+    const at::Tensor ddown = products.nn(dsum, cast_b).mul_(plan.scaling);
+    const at::Tensor da = products.tn(ddown, mask.defined() ? x * mask : x, at::kFloat);
+    const at::Tensor db = products.tn(dsum, down, at::kFloat).mul_(plan.scaling);
     variable_list result(11);
     result[1] = da;
     result[2] = db;
@@ -136,12 +138,12 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
 
     at::Tensor dx;
     if (!mask.defined()) {
-      dx = matmul_nn(ddown, cast_a);
-      add_matmul_nn(dx, dsum, cast);
+      dx = products.nn(ddown, cast_a);
+      products.add_nn(dx, dsum, cast);
     } else {
-      at::Tensor ddropped = matmul_nn(ddown, cast_a);
-      if (magnitude.defined()) add_matmul_nn(ddropped, dsum - dy, cast);
-      dx = matmul_nn(dy, cast).addcmul_(ddropped, mask);
+      at::Tensor ddropped = products.nn(ddown, cast_a);
+      if (magnitude.defined()) products.add_nn(ddropped, dsum - dy, cast);
+      dx = products.nn(dy, cast).addcmul_(ddropped, mask);
     }
     if (plan.input) {
       std::tie(result[0], result[6]) = plan.input->backward(dx, first, second);
@@ -151,10 +153,6 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     return result;
   }
 };
-
-std::optional<at::Tensor> optional_tensor(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
 
 }  // namespace
 
@@ -186,7 +184,7 @@ void LoraAdapter::initialise() {
   const double bound = 1 / std::sqrt(static_cast<double>(a_.size(1)));
   at::Tensor drawn = at::empty(a_.sizes(), at::TensorOptions(at::kFloat));
   for (int64_t i = 0; i < drawn.numel(); ++i) {
-    data<float>(drawn)[i] =
+    drawn.data_ptr<float>()[i] =
         static_cast<float>(bound * (2 * random.uniform(static_cast<uint64_t>(i)) - 1));
   }
   a_.copy_(drawn);

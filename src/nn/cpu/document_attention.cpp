@@ -6,16 +6,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/kernels/span.h"
 #include "nn/cpu/team.h"
 
 namespace continuo {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 namespace {
 
@@ -32,9 +28,8 @@ std::vector<int64_t> longest_first(const std::vector<DocumentAttention>& documen
 at::Tensor bytes(int64_t n) { return at::empty({n}, at::TensorOptions(at::kByte)); }
 
 template <class T>
-std::pair<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q,
-                                                    const std::vector<DocumentAttention>& documents,
-                                                    int64_t kv_heads) {
+AttendValues attention_forward(const at::Tensor& q, const std::vector<DocumentAttention>& documents,
+                               int64_t kv_heads) {
   const AttentionKernels<T>& kernel = kernels().attention<T>();
   const int64_t rows = q.size(0), heads = q.size(1), dim = q.size(2), group = heads / kv_heads;
   at::Tensor out = at::empty_like(q), lse = at::empty({heads, rows}, q.options().dtype(at::kFloat));
@@ -90,10 +85,8 @@ std::pair<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q,
   return {out, lse};
 }
 
-std::vector<DocumentAttention> whole_documents(const at::Tensor& q, const at::Tensor& k,
-                                               const at::Tensor& v,
-                                               const std::vector<int64_t>& boundaries, double scale,
-                                               int64_t window) {
+std::vector<DocumentAttention> whole_documents(const AttendInput& in) {
+  const auto& [q, k, v, boundaries, options] = in;
   const int64_t key_stride = k.size(1) * k.size(2),
                 bytes_per_row = key_stride * static_cast<int64_t>(k.element_size());
   std::vector<DocumentAttention> documents;
@@ -109,15 +102,11 @@ std::vector<DocumentAttention> whole_documents(const at::Tensor& q, const at::Te
                    .dim = q.size(2),
                    .query_stride = q.size(1) * q.size(2),
                    .key_stride = key_stride,
-                   .window = window,
-                   .scale = static_cast<float>(scale)}});
+                   .window = options.window,
+                   .scale = static_cast<float>(options.scale)}});
   }
   return documents;
 }
-
-struct Gradients {
-  at::Tensor q, k, v;
-};
 
 // Long documents are cut in parts for the sake of few heads on many threads. By length alone: sums
 // must not depend on more.
@@ -129,13 +118,14 @@ int64_t parts_of(const DocumentAttention& d) {
 // A unit is a part of a head of a document; the shares of parts, and of the heads that have keys in
 // common, are summed afterwards.
 template <class T>
-Gradients attention_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                             const at::Tensor& out, const at::Tensor& dout, const at::Tensor& lse,
-                             const std::vector<DocumentAttention>& documents) {
+AttendGradients attention_backward(const AttendInput& in, const AttendValues& values,
+                                   const at::Tensor& dout) {
+  const at::Tensor &q = in.q, &k = in.k, &v = in.v, &out = values.out, &lse = values.lse;
+  const std::vector<DocumentAttention> documents = whole_documents(in);
   const AttentionKernels<T>& kernel = kernels().attention<T>();
   const int64_t rows = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1),
                 group = heads / kv_heads;
-  Gradients g{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
+  AttendGradients g{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
   struct Unit {
     int64_t document, head, part;
   };
@@ -190,33 +180,6 @@ Gradients attention_backward(const at::Tensor& q, const at::Tensor& k, const at:
   return g;
 }
 
-struct WholeDocuments : torch::autograd::Function<WholeDocuments> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const std::vector<int64_t>& boundaries,
-                            double scale, int64_t window) {
-    const auto [out, lse] =
-        attend_documents(q, whole_documents(q, k, v, boundaries, scale, window), k.size(1));
-    ctx->save_for_backward({q, k, v, out, lse});
-    ctx->saved_data["boundaries"] = boundaries;
-    ctx->saved_data["scale"] = scale;
-    ctx->saved_data["window"] = window;
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse = saved[4];
-    const std::vector<DocumentAttention> documents =
-        whole_documents(q, k, v, ctx->saved_data["boundaries"].toIntVector(),
-                        ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toInt());
-    const at::Tensor dout = gradients[0].contiguous();
-    const Gradients g = with_storage_type(q.scalar_type(), [&](auto type) {
-      return attention_backward<decltype(type)>(q, k, v, out, dout, lse, documents);
-    });
-    return {g.q, g.k, g.v, at::Tensor(), at::Tensor(), at::Tensor()};
-  }
-};
-
 }  // namespace
 
 bool kernels_attend(at::ScalarType dtype, int64_t head_dim) {
@@ -224,19 +187,23 @@ bool kernels_attend(at::ScalarType dtype, int64_t head_dim) {
   return head_dim % kMultiple == 0 && (dtype == at::kFloat || dtype == at::kBFloat16);
 }
 
-std::pair<at::Tensor, at::Tensor> attend_documents(const at::Tensor& q,
-                                                   const std::vector<DocumentAttention>& documents,
-                                                   int64_t kv_heads) {
+AttendValues attend_documents(const at::Tensor& q, const std::vector<DocumentAttention>& documents,
+                              int64_t kv_heads) {
   return with_storage_type(q.scalar_type(), [&](auto type) {
     return attention_forward<decltype(type)>(q, documents, kv_heads);
   });
 }
 
-at::Tensor attend_whole_documents(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  const std::vector<int64_t>& boundaries, double scale,
-                                  int64_t window) {
-  return WholeDocuments::apply(q.contiguous(), k.contiguous(), v.contiguous(), boundaries, scale,
-                               window);
+AttendValues attend_whole_documents(const AttendInput& input) {
+  return attend_documents(input.q, whole_documents(input), input.k.size(1));
+}
+
+AttendGradients attend_whole_documents_backward(const AttendInput& input,
+                                                const AttendValues& values,
+                                                const at::Tensor& dout) {
+  return with_storage_type(input.q.scalar_type(), [&](auto type) {
+    return attention_backward<decltype(type)>(input, values, dout);
+  });
 }
 
 }  // namespace continuo

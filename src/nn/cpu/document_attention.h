@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "nn/backend.h"
 #include "nn/cpu/kernels/attention.h"
 
 namespace continuo {
@@ -22,14 +22,13 @@ struct DocumentAttention {
 
 bool kernels_attend(at::ScalarType dtype, int64_t head_dim);
 
-// q: [N, heads, dim], contiguous. → out as q; log Σ exp(score) [heads, N] float32. No gradients.
-std::pair<at::Tensor, at::Tensor> attend_documents(const at::Tensor& q,
-                                                   const std::vector<DocumentAttention>& documents,
-                                                   int64_t kv_heads);
+// q: [N, heads, dim], contiguous. No gradients.
+AttendValues attend_documents(const at::Tensor& q, const std::vector<DocumentAttention>& documents,
+                              int64_t kv_heads);
 
-// As ragged_attention without a softcap, for what `kernels_attend` takes; differentiable.
-at::Tensor attend_whole_documents(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  const std::vector<int64_t>& boundaries, double scale,
-                                  int64_t window);
+// AttendOps for what `kernels_attend` takes, without a softcap.
+AttendValues attend_whole_documents(const AttendInput& input);
+AttendGradients attend_whole_documents_backward(const AttendInput& input,
+                                                const AttendValues& values, const at::Tensor& dout);
 
 }  // namespace continuo

@@ -40,7 +40,7 @@ std::vector<float> joined_bias(std::initializer_list<at::Tensor> biases,
 }
 
 // Room that holds all panels, compressed or not.
-int64_t total_bytes(const InferenceEngine::Weights& w, PanelFormat format) {
+int64_t total_bytes(const EngineWeights& w, PanelFormat format) {
   int64_t bytes = concatenated_panels({w.head}) * panel_bytes(format, w.head.size(1));
   for (const auto& l : w.layers) {
     bytes += concatenated_panels({l.query, l.key, l.value}) * panel_bytes(format, l.query.size(1));
@@ -59,7 +59,7 @@ bool InferenceEngine::covers(const TransformerOptions& o) {
          !o.learned_positions;
 }
 
-InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weights& w,
+InferenceEngine::InferenceEngine(const TransformerOptions& options, const EngineWeights& w,
                                  WeightFormat format)
     : options_(options),
       scale_(static_cast<float>(options.attention_scale > 0
@@ -67,7 +67,7 @@ InferenceEngine::InferenceEngine(const TransformerOptions& options, const Weight
                                     : 1 / std::sqrt(static_cast<double>(options.head_dim)))),
       arena_(total_bytes(w, plain_panels(format))) {
   for (size_t i = 0; i < w.layers.size(); ++i) {
-    const LayerWeights& l = w.layers[i];
+    const EngineLayerWeights& l = w.layers[i];
     Layer layer;
     layer.attention_norm = floats(l.attention_norm);
     layer.mlp_norm = floats(l.mlp_norm);

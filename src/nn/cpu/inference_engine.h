@@ -9,44 +9,24 @@
 #include "nn/cpu/inference_pass.h"
 #include "nn/cpu/packed_matrix.h"
 #include "nn/cpu/team.h"
-#include "nn/ragged.h"
-#include "nn/rope.h"
+#include "nn/decode_engine.h"
 #include "nn/transformer_options.h"
 
 namespace continuo {
 
-class KVCache;
-
-class InferenceEngine {
+class InferenceEngine : public DecodeEngine {
  public:
-  // What the engine needs of a layer; undefined where the family has none. Matrices [out, in],
-  // vectors [out], norms as factors.
-  struct LayerWeights {
-    at::Tensor attention_norm, mlp_norm, query_norm, key_norm;
-    at::Tensor query, key, value, output, gate, up, down;
-    at::Tensor query_bias, key_bias, value_bias, output_bias, gate_bias, up_bias, down_bias;
-  };
-  struct Weights {
-    std::vector<LayerWeights> layers;
-    at::Tensor norm, head;
-  };
-
   // Llama's shape with what Mistral, Qwen, SmolLM3 and Phi-3 add to it. Others go through the
   // general modules.
   static bool covers(const TransformerOptions& options);
-  InferenceEngine(const TransformerOptions& options, const Weights& weights, WeightFormat format);
+  InferenceEngine(const TransformerOptions& options, const EngineWeights& weights,
+                  WeightFormat format);
 
-  // embedded: [N, hidden] float32 → the normalised hidden states [N, hidden] float32. Document d
-  // continues cache.active()[d], which has room for its tokens; keys and values are written, not
-  // committed. `near` is the rotation of layers with a window where the family has one of their
-  // own.
   at::Tensor forward(const at::Tensor& embedded, const RaggedInput& input, const Rotation& far,
-                     const Rotation& near, KVCache& cache);
-  at::Tensor logits(const at::Tensor& hidden);  // [M, hidden] float32 → [M, vocabulary] float32
-
-  // The head as `logits` sees it, [vocabulary, hidden].
-  at::Tensor head() const { return unpack(head_, options_.vocabulary); }
-  int64_t weight_bytes() const;  // of all matrices, each of which a pass reads once
+                     const Rotation& near, KVCache& cache) override;
+  at::Tensor logits(const at::Tensor& hidden) override;
+  at::Tensor head() const override { return unpack(head_, options_.vocabulary); }
+  int64_t weight_bytes() const override;
 
  private:
   struct Layer {

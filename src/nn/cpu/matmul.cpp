@@ -6,10 +6,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 
 #include "core/error.h"
+#include "nn/aten/ops.h"
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/kernels/span.h"
 #include "nn/cpu/team.h"
@@ -158,13 +157,7 @@ void own_product(at::Tensor& c, const at::Tensor& a, Along a_along, const at::Te
 }
 
 bool ours(const at::Tensor& a, const at::Tensor& b, at::ScalarType result) {
-  return a.is_cpu() && a.scalar_type() == b.scalar_type() && own_matmul(result);
-}
-
-// a · b by ATen, which writes products in the dtype of their operands: on the CPU these are widened
-// first where the result is wider.
-at::Tensor aten_product(const at::Tensor& a, const at::Tensor& b, at::ScalarType result) {
-  return a.is_cpu() ? at::mm(a.to(result), b.to(result)) : at::mm(a, b).to(result);
+  return a.scalar_type() == b.scalar_type() && own_matmul(result);
 }
 
 }  // namespace
@@ -175,21 +168,21 @@ bool own_matmul(at::ScalarType result) {
 }
 
 at::Tensor matmul_nt(const at::Tensor& a, const at::Tensor& b) {
-  if (!ours(a, b, a.scalar_type())) return at::linear(a, b);
+  if (!ours(a, b, a.scalar_type())) return aten::product_nt(a, b);
   at::Tensor c = at::empty({a.size(0), b.size(0)}, a.options());
   own_product(c, a, Along::rows, b, Along::rows, false);
   return c;
 }
 
 at::Tensor matmul_nn(const at::Tensor& a, const at::Tensor& b) {
-  if (!ours(a, b, a.scalar_type())) return at::mm(a, b);
+  if (!ours(a, b, a.scalar_type())) return aten::product_nn(a, b);
   at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
   own_product(c, a, Along::rows, b, Along::columns, false);
   return c;
 }
 
 at::Tensor matmul_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
-  if (!ours(a, b, dtype)) return aten_product(a.t(), b, dtype);
+  if (!ours(a, b, dtype)) return aten::product_tn(a, b, dtype);
   at::Tensor c = at::empty({a.size(1), b.size(1)}, a.options().dtype(dtype));
   own_product(c, a, Along::columns, b, Along::columns, false);
   return c;
@@ -197,7 +190,7 @@ at::Tensor matmul_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType dt
 
 void add_matmul_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
   if (!ours(a, b, sum.scalar_type())) {
-    sum.addmm_(a, b.t());
+    aten::add_product_nt(sum, a, b);
   } else {
     own_product(sum, a, Along::rows, b, Along::rows, true);
   }
@@ -205,19 +198,17 @@ void add_matmul_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
 
 void add_matmul_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
   if (!ours(a, b, sum.scalar_type())) {
-    sum.addmm_(a, b);
+    aten::add_product_nn(sum, a, b);
   } else {
     own_product(sum, a, Along::rows, b, Along::columns, true);
   }
 }
 
 void add_matmul_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
-  if (ours(a, b, sum.scalar_type())) {
-    own_product(sum, a, Along::columns, b, Along::columns, true);
-  } else if (sum.scalar_type() == a.scalar_type()) {
-    sum.addmm_(a.t(), b);
+  if (!ours(a, b, sum.scalar_type())) {
+    aten::add_product_tn(sum, a, b);
   } else {
-    sum.add_(aten_product(a.t(), b, sum.scalar_type()));
+    own_product(sum, a, Along::columns, b, Along::columns, true);
   }
 }
 

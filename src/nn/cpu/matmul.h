@@ -1,7 +1,6 @@
-// Products of CPU and other matrices in float32 or bfloat16 with sums in float32: on the CPU by our
-// own kernels (matmul.cpp says with which exception), elsewhere by ATen. CONTINUO_MATMUL=own|aten
-// in the environment overrides that. No gradients are recorded: the autograd functions of nn call
-// these.
+// Products of matrices in float32 or bfloat16 with sums in float32, by our own kernels (matmul.cpp
+// says with which exception). CONTINUO_MATMUL=own|aten in the environment overrides that. What the
+// functions compute is said at ProductOps of nn/backend.h.
 #pragma once
 
 #include <ATen/core/Tensor.h>

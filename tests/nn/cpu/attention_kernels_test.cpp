@@ -32,14 +32,14 @@ double read(uint16_t x) {
 }
 
 template <class T>
-struct Head {
+struct AttentionHead {
   Problem p;
   AttentionShape shape;
   std::vector<T> q, k, v, dout;
   std::vector<std::vector<double>> probabilities;  // [queries][keys]
   std::vector<double> out, lse, dq, dk, dv;
 
-  explicit Head(const Problem& problem) : p(problem) {
+  explicit AttentionHead(const Problem& problem) : p(problem) {
     const int64_t keys = p.past + p.queries, stride = p.dim + 16;  // heads of others lie between
     shape = {.queries = p.queries,
              .past = p.past,
@@ -111,7 +111,7 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
   }
 
   template <class T>
-  void forward(const Head<T>& head, std::vector<T>& out, std::vector<float>& lse) const {
+  void forward(const AttentionHead<T>& head, std::vector<T>& out, std::vector<float>& lse) const {
     const AttentionKernels<T>& kernel = table_->attention<T>();
     const AttentionShape& s = head.shape;
     std::vector<T> packed(kernel.packed_values(s.keys(), s.dim));
@@ -128,13 +128,13 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
 
   template <class T>
   void check_forward(const Problem& problem) const {
-    const Head<T> head(problem);
+    const AttentionHead<T> head(problem);
     std::vector<T> out;
     std::vector<float> lse;
     forward(head, out, lse);
-    const double bound = Head<T>::kHalf ? 1.5e-2 : 2e-5;
+    const double bound = AttentionHead<T>::kHalf ? 1.5e-2 : 2e-5;
     for (int64_t i = 0; i < problem.queries; ++i) {
-      ASSERT_NEAR(lse[i], head.lse[i], Head<T>::kHalf ? 1e-3 : 2e-5) << i;
+      ASSERT_NEAR(lse[i], head.lse[i], AttentionHead<T>::kHalf ? 1e-3 : 2e-5) << i;
       for (int64_t d = 0; d < problem.dim; ++d) {
         ASSERT_NEAR(read(out[i * head.shape.query_stride + d]), head.out[i * problem.dim + d],
                     bound)
@@ -145,7 +145,7 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
 
   template <class T>
   void check_backward(const Problem& problem, int64_t parts) const {
-    const Head<T> head(problem);
+    const AttentionHead<T> head(problem);
     std::vector<T> out;
     std::vector<float> lse, dk(problem.queries * problem.dim), dv(dk.size()), dq(dk.size()),
         share(dk.size());
@@ -163,7 +163,7 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
     for (const auto* exact : {&head.dq, &head.dk, &head.dv}) {
       for (const double x : *exact) scale = std::max(scale, std::abs(x));
     }
-    const double bound = (Head<T>::kHalf ? 2e-2 : 1e-5) * std::max(scale, 1.0);
+    const double bound = (AttentionHead<T>::kHalf ? 2e-2 : 1e-5) * std::max(scale, 1.0);
     for (int64_t i = 0; i < problem.queries; ++i) {
       for (int64_t d = 0; d < problem.dim; ++d) {
         const int64_t at = i * problem.dim + d;

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/transformer.h"
+#include "support/backend.h"
 #include "support/threads.h"
 #include "support/tiny_model.h"
 
@@ -75,6 +76,7 @@ at::Tensor in_pieces(Transformer& model, const std::vector<int64_t>& tokens, int
 }
 
 TEST(InferenceEngine, AgreesWithTheModulesForEveryOptionThatItCovers) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   std::vector<TransformerOptions> all(8, llama());
   all[1].attention_bias = all[1].mlp_bias = all[1].output_bias = true;
@@ -93,11 +95,11 @@ TEST(InferenceEngine, AgreesWithTheModulesForEveryOptionThatItCovers) {
     const auto model = model_of(all[i]);
     const at::Tensor expected = whole(*model, tokens);  // more rows than the engine takes in fp32
     EXPECT_GT(expected.abs().max().item<double>(), 0.5);
-    EXPECT_EQ(model->inference_engine(), nullptr) << "what is compared with";
+    EXPECT_EQ(model->decode_engine(), nullptr) << "what is compared with";
     KVCache cache = cache_of(*model);
     cache.activate({cache.add()});
     model->forward(ragged({{tokens[0]}}), &cache);
-    EXPECT_NE(model->inference_engine(), nullptr) << "what is compared";
+    EXPECT_NE(model->decode_engine(), nullptr) << "what is compared";
     EXPECT_LT(max_difference(in_pieces(*model, tokens, 1), expected), 2e-4) << "option set " << i;
   }
 }
@@ -117,6 +119,7 @@ TEST(InferenceEngine, LeavesOtherShapesToTheModules) {
 }
 
 TEST(InferenceEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   TransformerOptions o = llama();
   o.context = 2048;
@@ -133,6 +136,7 @@ TEST(InferenceEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
 }
 
 TEST(InferenceEngine, QuantisedWeightsStayNearTheModel) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama());
   const std::vector<int64_t> tokens = random_tokens(40, 61, 3);
@@ -174,6 +178,7 @@ int64_t bytes_of_panels(const TransformerOptions& o, WeightFormat format) {
 }
 
 TEST(InferenceEngine, CountsTheBytesThatAPassReads) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const TransformerOptions o = llama();
   const auto model = model_of(o);
   for (const WeightFormat format : {WeightFormat::q8, WeightFormat::q4}) {
@@ -206,6 +211,7 @@ TEST(InferenceEngine, TheModulesReadEveryMatrixInTheTypeOfTheProducts) {
 }
 
 TEST(InferenceEngine, SeesWeightsThatHaveChanged) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama());
   const std::vector<int64_t> tokens = random_tokens(20, 61, 4);
@@ -217,6 +223,7 @@ TEST(InferenceEngine, SeesWeightsThatHaveChanged) {
 }
 
 TEST(InferenceEngine, SequencesOfABatchHaveTheBitsOfASequenceAlone) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama());
   const auto a = random_tokens(12, 61, 5), b = random_tokens(3, 61, 6);

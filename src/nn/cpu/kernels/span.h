@@ -20,10 +20,4 @@ auto with_storage_type(at::ScalarType dtype, F f) {
   return dtype == at::kFloat ? f(float{}) : f(uint16_t{});
 }
 
-// True where the kernels can take the tensor; everything else goes through ATen's operators.
-inline bool kernel_ready(const at::Tensor& tensor) {
-  return tensor.is_cpu() && tensor.is_contiguous() &&
-         (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
-}
-
 }  // namespace continuo

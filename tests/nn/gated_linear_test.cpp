@@ -1,4 +1,4 @@
-#include "nn/swiglu.h"
+#include "nn/gated_linear.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
@@ -13,7 +13,7 @@ namespace {
 
 using test::max_difference;
 
-TEST(Swiglu, ForwardAndGradientsAgreeWithPlainOperators) {
+TEST(GatedLinear, ForwardAndGradientsAgreeWithPlainOperators) {
   for (const bool bias : {false, true}) {
     Linear down(24, 10, bias);
     {
@@ -23,7 +23,7 @@ TEST(Swiglu, ForwardAndGradientsAgreeWithPlainOperators) {
     at::Tensor gate = at::randn({6, 24}).set_requires_grad(true),
                up = at::randn({6, 24}).set_requires_grad(true);
     const at::Tensor upstream = at::randn({6, 10});
-    const at::Tensor y = swiglu_linear(gate, up, *down);
+    const at::Tensor y = gated_linear(gate, up, Activation::silu, *down);
     (y * upstream).sum().backward();
 
     at::Tensor g = gate.detach().clone().set_requires_grad(true),

@@ -1,0 +1,36 @@
+// The functions of the reference backend, for it and for backends that fall back on one of them.
+#pragma once
+
+#include "nn/backend.h"
+
+namespace continuo::aten {
+
+at::Tensor product_nt(const at::Tensor& a, const at::Tensor& b);
+at::Tensor product_nn(const at::Tensor& a, const at::Tensor& b);
+at::Tensor product_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype);
+void add_product_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+void add_product_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+void add_product_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+at::Tensor product_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+NormValues norm(const NormInput& input);
+NormGradients norm_backward(const NormInput& input, const NormValues& values,
+                            const at::Tensor& dsum, const at::Tensor& dy);
+
+at::Tensor rotate(const at::Tensor& x, const Rotation& rotation, double sign);
+
+at::Tensor gate(const at::Tensor& gate, const at::Tensor& up, Activation activation);
+std::pair<at::Tensor, at::Tensor> gate_backward(const at::Tensor& gradient, const at::Tensor& gate,
+                                                const at::Tensor& up, Activation activation);
+
+AttendValues attend(const AttendInput& input);
+AttendGradients attend_backward(const AttendInput& input, const AttendValues& values,
+                                const at::Tensor& dout);
+// Without softcap; values without lse.
+AttendValues attend_fused(const AttendInput& input);
+AttendGradients attend_fused_backward(const AttendInput& input, const at::Tensor& dout);
+at::Tensor attend_cached(const AttendInput& input, KVCache& cache, int64_t layer);
+
+RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
+
+}  // namespace continuo::aten

@@ -1,0 +1,166 @@
+// What a device computes for nn and train: one table of plain functions, forward and backward side
+// by side. They record no gradients; nn wraps each pair once in an autograd function. nn/aten
+// writes all of them for any device, and is what a faster backend equals in tests, function by
+// function.
+//
+// Tensors lie on the device, in float32 or bfloat16 (`dtype` of the activations); what is said to
+// be float32 is so whatever they are in. Whoever calls makes them contiguous.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include "nn/activation.h"
+#include "nn/weight_format.h"
+
+namespace continuo {
+
+class DecodeEngine;
+struct EngineWeights;
+class KVCache;
+struct Rotation;
+struct TransformerOptions;
+
+// Products with sums in float32.
+struct ProductOps {
+  // a [M, K] · b [N, K]ᵀ → [M, N] in the dtype of a. A layer's forward pass.
+  at::Tensor (*nt)(const at::Tensor& a, const at::Tensor& b);
+  // a [M, K] · b [K, N] → [M, N] in the dtype of a. Its gradient by the input.
+  at::Tensor (*nn)(const at::Tensor& a, const at::Tensor& b);
+  // a [K, M]ᵀ · b [K, N] → [M, N] in `dtype`, float32 or that of a. Its gradient by the weight.
+  at::Tensor (*tn)(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype);
+  // sum [M, N], in the dtype of a, += the same products; it is rounded once. For _tn it may be
+  // float32 whatever a is.
+  void (*add_nt)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+  void (*add_nn)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+  void (*add_tn)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+  // x [M, K] · weight [N, K]ᵀ + bias [N] (float32, or undefined), for the few rows of decoding
+  // (nn/invariant_rows.h).
+  at::Tensor (*rows)(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+  // Products in this dtype want multiples of so many rows, for fear of too many different shapes.
+  int64_t (*row_multiple)(at::ScalarType dtype);
+};
+
+// Residual addition, then RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450) where there is
+// a bias.
+struct NormInput {
+  at::Tensor residual;  // [N, hidden] float32
+  at::Tensor delta;     // [N, hidden] in `dtype`, or undefined
+  at::Tensor weight;    // [hidden] float32
+  at::Tensor bias;      // [hidden] float32, or undefined
+  double epsilon = 1e-5;
+  at::ScalarType dtype = at::kFloat;  // of delta and the result
+};
+struct NormValues {
+  at::Tensor sum;         // [N, hidden] float32: residual + delta
+  at::Tensor y;           // [N, hidden] in `dtype`
+  at::Tensor mean, rstd;  // [N] float32; mean of LayerNorm alone
+};
+struct NormGradients {
+  at::Tensor sum;    // [N, hidden] float32: of residual + delta
+  at::Tensor delta;  // the same in `dtype`
+  at::Tensor weight, bias;
+};
+struct NormOps {
+  NormValues (*forward)(const NormInput& input);
+  // dsum: what reaches the sum from elsewhere, or undefined. `input` without its residual and
+  // delta.
+  NormGradients (*backward)(const NormInput& input, const NormValues& values,
+                            const at::Tensor& dsum, const at::Tensor& dy);
+};
+
+// Rotary embedding in the half-split layout. x: [N, heads, dim] with dim the rotated ones; sign −1
+// is the backward pass.
+struct RotateOps {
+  at::Tensor (*rotate)(const at::Tensor& x, const Rotation& rotation, double sign);
+};
+
+// activation(gate) · up (arXiv 2002.05202), or activation(gate) where `up` is undefined. [N,
+// width].
+struct GateOps {
+  at::Tensor (*forward)(const at::Tensor& gate, const at::Tensor& up, Activation activation);
+  // Gradients of gate and up from that of the result.
+  std::pair<at::Tensor, at::Tensor> (*backward)(const at::Tensor& gradient, const at::Tensor& gate,
+                                                const at::Tensor& up, Activation activation);
+};
+
+// Causal attention over documents laid end to end; see nn/ragged_attention.h.
+struct AttendOptions {
+  double scale = 1;
+  int64_t window = 0;  // a token sees so many tokens, itself included; 0 = all of its document
+  double softcap = 0;  // scores s become softcap · tanh(s / softcap); 0 = as they are
+};
+struct AttendInput {
+  at::Tensor q;                     // [N, heads, dim]
+  at::Tensor k, v;                  // [N, kv_heads, dim]
+  std::vector<int64_t> boundaries;  // [D+1]
+  AttendOptions options;
+};
+struct AttendValues {
+  at::Tensor out;  // [N, heads, dim]
+  // [heads, N] float32: log Σ exp(score); undefined where a backend's backward pass needs none.
+  at::Tensor lse;
+};
+struct AttendGradients {
+  at::Tensor q, k, v;
+};
+struct AttendOps {
+  AttendValues (*forward)(const AttendInput& input);
+  AttendGradients (*backward)(const AttendInput& input, const AttendValues& values,
+                              const at::Tensor& dout);
+  // Documents that continue the cache's active sequences: writes keys and values, does not commit.
+  at::Tensor (*cached)(const AttendInput& input, KVCache& cache, int64_t layer);
+};
+
+// Softmax cross-entropy of rows of logits, their gradient in their place.
+struct RowLoss {
+  double label_smoothing = 0;  // arXiv 1512.00567
+  double z_loss = 0;           // coefficient of log²Z (arXiv 2204.02311)
+  bool gradient = false;       // the logits become d(Σ factor · loss)/d(logits)
+  double scale = 1;            // the factor of every row …
+  at::Tensor weights;          // … times its own: [m] float32 of the first m rows, or undefined
+};
+struct RowStatistics {
+  at::Tensor loss;     // [M] float32: with smoothing and z-loss, without the factor
+  at::Tensor nll;      // [M] float32: −log p(target)
+  at::Tensor entropy;  // [M] float32, nats
+  at::Tensor correct;  // [M] float32: 1 where the target is the argmax
+};
+struct LossOps {
+  // logits [M, V] in either dtype, targets [M] int64.
+  RowStatistics (*cross_entropy)(at::Tensor& logits, const at::Tensor& targets,
+                                 const RowLoss& options);
+};
+
+// Decoding out of packed weights; both are null where the device has no engine.
+struct EngineOps {
+  bool (*covers)(const TransformerOptions& options);
+  std::unique_ptr<DecodeEngine> (*make)(const TransformerOptions& options,
+                                        const EngineWeights& weights, WeightFormat format);
+};
+
+struct Backend {
+  const char* name;
+  ProductOps products;
+  NormOps norm;
+  RotateOps rotate;
+  GateOps gate;
+  AttendOps attend;
+  LossOps loss;
+  EngineOps engine = {};
+};
+
+// The table of a device. Error: none was installed for it.
+const Backend& backend_of(at::Device device);
+inline const Backend& backend_of(const at::Tensor& tensor) { return backend_of(tensor.device()); }
+
+// Makes `backend` compute for devices of this type from now on. Programs do it once, before the
+// first model; `backend` outlives them.
+void install_backend(at::DeviceType type, const Backend& backend);
+
+}  // namespace continuo

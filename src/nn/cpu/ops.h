@@ -1,0 +1,29 @@
+// The functions of the CPU's backend, by its kernels; each falls back on the reference where they
+// do not reach.
+#pragma once
+
+#include "nn/backend.h"
+
+namespace continuo::cpu {
+
+at::Tensor product_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+int64_t row_multiple(at::ScalarType dtype);
+
+NormValues norm(const NormInput& input);
+NormGradients norm_backward(const NormInput& input, const NormValues& values,
+                            const at::Tensor& dsum, const at::Tensor& dy);
+
+at::Tensor rotate(const at::Tensor& x, const Rotation& rotation, double sign);
+
+at::Tensor gate(const at::Tensor& gate, const at::Tensor& up, Activation activation);
+std::pair<at::Tensor, at::Tensor> gate_backward(const at::Tensor& gradient, const at::Tensor& gate,
+                                                const at::Tensor& up, Activation activation);
+
+AttendValues attend(const AttendInput& input);
+AttendGradients attend_backward(const AttendInput& input, const AttendValues& values,
+                                const at::Tensor& dout);
+at::Tensor attend_cached(const AttendInput& input, KVCache& cache, int64_t layer);
+
+RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
+
+}  // namespace continuo::cpu

@@ -5,6 +5,7 @@
 #include "generate/generator.h"
 #include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
+#include "support/backend.h"
 
 namespace continuo::test {
 namespace {
@@ -69,11 +70,13 @@ class Memory : public testing::Test {
 };
 
 TEST_F(Memory, OnlyTheCacheAndTheResultGrow) {
+  if (test::on_reference()) GTEST_SKIP() << "it would take minutes, and measures the same";
   EXPECT_LT(growth_per_token("[{top_k: 50}, {top_p: 0.9}, {temperature: 0.8}]"),
             kCacheBytes + kResultBytes);
 }
 
 TEST_F(Memory, StagesRememberTheHistoryOnceAtMost) {
+  if (test::on_reference()) GTEST_SKIP() << "it would take minutes, and measures the same";
   // Each of three counting penalties keeps the ids that it has counted.
   EXPECT_LT(growth_per_token(
                 "[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {mirostat: 4}]"),
@@ -81,6 +84,7 @@ TEST_F(Memory, StagesRememberTheHistoryOnceAtMost) {
 }
 
 TEST_F(Memory, TheTestWouldSeeALeak) {
+  if (test::on_reference()) GTEST_SKIP() << "it would take minutes, and measures the same";
   // The negative control: 25 floats that stay with every token, of a vocabulary of 300.
   std::vector<std::vector<float>> leak;
   EXPECT_GT(growth_per_token("[greedy]", [&] { leak.emplace_back(25); }),

@@ -20,8 +20,11 @@ bool by_kernel(const at::Tensor& up, Activation activation) {
 }  // namespace
 
 at::Tensor gate(const at::Tensor& gate, const at::Tensor& up, Activation activation) {
+  const int64_t rows = gate.size(0);
+  const bool kernel = by_kernel(up, activation);
+  if (!kernel && (rows == 1 || rows > kInvariantRows)) return aten::gate(gate, up, activation);
   at::Tensor out = at::empty_like(gate);
-  if (by_kernel(up, activation)) {
+  if (kernel) {
     with_storage_type(gate.scalar_type(), [&](auto type) {
       using T = decltype(type);
       at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
@@ -31,8 +34,6 @@ at::Tensor gate(const at::Tensor& gate, const at::Tensor& up, Activation activat
     });
     return out;
   }
-  const int64_t rows = gate.size(0);
-  if (rows == 1 || rows > kInvariantRows) return aten::gate(gate, up, activation);
   // ATen's vector loops and their scalar remainders differ in the last bits: few rows go one by
   // one, so that the bits of a row do not depend on the others.
   for (int64_t i = 0; i < rows; ++i) {

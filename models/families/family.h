@@ -9,7 +9,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "models/families/checkpoint_names.h"
-#include "nn/transformer.h"
+#include "nn/model_spec.h"
 
 namespace continuo {
 
@@ -18,16 +18,14 @@ struct Family {
   std::string_view architecture;  // "LlamaForCausalLM"
   // Error naming file and key: missing or wrong key, a key that changes the maths and is not
   // honoured.
-  TransformerOptions (*read_config)(const nlohmann::json& config,
-                                    const std::filesystem::path& file);
-  nlohmann::json (*write_config)(const TransformerOptions& options);
+  ModelSpec (*read_config)(const nlohmann::json& config, const std::filesystem::path& file);
+  nlohmann::json (*write_config)(const ModelSpec& spec);
   // Name of the stored tensor that holds one of the Transformer's parameters.
   std::string (*checkpoint_name)(const std::string& parameter);
   // Where in that tensor it lies; nullptr = it is the tensor.
-  Placement (*placement)(const std::string& parameter, const TransformerOptions& options) = nullptr;
-  // Turns options that hold a shape into those of a typical model of the family; nullptr = they
-  // are.
-  void (*specialise)(TransformerOptions& options) = nullptr;
+  Placement (*placement)(const std::string& parameter, const ModelSpec& spec) = nullptr;
+  // Turns a spec that holds a shape into that of a typical model of the family; nullptr = it is.
+  void (*specialise)(ModelSpec& spec) = nullptr;
 };
 
 }  // namespace continuo

@@ -19,10 +19,13 @@ namespace {
 
 constexpr double kLocalTheta = 10000;
 
-void make_gemma(TransformerOptions& o) {
-  o.norm_plus_one = o.post_norm = true;
-  o.activation = Activation::gelu_tanh;
-  o.embedding_scale = std::sqrt(static_cast<double>(o.hidden));
+void make_gemma(ModelSpec& spec) {
+  spec.embedding.scale = std::sqrt(static_cast<double>(spec.embedding.hidden));
+  spec.norm.plus_one = true;
+  for (BlockSpec& block : spec.blocks) {
+    block.norm.plus_one = true;
+    block.placement = NormPlacement::around;
+  }
 }
 
 // Every layer has the window but each `interval`-th.
@@ -32,126 +35,148 @@ std::vector<bool> all_but_every(int64_t layers, int64_t interval) {
   return windowed;
 }
 
-TransformerOptions read_gemma(ConfigReader& c, int64_t context, int64_t interval) {
-  TransformerOptions o = read_llama_shape(c, {.kv_heads = 4,
-                                              .head_dim = 256,
-                                              .context = context,
-                                              .tie_embeddings = true,
-                                              .activation_key = "hidden_activation",
-                                              .activation = "gelu_pytorch_tanh"});
-  const Activation activation = o.activation;
-  make_gemma(o);
-  o.activation = activation;
+ModelSpec read_gemma(ConfigReader& c, int64_t context, int64_t interval) {
+  ModelSpec spec = read_llama_shape(c, {.kv_heads = 4,
+                                        .head_dim = 256,
+                                        .context = context,
+                                        .tie_embeddings = true,
+                                        .activation_key = "hidden_activation",
+                                        .activation = "gelu_pytorch_tanh"});
+  make_gemma(spec);
   c.ignore("hidden_act");  // beside hidden_activation it has no effect
-  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
-  o.attention_scale = 1 / std::sqrt(c.positive("query_pre_attn_scalar", 256));
+  set_attention_bias(spec, c.flag("attention_bias", false));
+  const double scale = 1 / std::sqrt(c.positive("query_pre_attn_scalar", 256));
+  for (BlockSpec& block : spec.blocks) block.attend().scale = scale;
   const std::vector<bool> windowed =
-      read_layer_types(c, o.layers, all_but_every(o.layers, interval));
-  set_windows(o, c.size("sliding_window", 4096), windowed);
-  return o;
+      read_layer_types(c, spec.layers(), all_but_every(spec.layers(), interval));
+  set_windows(spec, c.size("sliding_window", 4096), windowed);
+  return spec;
 }
 
-json write_gemma(const TransformerOptions& o, const char* model_type, const char* architecture) {
-  json config = write_llama_shape(o, model_type, architecture);
+json write_gemma(const ModelSpec& spec, const char* model_type, const char* architecture) {
+  json config = write_llama_shape(spec, model_type, architecture);
+  const Attend& a = spec.blocks.front().attend();
   config["hidden_activation"] = config["hidden_act"];
-  config["attention_bias"] = o.attention_bias;
+  config["attention_bias"] = a.biases;
   // The square is exact where the scalar was a whole number.
-  double scalar = 1 / (o.attention_scale * o.attention_scale);
-  if (1 / std::sqrt(std::round(scalar)) == o.attention_scale) scalar = std::round(scalar);
+  double scalar = 1 / (a.scale * a.scale);
+  if (1 / std::sqrt(std::round(scalar)) == a.scale) scalar = std::round(scalar);
   config["query_pre_attn_scalar"] =
       scalar == std::round(scalar) ? json(static_cast<int64_t>(scalar)) : json(scalar);
-  config["sliding_window"] = o.window ? o.window : 4096;
-  config["layer_types"] = layer_types(o);
+  const int64_t window = window_of(spec);
+  config["sliding_window"] = window ? window : 4096;
+  config["layer_types"] = layer_types(spec);
   const auto cap = [](double c) { return c > 0 ? json(c) : json(); };
-  config["attn_logit_softcapping"] = cap(o.attention_softcap);
-  config["final_logit_softcapping"] = cap(o.logit_softcap);
+  config["attn_logit_softcapping"] = cap(a.softcap);
+  config["final_logit_softcapping"] = cap(spec.head.softcap);
   return config;
+}
+
+// A new model, whose window holds in every layer but each `interval`-th.
+void make_new_gemma(ModelSpec& spec, int64_t window, int64_t interval) {
+  make_gemma(spec);
+  set_windows(spec, window, all_but_every(spec.layers(), interval));
+  for (BlockSpec& block : spec.blocks) {
+    block.attend().scale = block.attend().score_scale();  // config.json always names one
+    block.dense().activation = Activation::gelu_tanh;
+  }
 }
 
 double read_cap(ConfigReader& c, const json& config, const char* key, double absent) {
   return c.has(key) ? c.positive(key, absent) : config.contains(key) ? 0 : absent;
 }
 
-TransformerOptions read_gemma2(const json& config, const std::filesystem::path& file) {
-  ConfigReader c(config, file);
-  TransformerOptions o = read_gemma(c, 8192, 2);
-  o.attention_softcap = read_cap(c, config, "attn_logit_softcapping", 50);
-  o.logit_softcap = read_cap(c, config, "final_logit_softcapping", 30);
-  read_rope(c, {}, o);
-  c.finish();
-  return o;
+void set_caps(ModelSpec& spec, double scores, double logits) {
+  for (BlockSpec& block : spec.blocks) block.attend().softcap = scores;
+  spec.head.softcap = logits;
 }
 
-json write_gemma2(const TransformerOptions& o) {
-  json config = write_gemma(o, "gemma2", "Gemma2ForCausalLM");
-  write_rope(config, o);
+ModelSpec read_gemma2(const json& config, const std::filesystem::path& file) {
+  ConfigReader c(config, file);
+  ModelSpec spec = read_gemma(c, 8192, 2);
+  const double scores = read_cap(c, config, "attn_logit_softcapping", 50);
+  set_caps(spec, scores, read_cap(c, config, "final_logit_softcapping", 30));
+  read_rope(c, {}, spec);
+  c.finish();
+  return spec;
+}
+
+json write_gemma2(const ModelSpec& spec) {
+  json config = write_gemma(spec, "gemma2", "Gemma2ForCausalLM");
+  write_rope(config, spec);
   return config;
 }
 
-void make_gemma2(TransformerOptions& o) {
-  make_gemma(o);
-  o.attention_scale = 1 / std::sqrt(static_cast<double>(o.head_dim));
-  o.attention_softcap = 50;
-  o.logit_softcap = 30;
-  set_windows(o, 4096, all_but_every(o.layers, 2));
+void make_gemma2(ModelSpec& spec) {
+  make_new_gemma(spec, 4096, 2);
+  set_caps(spec, 50, 30);
 }
 
 // Transformers 5 nests one object per kind of layer in rope_parameters; before, rope_theta and
 // rope_scaling were those of the layers without a window and rope_local_base_freq the base of the
 // others.
-void read_gemma3_rope(ConfigReader& c, TransformerOptions& o) {
-  double partial = 1, local_partial = 1, local = c.positive("rope_local_base_freq", kLocalTheta);
-  o.rope_theta = c.positive("rope_theta", 1000000);
+void read_gemma3_rope(ConfigReader& c, ModelSpec& spec) {
+  const int64_t dim = spec.blocks.front().attend().dim;
+  double partial = 1, local_partial = 1;
+  Rotary local = {.dim = dim, .theta = c.positive("rope_local_base_freq", kLocalTheta)};
+  Rotary global = {.dim = dim, .theta = c.positive("rope_theta", 1000000)};
   if (c.has("rope_parameters")) {
     ConfigReader both = c.object("rope_parameters");
     if (both.has("sliding_attention")) {
-      read_rope_object(both.object("sliding_attention"), o, local, local_partial, 0);
-      if (o.rope_scaling.kind != RopeKind::plain || local_partial != 1) {
+      read_rope_object(both.object("sliding_attention"), spec, local, local_partial, 0);
+      if (local.scaling.kind != RopeKind::plain || local_partial != 1) {
         both.fail("sliding_attention", "must be the default rotation of whole heads");
       }
     }
     if (both.has("full_attention"))
-      read_rope_object(both.object("full_attention"), o, o.rope_theta, partial, 0);
+      read_rope_object(both.object("full_attention"), spec, global, partial, 0);
     both.finish();
   }
-  if (c.has("rope_scaling"))
-    read_rope_object(c.object("rope_scaling"), o, o.rope_theta, partial, 0);
-  set_rotary_dim(c, "rope_parameters", partial, o);
-  if (o.rotary_dim) c.fail("rope_parameters", "rotates part of a head, which Gemma 3 does not");
-  o.local_rope_theta = o.window ? local : 0;
+  if (c.has("rope_scaling")) read_rope_object(c.object("rope_scaling"), spec, global, partial, 0);
+  set_rotary_dim(c, "rope_parameters", partial, spec, global);
+  if (global.dim != dim)
+    c.fail("rope_parameters", "rotates part of a head, which Gemma 3 does not");
+  for (BlockSpec& block : spec.blocks) {
+    Attend& a = block.attend();
+    a.rotary = a.window > 0 ? local : global;
+  }
 }
 
-TransformerOptions read_gemma3(const json& config, const std::filesystem::path& file) {
+ModelSpec read_gemma3(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
   const int64_t interval = c.size("sliding_window_pattern", c.size("_sliding_window_pattern", 6));
   c.ignore("_sliding_window_pattern");
-  TransformerOptions o = read_gemma(c, 131072, interval);
-  o.qk_norm = QkNorm::head;
+  ModelSpec spec = read_gemma(c, 131072, interval);
+  for (BlockSpec& block : spec.blocks) block.attend().qk_norm = QkNorm::head;
   if (c.has("attn_logit_softcapping"))
     c.fail("attn_logit_softcapping", "is not supported in Gemma 3");
-  o.logit_softcap = read_cap(c, config, "final_logit_softcapping", 0);
-  read_gemma3_rope(c, o);
+  spec.head.softcap = read_cap(c, config, "final_logit_softcapping", 0);
+  read_gemma3_rope(c, spec);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_gemma3(const TransformerOptions& o) {
-  json config = write_gemma(o, "gemma3_text", "Gemma3ForCausalLM");
-  const double local = o.local_rope_theta > 0 ? o.local_rope_theta : kLocalTheta;
-  write_rope(config, o);
+json write_gemma3(const ModelSpec& spec) {
+  json config = write_gemma(spec, "gemma3_text", "Gemma3ForCausalLM");
+  double local = kLocalTheta;
+  for (const BlockSpec& block : spec.blocks) {
+    if (block.attend().window > 0) local = block.attend().rotary->theta;
+  }
+  write_rope(config, spec);
   config["rope_local_base_freq"] = local;
   config["rope_parameters"] = {
-      {"full_attention", rope_object(o)},
+      {"full_attention", rope_object(spec)},
       {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", local}}}};
   return config;
 }
 
-void make_gemma3(TransformerOptions& o) {
-  make_gemma(o);
-  o.attention_scale = 1 / std::sqrt(static_cast<double>(o.head_dim));
-  o.qk_norm = QkNorm::head;
-  set_windows(o, 512, all_but_every(o.layers, 6));
-  o.local_rope_theta = kLocalTheta;
+void make_gemma3(ModelSpec& spec) {
+  make_new_gemma(spec, 512, 6);
+  for (BlockSpec& block : spec.blocks) {
+    Attend& a = block.attend();
+    a.qk_norm = QkNorm::head;
+    if (a.window > 0) a.rotary = Rotary{.dim = a.dim, .theta = kLocalTheta};
+  }
 }
 
 std::string gemma_name(const std::string& parameter) {

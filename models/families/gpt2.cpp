@@ -15,58 +15,72 @@ using nlohmann::json;
 
 namespace {
 
-void make_gpt2(TransformerOptions& o) {
-  o.layer_norm = true;
-  o.attention_bias = o.output_bias = o.mlp_bias = true;
-  o.gated = false;
-  o.activation = Activation::gelu_tanh;
-  o.learned_positions = true;
-  o.rope_theta = TransformerOptions{}.rope_theta;
+// Leaves the activation as it is.
+void make_gpt2(ModelSpec& spec) {
+  spec.embedding.positions = spec.context;
+  spec.norm.centred = true;
+  set_attention_bias(spec, true);
+  for (BlockSpec& block : spec.blocks) {
+    block.norm.centred = true;
+    block.attend().rotary.reset();
+    block.dense().gated = false;
+    block.dense().biases = true;
+  }
 }
 
-TransformerOptions read_gpt2(const json& config, const std::filesystem::path& file) {
+void make_new_gpt2(ModelSpec& spec) {
+  make_gpt2(spec);
+  for (BlockSpec& block : spec.blocks) block.dense().activation = Activation::gelu_tanh;
+}
+
+ModelSpec read_gpt2(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o;
-  make_gpt2(o);
-  o.layers = c.size("n_layer");
-  o.hidden = c.size("n_embd");
-  o.heads = o.kv_heads = c.size("n_head");
-  o.head_dim = std::max<int64_t>(1, o.hidden / o.heads);
-  o.intermediate = c.size("n_inner", 4 * o.hidden);
-  o.vocabulary = c.size("vocab_size");
-  o.context = c.size("n_positions", 1024);
-  o.norm_epsilon = c.positive("layer_norm_epsilon", 1e-5);
-  o.tie_embeddings = c.flag("tie_word_embeddings", true);
-  o.activation = read_activation(c, "activation_function", "gelu_new");
+  ModelSpec spec;
+  Attend a;
+  Dense mlp;
+  const int64_t layers = c.size("n_layer");
+  const int64_t hidden = spec.embedding.hidden = c.size("n_embd");
+  a.heads = a.kv_heads = c.size("n_head");
+  a.dim = std::max<int64_t>(1, hidden / a.heads);
+  mlp.width = c.size("n_inner", 4 * hidden);
+  spec.embedding.vocabulary = c.size("vocab_size");
+  spec.context = c.size("n_positions", 1024);
+  spec.norm.epsilon = c.positive("layer_norm_epsilon", 1e-5);
+  spec.head.tied = c.flag("tie_word_embeddings", true);
+  mlp.activation = read_activation(c, "activation_function", "gelu_new");
   c.expect("scale_attn_weights", true);
-  if (o.hidden % o.heads != 0) {
+  if (hidden % a.heads != 0) {
     throw Error(Location{.file = file.string()},
-                fmt::format("n_embd {} is not a multiple of n_head {}", o.hidden, o.heads));
+                fmt::format("n_embd {} is not a multiple of n_head {}", hidden, a.heads));
   }
   c.finish();
-  return o;
+  spec.blocks.assign(layers, BlockSpec{.norm = spec.norm, .mixer = a, .mlp = mlp});
+  make_gpt2(spec);
+  return spec;
 }
 
-json write_gpt2(const TransformerOptions& o) {
-  const std::string activation = activation_name(o.activation);
-  return {{"model_type", "gpt2"},
-          {"architectures", {"GPT2LMHeadModel"}},
-          {"activation_function", o.activation == Activation::gelu_tanh ? "gelu_new" : activation},
-          {"n_layer", o.layers},
-          {"n_embd", o.hidden},
-          {"n_head", o.heads},
-          {"n_inner", o.intermediate},
-          {"n_positions", o.context},
-          {"n_ctx", o.context},
-          {"vocab_size", o.vocabulary},
-          {"layer_norm_epsilon", o.norm_epsilon},
-          {"tie_word_embeddings", o.tie_embeddings},
-          {"scale_attn_weights", true},
-          {"attn_pdrop", 0.0},
-          {"embd_pdrop", 0.0},
-          {"resid_pdrop", 0.0},
-          {"initializer_range", 0.02},
-          {"use_cache", true}};
+json write_gpt2(const ModelSpec& spec) {
+  const Dense& mlp = spec.blocks.front().dense();
+  const std::string activation = activation_name(mlp.activation);
+  return {
+      {"model_type", "gpt2"},
+      {"architectures", {"GPT2LMHeadModel"}},
+      {"activation_function", mlp.activation == Activation::gelu_tanh ? "gelu_new" : activation},
+      {"n_layer", spec.layers()},
+      {"n_embd", spec.embedding.hidden},
+      {"n_head", spec.blocks.front().attend().heads},
+      {"n_inner", mlp.width},
+      {"n_positions", spec.context},
+      {"n_ctx", spec.context},
+      {"vocab_size", spec.embedding.vocabulary},
+      {"layer_norm_epsilon", spec.norm.epsilon},
+      {"tie_word_embeddings", spec.head.tied},
+      {"scale_attn_weights", true},
+      {"attn_pdrop", 0.0},
+      {"embd_pdrop", 0.0},
+      {"resid_pdrop", 0.0},
+      {"initializer_range", 0.02},
+      {"use_cache", true}};
 }
 
 std::string gpt2_name(const std::string& parameter) {
@@ -89,7 +103,7 @@ std::string gpt2_name(const std::string& parameter) {
   return NameMap{kWhole, "transformer.h.", kParts}.stored(parameter);
 }
 
-Placement gpt2_placement(const std::string& parameter, const TransformerOptions& o) {
+Placement gpt2_placement(const std::string& parameter, const ModelSpec& spec) {
   const auto holds = [&](const char* part) { return parameter.find(part) != std::string::npos; };
   const bool linear = holds(".attention.") || holds(".mlp.");
   Placement place = {.transposed = linear && parameter.ends_with(".weight")};
@@ -97,8 +111,8 @@ Placement gpt2_placement(const std::string& parameter, const TransformerOptions&
                                             ".attention.value."};
   for (size_t i = 0; i < fused.size(); ++i) {
     if (!holds(fused[i])) continue;
-    place.begin = static_cast<int64_t>(i) * o.hidden;
-    place.width = 3 * o.hidden;
+    place.begin = static_cast<int64_t>(i) * spec.embedding.hidden;
+    place.width = 3 * spec.embedding.hidden;
   }
   return place;
 }
@@ -112,7 +126,7 @@ Family gpt2_family() {
           .write_config = write_gpt2,
           .checkpoint_name = gpt2_name,
           .placement = gpt2_placement,
-          .specialise = make_gpt2};
+          .specialise = make_new_gpt2};
 }
 
 }  // namespace continuo

@@ -69,49 +69,59 @@ const char* activation_name(Activation activation) {
   return "";
 }
 
-TransformerOptions read_llama_shape(ConfigReader& c, const LlamaDefaults& d) {
-  TransformerOptions o;
-  o.layers = c.size("num_hidden_layers");
-  o.hidden = c.size("hidden_size");
-  o.heads = c.size("num_attention_heads");
-  o.kv_heads = c.size("num_key_value_heads", d.kv_heads ? d.kv_heads : o.heads);
-  o.head_dim =
-      c.size("head_dim", d.head_dim ? d.head_dim : std::max<int64_t>(1, o.hidden / o.heads));
-  o.intermediate = c.size("intermediate_size");
-  o.vocabulary = c.size("vocab_size");
-  o.context = c.size("max_position_embeddings", d.context);
-  o.norm_epsilon = c.positive("rms_norm_eps", d.norm_epsilon);
-  o.tie_embeddings = c.flag("tie_word_embeddings", d.tie_embeddings);
-  o.activation = read_activation(c, d.activation_key, d.activation);
+ModelSpec read_llama_shape(ConfigReader& c, const LlamaDefaults& d) {
+  ModelSpec spec;
+  Attend a;
+  Dense mlp;
+  const int64_t layers = c.size("num_hidden_layers");
+  const int64_t hidden = spec.embedding.hidden = c.size("hidden_size");
+  a.heads = c.size("num_attention_heads");
+  a.kv_heads = c.size("num_key_value_heads", d.kv_heads ? d.kv_heads : a.heads);
+  a.dim = c.size("head_dim", d.head_dim ? d.head_dim : std::max<int64_t>(1, hidden / a.heads));
+  mlp.width = c.size("intermediate_size");
+  spec.embedding.vocabulary = c.size("vocab_size");
+  spec.context = c.size("max_position_embeddings", d.context);
+  spec.norm.epsilon = c.positive("rms_norm_eps", d.norm_epsilon);
+  spec.head.tied = c.flag("tie_word_embeddings", d.tie_embeddings);
+  mlp.activation = read_activation(c, d.activation_key, d.activation);
   c.expect("pretraining_tp", 1);
-  if (o.heads % o.kv_heads != 0 || o.head_dim % 2 != 0) {
+  if (a.heads % a.kv_heads != 0 || a.dim % 2 != 0) {
     throw Error(
         Location{.file = c.file().string()},
         fmt::format(
             "num_attention_heads {}, num_key_value_heads {} and head_dim {} do not fit together",
-            o.heads, o.kv_heads, o.head_dim));
+            a.heads, a.kv_heads, a.dim));
   }
-  return o;
+  spec.blocks.assign(layers, BlockSpec{.norm = spec.norm, .mixer = a, .mlp = mlp});
+  return spec;
 }
 
-json write_llama_shape(const TransformerOptions& o, const char* model_type,
-                       const char* architecture) {
+json write_llama_shape(const ModelSpec& spec, const char* model_type, const char* architecture) {
+  const BlockSpec& block = spec.blocks.front();
+  const Attend& a = block.attend();
   return {{"model_type", model_type},
           {"architectures", {architecture}},
-          {"hidden_act", activation_name(o.activation)},
-          {"num_hidden_layers", o.layers},
-          {"hidden_size", o.hidden},
-          {"num_attention_heads", o.heads},
-          {"num_key_value_heads", o.kv_heads},
-          {"head_dim", o.head_dim},
-          {"intermediate_size", o.intermediate},
-          {"vocab_size", o.vocabulary},
-          {"max_position_embeddings", o.context},
-          {"rms_norm_eps", o.norm_epsilon},
-          {"tie_word_embeddings", o.tie_embeddings},
+          {"hidden_act", activation_name(block.dense().activation)},
+          {"num_hidden_layers", spec.layers()},
+          {"hidden_size", spec.embedding.hidden},
+          {"num_attention_heads", a.heads},
+          {"num_key_value_heads", a.kv_heads},
+          {"head_dim", a.dim},
+          {"intermediate_size", block.dense().width},
+          {"vocab_size", spec.embedding.vocabulary},
+          {"max_position_embeddings", spec.context},
+          {"rms_norm_eps", spec.norm.epsilon},
+          {"tie_word_embeddings", spec.head.tied},
           {"attention_dropout", 0.0},
           {"initializer_range", 0.02},
           {"use_cache", true}};
+}
+
+void set_attention_bias(ModelSpec& spec, bool biases) {
+  for (BlockSpec& block : spec.blocks) {
+    Attend& a = block.attend();
+    a.biases = a.output_bias = biases;
+  }
 }
 
 std::vector<bool> read_layer_types(ConfigReader& c, int64_t layers, std::vector<bool> fallback) {
@@ -129,35 +139,41 @@ std::vector<bool> read_layer_types(ConfigReader& c, int64_t layers, std::vector<
   return windowed;
 }
 
-void set_windows(TransformerOptions& o, int64_t window, std::vector<bool> windowed) {
-  const bool any = std::find(windowed.begin(), windowed.end(), true) != windowed.end();
-  const bool all = std::find(windowed.begin(), windowed.end(), false) == windowed.end();
-  o.window = any ? window : 0;
-  o.windowed = all || o.window == 0 ? std::vector<bool>{} : std::move(windowed);
+void set_windows(ModelSpec& spec, int64_t window, const std::vector<bool>& windowed) {
+  for (size_t i = 0; i < spec.blocks.size(); ++i)
+    spec.blocks[i].attend().window = windowed[i] ? window : 0;
 }
 
-json layer_types(const TransformerOptions& o) {
+int64_t window_of(const ModelSpec& spec) {
+  for (const BlockSpec& block : spec.blocks) {
+    if (block.attend().window > 0) return block.attend().window;
+  }
+  return 0;
+}
+
+json layer_types(const ModelSpec& spec) {
   json types = json::array();
-  for (int64_t i = 0; i < o.layers; ++i)
-    types.push_back(o.has_window(i) ? "sliding_attention" : "full_attention");
+  for (const BlockSpec& block : spec.blocks)
+    types.push_back(block.attend().window > 0 ? "sliding_attention" : "full_attention");
   return types;
 }
 
-TransformerOptions read_llama_config(const json& config, const std::filesystem::path& file) {
+ModelSpec read_llama_config(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_llama_shape(c, {});
-  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
-  o.mlp_bias = c.flag("mlp_bias", false);
-  read_rope(c, {}, o);
+  ModelSpec spec = read_llama_shape(c, {});
+  set_attention_bias(spec, c.flag("attention_bias", false));
+  const bool mlp_bias = c.flag("mlp_bias", false);
+  for (BlockSpec& block : spec.blocks) block.dense().biases = mlp_bias;
+  read_rope(c, {}, spec);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_llama_config(const TransformerOptions& o) {
-  json config = write_llama_shape(o, "llama", "LlamaForCausalLM");
-  config["attention_bias"] = o.attention_bias;
-  config["mlp_bias"] = o.mlp_bias;
-  write_rope(config, o);
+json write_llama_config(const ModelSpec& spec) {
+  json config = write_llama_shape(spec, "llama", "LlamaForCausalLM");
+  config["attention_bias"] = spec.blocks.front().attend().biases;
+  config["mlp_bias"] = spec.blocks.front().dense().biases;
+  write_rope(config, spec);
   return config;
 }
 

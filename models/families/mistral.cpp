@@ -10,22 +10,24 @@ using nlohmann::json;
 
 namespace {
 
-TransformerOptions read_mistral(const json& config, const std::filesystem::path& file) {
+ModelSpec read_mistral(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_llama_shape(c, {.kv_heads = 8, .context = 131072});
+  ModelSpec spec = read_llama_shape(c, {.kv_heads = 8, .context = 131072});
   // An absent key is 4096, null is no window.
-  o.window = c.has("sliding_window")             ? c.size("sliding_window")
-             : config.contains("sliding_window") ? 0
-                                                 : 4096;
-  read_rope(c, {}, o);
+  const int64_t window = c.has("sliding_window")             ? c.size("sliding_window")
+                         : config.contains("sliding_window") ? 0
+                                                             : 4096;
+  for (BlockSpec& block : spec.blocks) block.attend().window = window;
+  read_rope(c, {}, spec);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_mistral(const TransformerOptions& o) {
-  json config = write_llama_shape(o, "mistral", "MistralForCausalLM");
-  config["sliding_window"] = o.window ? json(o.window) : json();
-  write_rope(config, o);
+json write_mistral(const ModelSpec& spec) {
+  json config = write_llama_shape(spec, "mistral", "MistralForCausalLM");
+  const int64_t window = window_of(spec);
+  config["sliding_window"] = window ? json(window) : json();
+  write_rope(config, spec);
   return config;
 }
 

@@ -13,26 +13,27 @@ using nlohmann::json;
 
 namespace {
 
-void make_olmo2(TransformerOptions& o) {
-  o.pre_norm = false;
-  o.post_norm = true;
-  o.qk_norm = QkNorm::whole;
+void make_olmo2(ModelSpec& spec) {
+  for (BlockSpec& block : spec.blocks) {
+    block.placement = NormPlacement::after;
+    block.attend().qk_norm = QkNorm::whole;
+  }
 }
 
-TransformerOptions read_olmo2(const json& config, const std::filesystem::path& file) {
+ModelSpec read_olmo2(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_llama_shape(c, {.norm_epsilon = 1e-5});
-  make_olmo2(o);
-  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
-  read_rope(c, {}, o);
+  ModelSpec spec = read_llama_shape(c, {.norm_epsilon = 1e-5});
+  make_olmo2(spec);
+  set_attention_bias(spec, c.flag("attention_bias", false));
+  read_rope(c, {}, spec);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_olmo2(const TransformerOptions& o) {
-  json config = write_llama_shape(o, "olmo2", "Olmo2ForCausalLM");
-  config["attention_bias"] = o.attention_bias;
-  write_rope(config, o);
+json write_olmo2(const ModelSpec& spec) {
+  json config = write_llama_shape(spec, "olmo2", "Olmo2ForCausalLM");
+  config["attention_bias"] = spec.blocks.front().attend().biases;
+  write_rope(config, spec);
   return config;
 }
 

@@ -13,29 +13,33 @@ using nlohmann::json;
 
 namespace {
 
-TransformerOptions read_phi3(const json& config, const std::filesystem::path& file) {
+ModelSpec read_phi3(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_llama_shape(c, {.context = 4096, .norm_epsilon = 1e-5});
+  ModelSpec spec = read_llama_shape(c, {.context = 4096, .norm_epsilon = 1e-5});
   c.expect("attention_bias", false);
-  if (c.has("sliding_window")) o.window = c.size("sliding_window");
-  read_rope(c, {}, o);
-  const RopeKind kind = o.rope_scaling.kind;
+  if (c.has("sliding_window")) {
+    const int64_t window = c.size("sliding_window");
+    for (BlockSpec& block : spec.blocks) block.attend().window = window;
+  }
+  read_rope(c, {}, spec);
+  const RopeKind kind = main_rotary(spec).scaling.kind;
   if (kind != RopeKind::plain && kind != RopeKind::longrope) {
     c.fail("rope_scaling", "is neither default nor longrope, the kinds that Phi 3 has");
   }
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_phi3(const TransformerOptions& o) {
-  json config = write_llama_shape(o, "phi3", "Phi3ForCausalLM");
-  config["sliding_window"] = o.window ? json(o.window) : json();
-  config["partial_rotary_factor"] = partial_rotary_factor(o);
-  const int64_t original = o.rope_scaling.original_context;
-  config["original_max_position_embeddings"] = original ? original : o.context;
+json write_phi3(const ModelSpec& spec) {
+  json config = write_llama_shape(spec, "phi3", "Phi3ForCausalLM");
+  const int64_t window = window_of(spec);
+  config["sliding_window"] = window ? json(window) : json();
+  config["partial_rotary_factor"] = partial_rotary_factor(spec);
+  const int64_t original = main_rotary(spec).scaling.original_context;
+  config["original_max_position_embeddings"] = original ? original : spec.context;
   config["resid_pdrop"] = 0.0;
   config["embd_pdrop"] = 0.0;
-  write_rope(config, o);
+  write_rope(config, spec);
   return config;
 }
 
@@ -56,14 +60,16 @@ std::string phi3_name(const std::string& parameter) {
                : kLlamaNames.stored(parameter);
 }
 
-Placement phi3_placement(const std::string& parameter, const TransformerOptions& o) {
-  const int64_t queries = o.heads * o.head_dim, keys = o.kv_heads * o.head_dim;
+Placement phi3_placement(const std::string& parameter, const ModelSpec& spec) {
+  const Attend& a = spec.blocks.front().attend();
+  const int64_t queries = a.heads * a.dim, keys = a.kv_heads * a.dim;
+  const int64_t width = spec.blocks.front().dense().width;
   const auto holds = [&](const char* part) { return parameter.find(part) != std::string::npos; };
   if (holds(".attention.query.")) return {.begin = 0, .width = queries + 2 * keys};
   if (holds(".attention.key.")) return {.begin = queries, .width = queries + 2 * keys};
   if (holds(".attention.value.")) return {.begin = queries + keys, .width = queries + 2 * keys};
-  if (holds(".mlp.gate.")) return {.begin = 0, .width = 2 * o.intermediate};
-  if (holds(".mlp.up.")) return {.begin = o.intermediate, .width = 2 * o.intermediate};
+  if (holds(".mlp.gate.")) return {.begin = 0, .width = 2 * width};
+  if (holds(".mlp.up.")) return {.begin = width, .width = 2 * width};
   return {};
 }
 

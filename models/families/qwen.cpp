@@ -12,59 +12,64 @@ using nlohmann::json;
 
 namespace {
 
-TransformerOptions read_qwen(ConfigReader& c, const LlamaDefaults& defaults) {
-  TransformerOptions o = read_llama_shape(c, defaults);
+ModelSpec read_qwen(ConfigReader& c, const LlamaDefaults& defaults) {
+  ModelSpec spec = read_llama_shape(c, defaults);
   const bool sliding = c.flag("use_sliding_window", false);
   const int64_t window = c.size("sliding_window", 4096);
   const int64_t first = c.count("max_window_layers", 28);
-  std::vector<bool> upper(o.layers);
-  for (int64_t i = 0; i < o.layers; ++i) upper[i] = i >= first;
-  const std::vector<bool> windowed = read_layer_types(c, o.layers, upper);
-  if (sliding) set_windows(o, window, windowed);
-  read_rope(c, {}, o);
-  return o;
+  std::vector<bool> upper(spec.layers());
+  for (int64_t i = 0; i < spec.layers(); ++i) upper[i] = i >= first;
+  const std::vector<bool> windowed = read_layer_types(c, spec.layers(), upper);
+  if (sliding) set_windows(spec, window, windowed);
+  read_rope(c, {}, spec);
+  return spec;
 }
 
-json write_qwen(const TransformerOptions& o, const char* model_type, const char* architecture) {
-  json config = write_llama_shape(o, model_type, architecture);
+json write_qwen(const ModelSpec& spec, const char* model_type, const char* architecture) {
+  json config = write_llama_shape(spec, model_type, architecture);
+  const int64_t window = window_of(spec);
   int64_t first = 0;
-  while (first < o.layers && !o.has_window(first)) ++first;
-  config["use_sliding_window"] = o.window > 0;
-  config["sliding_window"] = o.window ? json(o.window) : json();
+  while (first < spec.layers() && spec.blocks[first].attend().window == 0) ++first;
+  config["use_sliding_window"] = window > 0;
+  config["sliding_window"] = window ? json(window) : json();
   config["max_window_layers"] = first;
-  config["layer_types"] = layer_types(o);
-  write_rope(config, o);
+  config["layer_types"] = layer_types(spec);
+  write_rope(config, spec);
   return config;
 }
 
-TransformerOptions read_qwen2(const json& config, const std::filesystem::path& file) {
-  ConfigReader c(config, file);
-  TransformerOptions o = read_qwen(c, {.kv_heads = 32, .context = 32768});
-  o.attention_bias = true;
-  c.finish();
-  return o;
+void make_qwen2(ModelSpec& spec) {
+  for (BlockSpec& block : spec.blocks) block.attend().biases = true;
 }
 
-json write_qwen2(const TransformerOptions& o) { return write_qwen(o, "qwen2", "Qwen2ForCausalLM"); }
-
-void make_qwen2(TransformerOptions& o) { o.attention_bias = true; }
-
-TransformerOptions read_qwen3(const json& config, const std::filesystem::path& file) {
+ModelSpec read_qwen2(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o = read_qwen(c, {.kv_heads = 32, .head_dim = 128, .context = 32768});
-  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
-  o.qk_norm = QkNorm::head;
+  ModelSpec spec = read_qwen(c, {.kv_heads = 32, .context = 32768});
+  make_qwen2(spec);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_qwen3(const TransformerOptions& o) {
-  json config = write_qwen(o, "qwen3", "Qwen3ForCausalLM");
-  config["attention_bias"] = o.attention_bias;
+json write_qwen2(const ModelSpec& spec) { return write_qwen(spec, "qwen2", "Qwen2ForCausalLM"); }
+
+void make_qwen3(ModelSpec& spec) {
+  for (BlockSpec& block : spec.blocks) block.attend().qk_norm = QkNorm::head;
+}
+
+ModelSpec read_qwen3(const json& config, const std::filesystem::path& file) {
+  ConfigReader c(config, file);
+  ModelSpec spec = read_qwen(c, {.kv_heads = 32, .head_dim = 128, .context = 32768});
+  set_attention_bias(spec, c.flag("attention_bias", false));
+  make_qwen3(spec);
+  c.finish();
+  return spec;
+}
+
+json write_qwen3(const ModelSpec& spec) {
+  json config = write_qwen(spec, "qwen3", "Qwen3ForCausalLM");
+  config["attention_bias"] = spec.blocks.front().attend().biases;
   return config;
 }
-
-void make_qwen3(TransformerOptions& o) { o.qk_norm = QkNorm::head; }
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
@@ -47,6 +48,12 @@ void read_longrope(ConfigReader& rope, RopeScaling& s, double context) {
   s.long_factors = rope.numbers("long_factor");
 }
 
+int64_t head_dim(const ModelSpec& spec) { return spec.blocks.front().attend().dim; }
+
+int64_t share_of_head(const ModelSpec& spec, double share) {
+  return static_cast<int64_t>(static_cast<double>(head_dim(spec)) * share);
+}
+
 void check_factors(const ConfigReader& config, const char* key, const std::vector<double>& factors,
                    int64_t count) {
   bool good = static_cast<int64_t>(factors.size()) == count;
@@ -56,9 +63,9 @@ void check_factors(const ConfigReader& config, const char* key, const std::vecto
 
 }  // namespace
 
-void read_rope_object(ConfigReader rope, TransformerOptions& o, double& theta, double& partial,
+void read_rope_object(ConfigReader rope, const ModelSpec& spec, Rotary& rotary, double& partial,
                       int64_t original_context) {
-  theta = rope.positive("rope_theta", theta);
+  rotary.theta = rope.positive("rope_theta", rotary.theta);
   partial = rope.positive("partial_rotary_factor", partial);
   std::string type = rope.text("rope_type", rope.text("type", "default"));
   rope.ignore("type");
@@ -70,13 +77,13 @@ void read_rope_object(ConfigReader rope, TransformerOptions& o, double& theta, d
         "rope_type",
         "'" + type + "' is not supported; known: default, linear, dynamic, yarn, longrope, llama3");
   }
-  RopeScaling& s = o.rope_scaling;
+  RopeScaling& s = rotary.scaling;
   s = {};
   s.kind = kind->second;
-  const int64_t own = rope.size("original_max_position_embeddings", o.context);
-  const double context = static_cast<double>(o.context);
+  const int64_t own = rope.size("original_max_position_embeddings", spec.context);
+  const double context = static_cast<double>(spec.context);
   if (s.kind != RopeKind::plain && s.kind != RopeKind::linear) {
-    s.original_context = s.kind == RopeKind::dynamic ? o.context
+    s.original_context = s.kind == RopeKind::dynamic ? spec.context
                          : original_context          ? original_context
                                                      : own;
   }
@@ -97,13 +104,13 @@ void read_rope_object(ConfigReader rope, TransformerOptions& o, double& theta, d
   }
   if (s.kind == RopeKind::yarn) {
     read_yarn(rope, s, context);
-    if (theta <= 1) rope.fail("rope_theta", "must be above 1 for yarn");
+    if (rotary.theta <= 1) rope.fail("rope_theta", "must be above 1 for yarn");
   }
   if (s.kind == RopeKind::longrope) {
     if (s.original_context < 2)
       rope.fail("original_max_position_embeddings", "must be at least 2 for longrope");
     read_longrope(rope, s, context);
-    const auto count = static_cast<int64_t>(static_cast<double>(o.head_dim) * partial) / 2;
+    const int64_t count = share_of_head(spec, partial) / 2;
     check_factors(rope, "short_factor", s.short_factors, count);
     check_factors(rope, "long_factor", s.long_factors, count);
   }
@@ -111,22 +118,22 @@ void read_rope_object(ConfigReader rope, TransformerOptions& o, double& theta, d
 }
 
 void set_rotary_dim(const ConfigReader& config, const char* key, double partial,
-                    TransformerOptions& o) {
-  const auto dim = static_cast<int64_t>(static_cast<double>(o.head_dim) * partial);
+                    const ModelSpec& spec, Rotary& rotary) {
+  const int64_t dim = share_of_head(spec, partial);
   if (partial > 1 || dim < 2 || dim % 2 != 0) {
     config.fail(
         key,
         fmt::format("{} rotates {} of a head's {} dimensions; it must be an even number from 2",
-                    partial, dim, o.head_dim));
+                    partial, dim, head_dim(spec)));
   }
-  if (o.rope_scaling.kind == RopeKind::dynamic && dim < 4) {
+  if (rotary.scaling.kind == RopeKind::dynamic && dim < 4) {
     config.fail(key, "leaves too few rotated dimensions for dynamic scaling");
   }
-  o.rotary_dim = dim == o.head_dim ? 0 : dim;
+  rotary.dim = dim;
 }
 
-void read_rope(ConfigReader& config, const RopeKeys& keys, TransformerOptions& o) {
-  o.rope_theta = config.positive(keys.theta, keys.default_theta);
+void read_rope(ConfigReader& config, const RopeKeys& keys, ModelSpec& spec) {
+  Rotary rotary = {.theta = config.positive(keys.theta, keys.default_theta)};
   double partial = config.positive(keys.partial, keys.default_partial);
   int64_t original = 0;
   if (config.has("original_max_position_embeddings"))
@@ -134,28 +141,40 @@ void read_rope(ConfigReader& config, const RopeKeys& keys, TransformerOptions& o
   // An old rope_scaling object wins over rope_parameters, as in transformers 5.
   const bool scaling = config.has("rope_scaling"), parameters = config.has("rope_parameters");
   if (scaling || parameters) {
-    read_rope_object(config.object(scaling ? "rope_scaling" : "rope_parameters"), o, o.rope_theta,
+    read_rope_object(config.object(scaling ? "rope_scaling" : "rope_parameters"), spec, rotary,
                      partial, original);
   }
-  set_rotary_dim(config, keys.partial, partial, o);
+  set_rotary_dim(config, keys.partial, partial, spec, rotary);
+  for (BlockSpec& block : spec.blocks) block.attend().rotary = rotary;
 }
 
-double partial_rotary_factor(const TransformerOptions& o) {
-  if (o.rotary_dim == 0) return 1;
-  double factor = static_cast<double>(o.rotary_dim) / static_cast<double>(o.head_dim);
-  // Readers truncate head_dim · factor.
-  while (static_cast<int64_t>(static_cast<double>(o.head_dim) * factor) < o.rotary_dim)
-    factor = std::nextafter(factor, 1);
+Rotary main_rotary(const ModelSpec& spec) {
+  std::optional<Rotary> windowed;
+  for (const BlockSpec& block : spec.blocks) {
+    const Attend& a = block.attend();
+    if (!a.rotary) continue;
+    if (a.window == 0) return *a.rotary;
+    if (!windowed) windowed = a.rotary;
+  }
+  return windowed.value_or(Rotary{.dim = head_dim(spec)});
+}
+
+double partial_rotary_factor(const ModelSpec& spec) {
+  const int64_t dim = main_rotary(spec).dim;
+  double factor = static_cast<double>(dim) / static_cast<double>(head_dim(spec));
+  // Readers truncate the head's dimensions · factor.
+  while (share_of_head(spec, factor) < dim) factor = std::nextafter(factor, 1);
   return factor;
 }
 
-json rope_object(const TransformerOptions& o) {
-  const RopeScaling& s = o.rope_scaling;
-  json rope = {{"rope_theta", o.rope_theta}};
+json rope_object(const ModelSpec& spec) {
+  const Rotary rotary = main_rotary(spec);
+  const RopeScaling& s = rotary.scaling;
+  json rope = {{"rope_theta", rotary.theta}};
   for (const auto& [name, kind] : kRopeKinds) {
     if (kind == s.kind) rope["rope_type"] = name;
   }
-  if (o.rotary_dim) rope["partial_rotary_factor"] = partial_rotary_factor(o);
+  if (rotary.dim != head_dim(spec)) rope["partial_rotary_factor"] = partial_rotary_factor(spec);
   if (s.kind != RopeKind::plain && s.kind != RopeKind::longrope) rope["factor"] = s.factor;
   if (s.kind == RopeKind::yarn || s.kind == RopeKind::longrope || s.kind == RopeKind::llama3) {
     rope["original_max_position_embeddings"] = s.original_context;
@@ -178,11 +197,12 @@ json rope_object(const TransformerOptions& o) {
   return rope;
 }
 
-void write_rope(json& config, const TransformerOptions& o) {
-  config["rope_theta"] = o.rope_theta;
-  config["rope_parameters"] = rope_object(o);
-  if (o.rope_scaling.kind == RopeKind::plain) return;
-  json scaling = rope_object(o);
+void write_rope(json& config, const ModelSpec& spec) {
+  const json rope = rope_object(spec);
+  config["rope_theta"] = rope["rope_theta"];
+  config["rope_parameters"] = rope;
+  if (main_rotary(spec).scaling.kind == RopeKind::plain) return;
+  json scaling = rope;
   scaling.erase("partial_rotary_factor");
   config["rope_scaling"] = scaling;
 }

@@ -5,7 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "models/families/config_reader.h"
-#include "nn/transformer.h"
+#include "nn/model_spec.h"
 
 namespace continuo {
 
@@ -16,19 +16,22 @@ struct RopeKeys {
   double default_partial = 1;
 };
 
-// Fills rope_theta, rotary_dim and rope_scaling; head_dim and context must be known. Error naming
-// file and key.
-void read_rope(ConfigReader& config, const RopeKeys& keys, TransformerOptions& options);
-// One object of rope_type, factor, …: `scaling` and, where it has them, theta and the partial
-// factor.
-void read_rope_object(ConfigReader rope, TransformerOptions& options, double& theta,
-                      double& partial, int64_t original_context);
+// Lets every block rotate as the config says; its heads' dimensions and the context must be known.
+// Error naming file and key.
+void read_rope(ConfigReader& config, const RopeKeys& keys, ModelSpec& spec);
+// One object of rope_type, factor, …: `rotary` gets the scaling and, where the object has them,
+// theta and the partial factor.
+void read_rope_object(ConfigReader rope, const ModelSpec& spec, Rotary& rotary, double& partial,
+                      int64_t original_context);
 void set_rotary_dim(const ConfigReader& config, const char* key, double partial,
-                    TransformerOptions& options);
+                    const ModelSpec& spec, Rotary& rotary);
 
-nlohmann::json rope_object(const TransformerOptions& options);
+// The rotation that a config.json names first: of the layers that see everything, or else of those
+// with a window. A model without any writes a plain one, which no layer uses.
+Rotary main_rotary(const ModelSpec& spec);
+nlohmann::json rope_object(const ModelSpec& spec);
 // Adds both spellings to a config.json.
-void write_rope(nlohmann::json& config, const TransformerOptions& options);
-double partial_rotary_factor(const TransformerOptions& options);
+void write_rope(nlohmann::json& config, const ModelSpec& spec);
+double partial_rotary_factor(const ModelSpec& spec);
 
 }  // namespace continuo

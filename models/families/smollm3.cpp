@@ -22,57 +22,59 @@ std::vector<bool> unrotated_every(int64_t layers, int64_t interval) {
   return unrotated;
 }
 
-void set_unrotated(TransformerOptions& o, std::vector<bool> unrotated) {
-  const bool any = std::find(unrotated.begin(), unrotated.end(), true) != unrotated.end();
-  o.unrotated = any ? std::move(unrotated) : std::vector<bool>{};
+void drop_rotation(ModelSpec& spec, const std::vector<bool>& unrotated) {
+  for (size_t i = 0; i < spec.blocks.size(); ++i) {
+    if (unrotated[i]) spec.blocks[i].attend().rotary.reset();
+  }
 }
 
-TransformerOptions read_smollm3(const json& config, const std::filesystem::path& file) {
+ModelSpec read_smollm3(const json& config, const std::filesystem::path& file) {
   ConfigReader c(config, file);
-  TransformerOptions o =
-      read_llama_shape(c, {.kv_heads = 4, .context = 32768, .tie_embeddings = true});
-  o.attention_bias = o.output_bias = c.flag("attention_bias", false);
-  o.mlp_bias = c.flag("mlp_bias", false);
+  ModelSpec spec = read_llama_shape(c, {.kv_heads = 4, .context = 32768, .tie_embeddings = true});
+  const int64_t layers = spec.layers();
+  set_attention_bias(spec, c.flag("attention_bias", false));
+  const bool mlp_bias = c.flag("mlp_bias", false);
+  for (BlockSpec& block : spec.blocks) block.dense().biases = mlp_bias;
   // The list holds 1 where a layer rotates.
-  std::vector<bool> unrotated = unrotated_every(o.layers, c.size("no_rope_layer_interval", 4));
+  std::vector<bool> unrotated = unrotated_every(layers, c.size("no_rope_layer_interval", 4));
   if (c.has("no_rope_layers")) {
     const std::vector<double> rotated = c.numbers("no_rope_layers");
-    if (static_cast<int64_t>(rotated.size()) != o.layers) {
-      c.fail("no_rope_layers",
-             fmt::format("has {} entries for {} layers", rotated.size(), o.layers));
+    if (static_cast<int64_t>(rotated.size()) != layers) {
+      c.fail("no_rope_layers", fmt::format("has {} entries for {} layers", rotated.size(), layers));
     }
-    for (int64_t i = 0; i < o.layers; ++i) unrotated[i] = rotated[i] == 0;
+    for (int64_t i = 0; i < layers; ++i) unrotated[i] = rotated[i] == 0;
   }
   const bool sliding = c.flag("use_sliding_window", false) && c.has("sliding_window");
   const std::vector<bool> windowed =
-      read_layer_types(c, o.layers, sliding ? unrotated : std::vector<bool>(o.layers, false));
+      read_layer_types(c, layers, sliding ? unrotated : std::vector<bool>(layers, false));
   const int64_t window = c.size("sliding_window", 1);
   if (sliding) {
-    set_windows(o, window, windowed);
+    set_windows(spec, window, windowed);
   } else if (std::find(windowed.begin(), windowed.end(), true) != windowed.end()) {
     c.fail("layer_types", "has sliding_attention, but use_sliding_window or sliding_window is off");
   }
-  set_unrotated(o, std::move(unrotated));
-  read_rope(c, {.default_theta = kTheta}, o);
+  read_rope(c, {.default_theta = kTheta}, spec);
+  drop_rotation(spec, unrotated);
   c.finish();
-  return o;
+  return spec;
 }
 
-json write_smollm3(const TransformerOptions& o) {
-  json config = write_llama_shape(o, "smollm3", "SmolLM3ForCausalLM");
+json write_smollm3(const ModelSpec& spec) {
+  json config = write_llama_shape(spec, "smollm3", "SmolLM3ForCausalLM");
   json rotated = json::array();
-  for (int64_t i = 0; i < o.layers; ++i) rotated.push_back(o.rotates(i) ? 1 : 0);
+  for (const BlockSpec& block : spec.blocks) rotated.push_back(block.attend().rotary ? 1 : 0);
   config["no_rope_layers"] = rotated;
-  config["attention_bias"] = o.attention_bias;
-  config["mlp_bias"] = o.mlp_bias;
-  config["use_sliding_window"] = o.window > 0;
-  config["sliding_window"] = o.window ? json(o.window) : json();
-  config["layer_types"] = layer_types(o);
-  write_rope(config, o);
+  config["attention_bias"] = spec.blocks.front().attend().biases;
+  config["mlp_bias"] = spec.blocks.front().dense().biases;
+  const int64_t window = window_of(spec);
+  config["use_sliding_window"] = window > 0;
+  config["sliding_window"] = window ? json(window) : json();
+  config["layer_types"] = layer_types(spec);
+  write_rope(config, spec);
   return config;
 }
 
-void make_smollm3(TransformerOptions& o) { set_unrotated(o, unrotated_every(o.layers, 4)); }
+void make_smollm3(ModelSpec& spec) { drop_rotation(spec, unrotated_every(spec.layers(), 4)); }
 
 }  // namespace
 

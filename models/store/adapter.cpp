@@ -30,8 +30,7 @@ std::vector<NamedLinear> adaptable_layers(const Model& model) {
     const std::string parameter = item.key() + std::string(kWeight);
     const std::string name = model.family->checkpoint_name(parameter);
     const auto placement = model.family->placement;
-    const Placement place =
-        placement ? placement(parameter, model.decoder->options()) : Placement{};
+    const Placement place = placement ? placement(parameter, model.decoder->spec()) : Placement{};
     if (place.width != 0 || place.transposed) continue;
     layers.push_back({name.substr(0, name.size() - kWeight.size()), layer});
   }
@@ -111,8 +110,9 @@ NamedTensors adapter_parameters(const AdapterSet& adapters) {
 void merge_adapters(AdapterSet& adapters) {
   const c10::NoGradGuard no_grad;
   for (const NamedLinear& linear : adapters.layers) {
-    linear.layer->weight.set_data(linear.layer->adapter->merged_weight(*linear.layer));
-    linear.layer->adapter.reset();
+    LinearImpl& layer = *linear.layer;
+    layer.weight.set_data(merged_weight(layer, layer.adapter->low_rank(layer)));
+    layer.adapter.reset();
   }
   adapters.layers.clear();
 }

@@ -39,7 +39,7 @@ void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& o
 
 Placement placement_of(const Model& model, const std::string& parameter) {
   const Family& family = *model.family;
-  return family.placement ? family.placement(parameter, model.decoder->options()) : Placement{};
+  return family.placement ? family.placement(parameter, model.decoder->spec()) : Placement{};
 }
 
 // Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2
@@ -61,7 +61,7 @@ bool harmless_tensor(const Model& model, const std::string& name) {
                              ".attention.bias", ".attention.masked_bias"}) {
     if (name.ends_with(buffer)) return true;
   }
-  return model.decoder->options().tie_embeddings && name == model.family->checkpoint_name("head");
+  return model.decoder->spec().head.tied && name == model.family->checkpoint_name("head");
 }
 
 void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
@@ -119,31 +119,40 @@ NamedTensors stored_tensors(const Model& model) {
   return tensors;
 }
 
+// A spec of Llama's kind, its MLPs still without a width.
+ModelSpec shape_of(const ModelConfig& c, int64_t vocabulary) {
+  const int64_t dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
+  const NormSpec norm = {.epsilon = c.norm_epsilon};
+  const BlockSpec block = {.norm = norm,
+                           .mixer = Attend{.heads = c.heads,
+                                           .kv_heads = c.kv_heads ? c.kv_heads : c.heads,
+                                           .dim = dim,
+                                           .rotary = Rotary{.dim = dim, .theta = c.rope_theta}}};
+  return {.context = c.context,
+          .embedding = {.vocabulary = vocabulary, .hidden = c.hidden},
+          .blocks = std::vector<BlockSpec>(c.layers, block),
+          .norm = norm,
+          .head = {.tied = c.tie_embeddings}};
+}
+
 }  // namespace
 
 Model outline_model(const ModelConfig& c, int64_t vocabulary) {
   const Family* family = find_family(c.family);
   if (!family) throw Error("unknown model family '" + c.family + "'", known_families());
-  TransformerOptions o;
-  o.layers = c.layers;
-  o.hidden = c.hidden;
-  o.heads = c.heads;
-  o.kv_heads = c.kv_heads ? c.kv_heads : c.heads;
-  o.head_dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
-  o.vocabulary = vocabulary;
-  o.context = c.context;
-  o.norm_epsilon = c.norm_epsilon;
-  o.rope_theta = c.rope_theta;
-  o.tie_embeddings = c.tie_embeddings;
-  if (family->specialise) family->specialise(o);
-  // Two matrices of an ungated MLP hold what three of a gated one do.
-  const int64_t intermediate = o.gated ? (c.hidden * 8 / 3 + 63) / 64 * 64 : 4 * c.hidden;
-  o.intermediate = c.intermediate ? c.intermediate : intermediate;
-  if (family->read_config(family->write_config(o), "config.json") != o) {
+  ModelSpec spec = shape_of(c, vocabulary);
+  if (family->specialise) family->specialise(spec);
+  for (BlockSpec& block : spec.blocks) {
+    Dense& mlp = block.dense();
+    // Two matrices of an ungated MLP hold what three of a gated one do.
+    const int64_t width = mlp.gated ? (c.hidden * 8 / 3 + 63) / 64 * 64 : 4 * c.hidden;
+    mlp.width = c.intermediate ? c.intermediate : width;
+  }
+  if (family->read_config(family->write_config(spec), "config.json") != spec) {
     throw Error("model: the family '" + c.family + "' has no model of this shape",
                 "Leave kv_heads and head_dim at 0, or choose another family.");
   }
-  return {family, std::make_shared<Transformer>(o)};
+  return {family, std::make_shared<Transformer>(spec)};
 }
 
 Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
@@ -167,7 +176,7 @@ Model build_model(const json& config, const fs::path& file,
   Model model{family, std::make_shared<Transformer>(family->read_config(config, file))};
   load_weights(model, std::move(tensors), place, options);
   log_debug("{}: a model of the family {}, {} layers of width {}", place.string(), family->name,
-            model.decoder->shape().layers, model.decoder->shape().hidden);
+            model.decoder->spec().layers(), model.decoder->spec().embedding.hidden);
   return model;
 }
 
@@ -193,7 +202,7 @@ Model load_model(const fs::path& directory, const LoadOptions& options) {
 }
 
 void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids) {
-  json config = model.family->write_config(model.decoder->options());
+  json config = model.family->write_config(model.decoder->spec());
   json generation = json::object();
   for (json* file : {&config, &generation}) {
     if (ids.bos) (*file)["bos_token_id"] = *ids.bos;

@@ -3,7 +3,6 @@
 #include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
-#include "nn/invariant_rows.h"
 
 namespace continuo {
 namespace {
@@ -16,14 +15,17 @@ uint64_t noise_key(const std::vector<TokenId>& ids) {
 
 }  // namespace
 
-Completer::Completer(ModelDirectory model)
+Completer::Completer(ModelDirectory model, const ExecutorOptions& options)
     : model_(std::move(model)),
       vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())),
-      resident_(std::make_unique<CachedDecoder>(*model_.model.decoder,
+      served_(serve_model(model_.model.decoder, options)),
+      resident_(std::make_unique<CachedDecoder>(*served_.executor,
                                                 CachedDecoder::Keeps::kLastSequence)) {}
 
 GenerationAids Completer::aids(const GenerationConfig& config) {
-  return {.resident = resident_.get(), .drafter = draft_.drafter(model_, vocabulary_, config)};
+  return {.resident = resident_.get(),
+          .adapter = served_.adapter,
+          .drafter = draft_.drafter(model_, served_.executor->options(), vocabulary_, config)};
 }
 
 GenerationConfig Completer::defaults() const {
@@ -46,22 +48,14 @@ GenerationConfig Completer::defaults() const {
 }
 
 void Completer::check(const GenerationConfig& config) {
-  Generator(*model_.model.decoder, vocabulary_, config, aids(config));
-  const bool quantised = is_quantised(model_.model.decoder->compute().weight_format());
-  if (config.max_batch > kInvariantRows && !quantised) {
-    log_warning(
-        "max_batch={}: a completion is the same in any company of up to {} sequences; among more "
-        "its "
-        "rounding may differ",
-        config.max_batch, kInvariantRows);
-  }
+  Generator(*served_.executor, vocabulary_, config, aids(config));
 }
 
 GenerationResult Completer::complete(std::span<const std::vector<TokenId>> prompts,
                                      const GenerationConfig& config, const OnToken& on_token) {
   std::vector<uint64_t> keys;
   for (const std::vector<TokenId>& ids : prompts) keys.push_back(noise_key(ids));
-  Generator generator(*model_.model.decoder, vocabulary_, config, aids(config));
+  Generator generator(*served_.executor, vocabulary_, config, aids(config));
   return generator.generate(prompts, on_token, [] { return interrupted(); }, keys);
 }
 

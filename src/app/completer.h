@@ -17,14 +17,13 @@ namespace continuo {
 
 class Completer {
  public:
-  explicit Completer(ModelDirectory model);
+  Completer(ModelDirectory model, const ExecutorOptions& options);
 
   // The `generation:` section of the checkpoint's experiment.yaml, or the defaults; one that cannot
   // be read is named in a warning and passed over.
   GenerationConfig defaults() const;
 
-  // Error: settings that this vocabulary does not allow; a draft model that cannot be opened. A
-  // batch in which a completion may depend on its company is told in a warning.
+  // Error: settings that this vocabulary does not allow; a draft model that cannot be opened.
   void check(const GenerationConfig& config);
   // Ends early at an interrupt. What prompts have in common with the last sequence of the call
   // before is not prefilled again. The noise of a prompt depends on its ids alone, so it gets the
@@ -41,6 +40,7 @@ class Completer {
 
   ModelDirectory model_;
   Vocabulary vocabulary_;
+  ServedModel served_;
   DraftChoice draft_;
   std::unique_ptr<CachedDecoder> resident_;
 };

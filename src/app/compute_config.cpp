@@ -24,7 +24,9 @@ void fields(FieldVisitor& v, ComputeConfig& c) {
   fields(v, static_cast<DeviceConfig&>(c));
   v.field("dtype", c.dtype, "Weights and products in fp32 or bf16.");
   v.field("weights", c.weights,
-          "Weights as decoding on the CPU reads them; q8 and q4 serve every pass; auto: as dtype.");
+          "Weights as generation reads them: fp32, bf16, or q8 and q4 on the CPU; auto: as dtype.");
+  v.field("kv_cache", c.kv_cache,
+          "Cached keys and values: fp32, bf16, or q8 on the CPU; auto: as dtype.");
 }
 
 namespace {
@@ -75,7 +77,7 @@ Compute start_compute(const DeviceConfig& config, ComputeType dtype) {
 
 Compute start_compute(const ComputeConfig& config) {
   Compute compute = start_compute(config, config.dtype);
-  compute.weights = chosen_format(config.weights);
+  compute.executor = executor_options(compute.dtype, config.weights, config.kv_cache);
   return compute;
 }
 

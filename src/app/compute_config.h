@@ -27,6 +27,7 @@ void fields(FieldVisitor& v, DeviceConfig& c);
 struct ComputeConfig : DeviceConfig {
   ComputeType dtype = ComputeType::kFloat32;
   WeightChoice weights = WeightChoice::kAuto;
+  CacheChoice kv_cache = CacheChoice::kAuto;
 };
 void fields(FieldVisitor& v, ComputeConfig& c);
 
@@ -37,9 +38,7 @@ struct Compute {
   c10::Device device;
   at::ScalarType dtype;
   int64_t threads;
-  std::optional<WeightFormat> weights = {};
-
-  ComputeOptions options() const { return {.dtype = dtype, .weights = weights}; }
+  ExecutorOptions executor = {};  // of commands that run a finished model
 };
 
 // Sets the threads of the process. bf16 becomes fp32, with a warning, where this CPU would multiply

@@ -1,63 +1,50 @@
 #include "app/draft_choice.h"
 
-#include <ATen/core/grad_mode.h>
-
 #include "core/config/keys.h"
 #include "core/error.h"
 
 namespace continuo {
 namespace {
 
-std::shared_ptr<Transformer> open_draft(const ModelDirectory& target,
-                                        const GenerationConfig& config) {
-  const ComputeOptions& compute = target.model.decoder->compute();
+ServedModel open_draft(const ModelDirectory& target, const ExecutorOptions& served,
+                       const GenerationConfig& config) {
+  ExecutorOptions options = served;
+  const std::optional<WeightFormat> weights = chosen_format(config.draft_weights);
   if (config.draft == kDraftSelf) {
-    std::shared_ptr<Transformer> twin = target.model.decoder->twin();
-    const WeightChoice weights =
-        config.draft_weights == WeightChoice::kAuto ? WeightChoice::kQ4 : config.draft_weights;
+    options.weights = weights.value_or(WeightFormat::q4);
     try {
-      twin->set_compute({.dtype = compute.dtype, .weights = chosen_format(weights)});
+      return serve_model(target.model.decoder, options);
     } catch (const Error& error) {
-      throw Error(fmt::format("draft=self with {} weights: {}", enum_name(weights), error.what()),
-                  "Draft with draft=lookup.");
+      throw Error(
+          fmt::format("draft=self with {} weights: {}", name(options.weights), error.what()),
+          "Draft with draft=lookup.");
     }
-    return twin;
   }
-  const at::Device device = target.model.decoder->parameters().front().device();
-  ModelDirectory opened =
-      open_model_directory(config.draft, {.device = device, .dtype = compute.dtype});
+  const Transformer& model = *target.model.decoder;
+  const bool narrow = model.head_weight().scalar_type() == at::kBFloat16;
+  ModelDirectory opened = open_model_directory(
+      config.draft, {.device = model.device(), .dtype = narrow ? at::kBFloat16 : at::kFloat});
   if (opened.tokenizer->hash() != target.tokenizer->hash()) {
     throw Error(fmt::format("the draft model {} has another tokenizer than {}",
                             opened.path.string(), target.path.string()),
                 "Draft with a smaller model of the same family, with draft=self or draft=lookup.");
   }
-  const std::optional<WeightFormat> weights = config.draft_weights == WeightChoice::kAuto
-                                                  ? compute.weights
-                                                  : chosen_format(config.draft_weights);
-  opened.model.decoder->set_compute({.dtype = compute.dtype, .weights = weights});
-  return opened.model.decoder;
-}
-
-// A first pass packs the weights; otherwise the first draft would take as long.
-void pack(Decoder& decoder) {
-  const at::NoGradGuard no_grad;
-  decoder.eval();
-  CachedDecoder cached(decoder);
-  const std::vector<TokenId> token{0};
-  cached.prefill(cached.begin(token), token, 1);
+  options.weights = weights.value_or(served.weights);
+  return serve_model(opened.model.decoder, options);
 }
 
 }  // namespace
 
-Drafter* DraftChoice::drafter(const ModelDirectory& target, const Vocabulary& vocabulary,
-                              const GenerationConfig& config) {
+Drafter* DraftChoice::drafter(const ModelDirectory& target, const ExecutorOptions& served,
+                              const Vocabulary& vocabulary, const GenerationConfig& config) {
   if (!drafts_by_model(config)) return nullptr;
   const std::pair wanted{config.draft, config.draft_weights};
   if (!drafter_ || opened_ != wanted) {
     drafter_.reset();
-    decoder_ = open_draft(target, config);
-    pack(*decoder_);
-    drafter_ = std::make_unique<DraftModel>(*decoder_, vocabulary, config.prefill_chunk);
+    model_ = {};  // before the next one takes its memory
+    model_ = open_draft(target, served, config);
+    drafter_ = std::make_unique<DraftModel>(*model_.executor, vocabulary, config.prefill_chunk,
+                                            model_.adapter);
     opened_ = wanted;
   }
   return drafter_.get();

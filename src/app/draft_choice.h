@@ -14,14 +14,14 @@ namespace continuo {
 
 class DraftChoice {
  public:
-  // nullptr where the settings name no model. Error: no model there; one whose tokenizer is not
-  // `target`'s; weights that it cannot have.
-  Drafter* drafter(const ModelDirectory& target, const Vocabulary& vocabulary,
-                   const GenerationConfig& config);
+  // nullptr where the settings name no model. `served`: how the target is. Error: no model there;
+  // one whose tokenizer is not `target`'s; weights that it cannot have.
+  Drafter* drafter(const ModelDirectory& target, const ExecutorOptions& served,
+                   const Vocabulary& vocabulary, const GenerationConfig& config);
 
  private:
   std::pair<std::string, WeightChoice> opened_;  // the settings that `drafter_` was made for
-  std::shared_ptr<Transformer> decoder_;
+  ServedModel model_;
   std::unique_ptr<DraftModel> drafter_;
 };
 

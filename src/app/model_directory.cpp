@@ -72,20 +72,6 @@ void check_hashes(const ModelDirectory& m) {
   }
 }
 
-// The base with the adapter merged into it.
-Model load_adapted(const ModelDirectory& m, const LoadOptions& options) {
-  LoadOptions wide = options;
-  wide.dtype = at::kFloat;
-  Model model = load_model(m.base, wide);
-  AdapterSet adapters = load_adapters(model, m.base, m.path);
-  merge_adapters(adapters);
-  if (options.dtype == at::kFloat) return model;
-  for (at::Tensor& parameter : model.decoder->parameters()) {
-    if (parameter.dim() >= 2) parameter.set_data(parameter.detach().to(options.dtype));
-  }
-  return model;
-}
-
 }  // namespace
 
 ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options,
@@ -110,8 +96,9 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   m.prompt = std::move(prompt.prompt);
   m.prompt_origin = std::move(prompt.origin);
   check_hashes(m);
-  m.model = m.adapter ? load_adapted(m, options) : load_model(m.path, options);
-  const int64_t rows = m.model.decoder->shape().vocabulary;
+  m.model = load_model(m.adapter ? m.base : m.path, options);
+  if (m.adapter) m.adapters = load_adapters(m.model, m.base, m.path);
+  const int64_t rows = m.model.decoder->spec().embedding.vocabulary;
   if (m.tokenizer->size() > rows) {
     throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}",
                             m.path.string(), m.tokenizer->size(), rows));
@@ -126,6 +113,13 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
             m.path.string(), m.tokenizer_home.string(), m.prompt_origin,
             opens_with_bos(*m.tokenizer, m.prompt) ? "with" : "without");
   return m;
+}
+
+ServedModel serve_model(const std::shared_ptr<Transformer>& model, const ExecutorOptions& options) {
+  ServedModel served = {.executor = make_executor(model, options)};
+  if (const auto adapter = model->adapter_weights())
+    served.adapter = served.executor->add_adapter(*adapter);
+  return served;
 }
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,

@@ -10,6 +10,7 @@
 #include "generate/sampling/vocabulary.h"
 #include "models/store/adapter_file.h"
 #include "models/store/model.h"
+#include "nn/executor.h"
 #include "text/prompt/prompt_template.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -18,8 +19,9 @@ namespace continuo {
 struct ModelDirectory {
   std::filesystem::path path;
   std::filesystem::path base;          // of an adapter: where its base model lies; else empty
-  std::optional<AdapterInfo> adapter;  // what was merged into the model
+  std::optional<AdapterInfo> adapter;  // what lies on top of the model
   Model model;
+  AdapterSet adapters;  // attached to its layers, of an adapter
   std::shared_ptr<const Tokenizer> tokenizer;
   std::filesystem::path tokenizer_home;  // whose files it was read from
   PromptTemplate prompt{PromptConfig{}};
@@ -41,11 +43,18 @@ NamedEosIds read_model_eos_ids(const std::filesystem::path& model);
 
 // Error: no model or tokenizer there; a tokenizer or template other than the one the checkpoint was
 // trained with; a vocabulary that does not fit the weights. A directory without prompt.yaml gets
-// the chat template that its tokenizer brings, else the plain template. An adapter is merged into a
-// private copy of its base, in float32 before the weights take options.dtype; `base` replaces the
-// place that the adapter names. Tokenizer and template that it lacks come from the base.
+// the chat template that its tokenizer brings, else the plain template. An adapter is attached to
+// its base; `base` replaces the place that the adapter names. Tokenizer and template that it lacks
+// come from the base.
 ModelDirectory open_model_directory(const std::filesystem::path& path, const LoadOptions& options,
                                     const std::filesystem::path& base = {});
+
+// The model's executor and, where an adapter lies on top, the adapter's id in it.
+struct ServedModel {
+  std::unique_ptr<Executor> executor;
+  int64_t adapter = kNoAdapter;
+};
+ServedModel serve_model(const std::shared_ptr<Transformer>& model, const ExecutorOptions& options);
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
                          const std::vector<int64_t>& eos, int64_t size);

@@ -46,9 +46,12 @@ struct Run {
   double rate;  // tokens/s after the first token
 };
 
-Run run_once(Decoder& decoder, const Vocabulary& vocabulary, const GenerationConfig& config,
-             Drafter* drafter, std::span<const std::vector<TokenId>> prompts) {
-  Run run{.result = Generator(decoder, vocabulary, config, {.drafter = drafter}).generate(prompts),
+Run run_once(const ServedModel& served, const Vocabulary& vocabulary,
+             const GenerationConfig& config, Drafter* drafter,
+             std::span<const std::vector<TokenId>> prompts) {
+  Run run{.result = Generator(*served.executor, vocabulary, config,
+                              {.adapter = served.adapter, .drafter = drafter})
+                        .generate(prompts),
           .rate = 0};
   const GenerationTimings& t = run.result.timings;
   const auto decoded =
@@ -75,8 +78,7 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
   const ModelDirectory model =
       open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype});
-  Decoder& decoder = *model.model.decoder;
-  decoder.set_compute(compute.options());
+  const ServedModel served = serve_model(model.model.decoder, compute.executor);
   const Vocabulary vocabulary = vocabulary_of(model.tokenizer, model.eos, model.tokenizer->size());
   const std::string text =
       c.text.empty() ? "Write a story about a lighthouse keeper." : read_file(c.text);
@@ -88,12 +90,12 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   std::vector<double> plain_rates, rates;
   GenerationTimings timings;
   bool same = true;
-  run_once(decoder, vocabulary, plain, nullptr, prompts);  // packs the weights
+  run_once(served, vocabulary, plain, nullptr, prompts);  // warms up
   for (int64_t r = 0; r < c.repeats; ++r) {
-    const Run expected = run_once(decoder, vocabulary, plain, nullptr, prompts);
+    const Run expected = run_once(served, vocabulary, plain, nullptr, prompts);
     DraftChoice fresh;  // what it learnt stays in its run
-    Drafter* drafter = fresh.drafter(model, vocabulary, c.generation);
-    const Run drafted = run_once(decoder, vocabulary, c.generation, drafter, prompts);
+    Drafter* drafter = fresh.drafter(model, compute.executor, vocabulary, c.generation);
+    const Run drafted = run_once(served, vocabulary, c.generation, drafter, prompts);
     plain_rates.push_back(expected.rate);
     rates.push_back(drafted.rate);
     timings = drafted.result.timings;

@@ -36,7 +36,7 @@ void fields(FieldVisitor& v, GenerateBenchConfig& c) {
 }
 
 // Runs the generator several times, past any end of sequence, and keeps the fastest run.
-GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c, int64_t batch,
+GenerationTimings best_generation(Executor& executor, const GenerateBenchConfig& c, int64_t batch,
                                   int64_t prompt, int64_t new_tokens) {
   GenerationConfig config;
   config.max_new_tokens = new_tokens;
@@ -44,11 +44,11 @@ GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c
   config.max_batch = batch;
   config.sampler = c.sampler;
   Vocabulary vocabulary;
-  vocabulary.size = decoder.shape().vocabulary;
+  vocabulary.size = executor.spec().embedding.vocabulary;
   vocabulary.token_bytes = [](TokenId) { return std::string(); };
   vocabulary.special_text = vocabulary.token_bytes;
   vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
-  Generator generator(decoder, vocabulary, config);
+  Generator generator(executor, vocabulary, config);
   std::vector<TokenId> ids(prompt);
   for (int64_t i = 0; i < prompt; ++i)
     ids[i] = static_cast<TokenId>((i * 7919 + 13) % vocabulary.size);
@@ -64,33 +64,25 @@ GenerationTimings best_generation(Decoder& decoder, const GenerateBenchConfig& c
   return best;
 }
 
-// Bytes of keys and values that the steps of a run read in the mean, all sequences together: they
-// hold `prompt` + 1 … `prompt` + `new_tokens` − 1 tokens.
-double cache_bytes(const Decoder& decoder, int64_t batch, int64_t prompt, int64_t new_tokens) {
-  const DecoderShape& shape = decoder.shape();
-  const double length = static_cast<double>(prompt) + static_cast<double>(new_tokens) / 2;
-  const auto values =
-      static_cast<double>(2 * shape.layers * shape.kv_heads * shape.head_dim * batch);
-  return length * values * static_cast<double>(c10::elementSize(decoder.compute().dtype));
-}
-
 void bench_generate(const std::string& directory, const GenerateBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
   const Model model = open_bench_model(directory, c.base, compute, false);
-  Decoder& decoder = *model.decoder;
-  decoder.set_compute(compute.options());
-  const GenerationTimings p = best_generation(decoder, c, 1, c.prefill, 1);
+  const std::unique_ptr<Executor> executor = make_executor(model.decoder, compute.executor);
+  const GenerationTimings p = best_generation(*executor, c, 1, c.prefill, 1);
   std::vector<json> lines = {{{"what", "prefill"},
                               {"prompt_tokens", c.prefill},
                               {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
                               {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
-  const auto weights = static_cast<double>(model.decoder->weight_bytes());
+  const auto weights = static_cast<double>(executor->weight_bytes());
+  const std::vector<LayerCache> layout = cache_layout(executor->spec(), compute.executor.cache);
   constexpr int64_t kPrompt = 16;
   for (const int64_t batch : c.batches) {
-    const GenerationTimings t = best_generation(decoder, c, batch, kPrompt, c.new_tokens);
+    const GenerationTimings t = best_generation(*executor, c, batch, kPrompt, c.new_tokens);
     // The first token comes from the prefill.
     const double steps = static_cast<double>(c.new_tokens - 1);
-    const double read = weights + cache_bytes(decoder, batch, kPrompt, c.new_tokens);
+    // In the mean over the steps, which hold `kPrompt` + 1 … `kPrompt` + `new_tokens` − 1 tokens.
+    const double length = kPrompt + static_cast<double>(c.new_tokens) / 2;
+    const double read = weights + static_cast<double>(batch) * cache_bytes(layout, length);
     const double decode = t.decode_seconds + t.sampling_seconds, all = t.prefill_seconds + decode;
     lines.push_back({{"what", "decode"},
                      {"batch", batch},
@@ -106,6 +98,7 @@ void bench_generate(const std::string& directory, const GenerateBenchConfig& c) 
   const double roof = c.roof && compute.device.is_cpu() ? read_roof() / 1e9 : 0;
   for (json& line : lines) {
     line["weights"] = enum_name(c.compute.weights);
+    line["kv_cache"] = enum_name(c.compute.kv_cache);
     if (roof > 0 && line.contains("read_gb_per_s")) {
       line["roof_gb_per_s"] = roof;
       line["roof_share"] = line["read_gb_per_s"].get<double>() / roof;

@@ -139,7 +139,7 @@ std::function<TrainingStep()> step_source(const std::string& directory, const Tr
 //                    score forward and 8·dim backward
 // Below adapters frozen matrices have no gradient of their own: 4·P + 6·A, and 4·H.
 double step_flops(const TrainingStep& step, const Model& model, const AdapterSet& adapters) {
-  const DecoderShape& shape = model.decoder->shape();
+  const ModelSpec& spec = model.decoder->spec();
   double adapter = 0, pairs = 0;
   for (const auto& [name, tensor] : adapter_parameters(adapters))
     adapter += static_cast<double>(tensor.numel());
@@ -149,11 +149,13 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
       pairs += n * (n + 1);
     }
   }
+  int64_t attended = 0;  // values of all layers' heads
+  for (const BlockSpec& block : spec.blocks) attended += block.attend().heads * block.attend().dim;
   const double frozen = adapters.empty() ? 6 : 4;
-  const double head = static_cast<double>(shape.vocabulary * shape.hidden);
+  const double head = static_cast<double>(spec.embedding.vocabulary * spec.embedding.hidden);
   return static_cast<double>(step.tokens) * (frozen * block_weights(model) + 6 * adapter) +
          static_cast<double>(step.trained_count) * frozen * head +
-         6 * pairs * static_cast<double>(shape.layers * shape.heads * shape.head_dim);
+         6 * pairs * static_cast<double>(attended);
 }
 
 void bench_train(const std::string& directory, const TrainBenchConfig& c) {
@@ -164,7 +166,7 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   decoder.set_compute({.dtype = compute.dtype, .recompute = c.recompute});
   AdamW optimizer(trained_parameters(model, adapters), {.beta2 = 0.999, .weight_decay = 0});
   const std::function<TrainingStep()> next_step =
-      step_source(directory, c, decoder.shape().vocabulary);
+      step_source(directory, c, decoder.spec().embedding.vocabulary);
   SftObjective objective;
   std::vector<double> seconds, losses, norms;
   double tokens = 0, trained = 0, flops = 0;
@@ -197,8 +199,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
                          {"peak_rss_gb", peak_memory_bytes() / 1e9}};
   if (c.roof && compute.device.is_cpu()) {
     const auto rows = static_cast<int64_t>(tokens / static_cast<double>(c.steps));
-    const double roof = product_roof(std::min(rows, c.micro_tokens), decoder.shape().hidden,
-                                     widest(model), compute.dtype);
+    const double roof = product_roof(std::min(rows, c.micro_tokens),
+                                     decoder.spec().embedding.hidden, widest(model), compute.dtype);
     line.update({{"roof_gflop_per_s", roof / 1e9}, {"roof_share", flops / total / roof}});
   }
   print_bench_line(std::move(line), compute);

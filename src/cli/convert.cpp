@@ -34,7 +34,7 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   const nlohmann::json config = read_json(directory / "config.json");
   GgufContent content = gguf_content(config, read_model_tensors(directory), format.type);
   const auto chat_template = read_chat_template(directory);
-  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->shape().vocabulary,
+  add_gguf_tokenizer(*model.tokenizer, model.model.decoder->spec().embedding.vocabulary,
                      chat_template ? chat_template->source : "",
                      exports_bos(*model.tokenizer, model.prompt), content.metadata);
   if (!content.other_types.empty()) {
@@ -49,7 +49,8 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
 }
 
 void convert_to_hf(const ConvertArguments& a) {
-  const ModelDirectory model = open_model_directory(a.source, {});
+  ModelDirectory model = open_model_directory(a.source, {});
+  merge_adapters(model.adapters);
   fs::path out = a.out;
   if (out.empty()) out = fs::path(a.source).replace_extension("");
   if (fs::exists(out) && !fs::is_empty(out)) {

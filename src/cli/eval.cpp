@@ -11,6 +11,7 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
+#include "nn/served_decoder.h"
 #include "train/evaluator.h"
 
 namespace continuo {
@@ -41,6 +42,16 @@ struct EvalArguments {
   bool json = false;
 };
 
+// Formats that generation alone has are measured through its executor; without them the modules of
+// training say what training would.
+std::unique_ptr<Decoder> served_decoder(const ModelDirectory& m, const ComputeConfig& config,
+                                        const Compute& compute) {
+  if (config.weights == WeightChoice::kAuto && config.kv_cache == CacheChoice::kAuto)
+    return nullptr;
+  ServedModel served = serve_model(m.model.decoder, compute.executor);
+  return std::make_unique<ServedDecoder>(std::move(served.executor), served.adapter);
+}
+
 int eval(const EvalArguments& a) {
   const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, as_json] =
       a;
@@ -57,17 +68,19 @@ int eval(const EvalArguments& a) {
   install_interrupt_handlers();
   ModelDirectory m =
       open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base);
-  m.model.decoder->set_compute(compute.options());
+  const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
+  Decoder& decoder = served ? *served : *m.model.decoder;
+  decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});
   const PromptTemplate prompt =
       root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
   const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
-                                        config.context.value_or(m.model.decoder->shape().context));
+                                        config.context.value_or(decoder.spec().context));
   std::optional<TokenReport> report;
   if (!tokens_file.empty() || !logits_file.empty())
-    report.emplace(*m.model.decoder, *store, tokens_file, logits_file);
+    report.emplace(decoder, *store, tokens_file, logits_file);
   Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});
   const Evaluation e =
-      evaluate(*m.model.decoder, *store, config.micro_tokens,
+      evaluate(decoder, *store, config.micro_tokens,
                [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
                  if (report) report->add(batch, nll);
                  progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));

@@ -109,10 +109,9 @@ void print_blocks(const GenerationResult& result, const std::vector<PromptInput>
 
 Completer open_completer(const Compute& compute, const std::string& directory,
                          const std::string& base) {
-  ModelDirectory opened =
-      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base);
-  opened.model.decoder->set_compute(compute.options());
-  return Completer(std::move(opened));
+  return Completer(
+      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base),
+      compute.executor);
 }
 
 std::vector<std::vector<TokenId>> encode_all(const Arguments& a,

@@ -15,6 +15,7 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "data/example_store.h"
+#include "nn/backend.h"
 
 namespace continuo {
 
@@ -76,7 +77,7 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
     return;
   }
   const DataSets data = open_data_sets(c.data, *tokenizer, experiment_prompt(e, *tokenizer),
-                                       model.decoder->shape().context);
+                                       model.decoder->spec().context);
   print_heading("training data");
   print_data_report(*data.train, *tokenizer, examples, colour);
   if (data.eval) {
@@ -87,15 +88,18 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
 
 void inspect_model(const std::string& path) {
   const ModelDirectory m = open_model_directory(path, {});
-  const DecoderShape& s = m.model.decoder->shape();
+  const ModelSpec& spec = m.model.decoder->spec();
+  const Attend& attend = spec.blocks.front().attend();
   print_heading("model");
   fmt::print(
-      "{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n\n{}",
-      m.path.string(), m.model.family->architecture, s.layers, s.hidden, s.heads, s.kv_heads,
-      s.head_dim, s.context, parameter_table(m.model));
+      "{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n"
+      "generation runs on the {}\n\n{}",
+      m.path.string(), m.model.family->architecture, spec.layers(), spec.embedding.hidden,
+      attend.heads, attend.kv_heads, attend.dim, spec.context,
+      backend_of(m.model.decoder->device()).executor(), parameter_table(m.model));
   if (m.adapter) {
     const LoraOptions& o = m.adapter->options;
-    print_heading("adapter, merged into the above");
+    print_heading("adapter, on top of the above");
     fmt::print("{} of rank {}, scaled by {:.4g}, on {}\n", o.dora ? "DoRA" : "LoRA", o.rank,
                o.scaling(), m.base.string());
   }

@@ -19,9 +19,13 @@ void merge(const std::string& directory, const std::string& base, const std::str
     throw Error(out + " is there already",
                 "Choose another directory with --out; nothing is overwritten.");
   }
-  const ModelDirectory m = open_model_directory(
-      directory, {.dtype = dtype == "bf16" ? at::kBFloat16 : at::kFloat}, base);
+  ModelDirectory m = open_model_directory(directory, {}, base);
   if (!m.adapter) throw Error(m.path.string() + " is no adapter: there is nothing to merge");
+  merge_adapters(m.adapters);
+  for (at::Tensor& parameter : m.model.decoder->parameters()) {
+    if (dtype == "bf16" && parameter.dim() >= 2)
+      parameter.set_data(parameter.detach().to(at::kBFloat16));
+  }
   const fs::path parent = fs::absolute(out).lexically_normal().parent_path();
   make_directories(parent);
   AtomicDirectory files(fs::path(out).lexically_normal());

@@ -37,9 +37,9 @@ Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute
   // Frozen weights need no float32 masters: they are held as the products want them.
   const at::ScalarType held = c.lora.enabled() ? compute.dtype : at::kFloat;
   Model model = load_model(directory, {.device = compute.device, .dtype = held, .map = false});
-  if (model.decoder->shape().vocabulary < vocabulary) {
+  if (model.decoder->spec().embedding.vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
-                            model.decoder->shape().vocabulary));
+                            model.decoder->spec().embedding.vocabulary));
   }
   return model;
 }
@@ -77,7 +77,8 @@ std::vector<int64_t> sequence_ends(const ExperimentConfig& c, const Tokenizer& t
   return ids;
 }
 
-std::string sample_text(const ExperimentConfig& c, Model& model,
+// Served anew every time: between two samples the memory is training's.
+std::string sample_text(const ExperimentConfig& c, const Model& model,
                         const std::shared_ptr<const Tokenizer>& tokenizer,
                         const PromptTemplate& prompt, const std::vector<int64_t>& eos) {
   std::vector<std::vector<TokenId>> prompts;
@@ -87,8 +88,12 @@ std::string sample_text(const ExperimentConfig& c, Model& model,
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
-  Generator generator(*model.decoder,
-                      vocabulary_of(tokenizer, eos, model.decoder->shape().vocabulary), generation);
+  const ServedModel served = serve_model(
+      model.decoder,
+      executor_options(model.decoder->compute().dtype, WeightChoice::kAuto, CacheChoice::kAuto));
+  Generator generator(*served.executor,
+                      vocabulary_of(tokenizer, eos, model.decoder->spec().embedding.vocabulary),
+                      generation, {.adapter = served.adapter});
   const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
   std::string out;
   for (const Completion& completion : result.completions) {
@@ -169,7 +174,7 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
       open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
   const fs::path base =
       adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
-  const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->shape().context);
+  const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->spec().context);
 
   TrainState state;
   state.config_hash = resume_hash(c);

@@ -1,6 +1,7 @@
 #include "generate/cached_decoder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <ATen/ops/tensor.h>
 
@@ -9,115 +10,88 @@
 namespace continuo {
 namespace {
 
-// Attention writes keys and values as it computes them, so the cache has the type of the products.
-KVCache::Shape cache_shape(const Decoder& decoder) {
-  const DecoderShape& shape = decoder.shape();
-  const std::vector<at::Tensor> parameters = decoder.parameters();
-  return {.layers = shape.layers,
-          .kv_heads = shape.kv_heads,
-          .head_dim = shape.head_dim,
-          .dtype = decoder.compute().dtype,
-          .device = parameters.empty() ? at::Device(at::kCPU) : parameters.front().device()};
-}
-
 at::Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
   return at::tensor(at::IntArrayRef(values), at::kLong).to(device);
 }
 
-// What a pass costs; these figures were measured with 1 … 16 sequences of a 135M model on two Zen 4
-// cores.
-struct FormatCost {
-  PassTime time;
-  double weight;  // time of a pass, relative to float32
-};
-FormatCost cost_of(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::f32:
-      return {{.extra = 0.07, .arithmetic = 0.23}, 1.0};
-    case WeightFormat::bf16:
-      return {{.extra = 0.14, .arithmetic = 0.24}, 0.52};
-    case WeightFormat::q8:
-      return {{.extra = 0.2, .arithmetic = 0.38}, 0.29};
-    case WeightFormat::q4:
-      return {{.extra = 0.3, .arithmetic = 0.54}, 0.17};
-  }
-  return {};
-}
-
 }  // namespace
 
-CachedDecoder::CachedDecoder(Decoder& decoder, Keeps keeps)
-    : decoder_(decoder), cache_(cache_shape(decoder)), keeps_(keeps) {}
+CachedDecoder::CachedDecoder(Executor& executor, Keeps keeps)
+    : executor_(executor), cache_(executor.make_cache()), keeps_(keeps) {}
 
-int64_t CachedDecoder::begin(std::span<const TokenId> tokens) {
-  if (kept_ < 0) return cache_.add();
+int64_t CachedDecoder::begin(std::span<const TokenId> tokens, int64_t adapter) {
+  const auto fresh = [&] {
+    const int64_t sequence = cache_->add();
+    if (sequence >= std::ssize(adapters_)) adapters_.resize(static_cast<size_t>(sequence) + 1);
+    adapters_[static_cast<size_t>(sequence)] = adapter;
+    return sequence;
+  };
+  if (kept_ < 0) return fresh();
   const auto differ =
       std::mismatch(tokens.begin(), tokens.end(), kept_tokens_.begin(), kept_tokens_.end());
   const int64_t shared =
       std::min<int64_t>(differ.first - tokens.begin(), static_cast<int64_t>(tokens.size()) - 1);
   const int64_t sequence = std::exchange(kept_, -1);
-  if (shared <= 0) {
-    cache_.remove(sequence);
-    return cache_.add();
+  if (shared <= 0 || adapters_[static_cast<size_t>(sequence)] != adapter) {
+    cache_->remove(sequence);
+    return fresh();
   }
-  cache_.truncate(sequence, shared);
-  log_debug("{} of the prompt's {} tokens are in the cache", shared, tokens.size());
+  const int64_t held = cache_->truncate(sequence, shared);
+  log_debug("{} of the prompt's {} tokens are in the cache", held, tokens.size());
   return sequence;
 }
 
+int64_t CachedDecoder::fork(int64_t sequence) {
+  const int64_t copy = cache_->fork(sequence);
+  if (copy >= std::ssize(adapters_)) adapters_.resize(static_cast<size_t>(copy) + 1);
+  adapters_[static_cast<size_t>(copy)] = adapters_[static_cast<size_t>(sequence)];
+  return copy;
+}
+
 void CachedDecoder::end(int64_t sequence, std::span<const TokenId> tokens) {
-  if (keeps_ == Keeps::kNothing) return cache_.remove(sequence);
-  if (kept_ >= 0) cache_.remove(kept_);
+  if (keeps_ == Keeps::kNothing) return cache_->remove(sequence);
+  if (kept_ >= 0) cache_->remove(kept_);
   kept_ = sequence;
-  const int64_t held = std::min(cache_.length(sequence), static_cast<int64_t>(tokens.size()));
-  cache_.truncate(sequence, held);
+  const int64_t held = cache_->truncate(
+      sequence, std::min(cache_->length(sequence), static_cast<int64_t>(tokens.size())));
   kept_tokens_.assign(tokens.begin(), tokens.begin() + held);
 }
 
-at::Tensor CachedDecoder::forward(std::span<const Piece> pieces) {
-  std::vector<int64_t> tokens, positions, boundaries{0}, sequences;
-  for (const Piece& piece : pieces) {
-    const int64_t past = cache_.length(piece.sequence);
-    for (size_t i = 0; i < piece.tokens.size(); ++i) {
-      tokens.push_back(piece.tokens[i]);
+at::Tensor CachedDecoder::run(std::span<const Piece> pieces) {
+  std::vector<int64_t> tokens, positions;
+  Pass pass = {.input = {}, .cache = *cache_, .sequences = {}};
+  pass.input.boundaries = {0};
+  for (const auto& [sequence, added, wanted] : pieces) {
+    const int64_t past = cache_->length(sequence);
+    for (size_t i = 0; i < added.size(); ++i) {
+      tokens.push_back(added[i]);
       positions.push_back(past + static_cast<int64_t>(i));
     }
-    sequences.push_back(piece.sequence);
-    boundaries.push_back(static_cast<int64_t>(tokens.size()));
+    const auto rows = static_cast<int64_t>(tokens.size());
+    for (int64_t row = rows - wanted; row < rows; ++row) pass.wanted.push_back(row);
+    pass.input.boundaries.push_back(rows);
+    pass.sequences.push_back(sequence);
+    pass.adapters.push_back(adapters_[static_cast<size_t>(sequence)]);
   }
-  const at::Device device = cache_.shape().device;
-  cache_.activate(std::move(sequences));
-  return decoder_.forward({.tokens = index_tensor(tokens, device),
-                           .positions = index_tensor(positions, device),
-                           .boundaries = std::move(boundaries)},
-                          &cache_);
+  pass.input.tokens = index_tensor(tokens, executor_.device());
+  pass.input.positions = index_tensor(positions, executor_.device());
+  const at::Tensor logits = executor_.run(pass).logits;
+  return logits.defined() ? logits.to(at::kCPU, at::kFloat).contiguous() : logits;
+}
+
+void CachedDecoder::append(int64_t sequence, std::span<const TokenId> tokens, int64_t chunk) {
+  while (!tokens.empty()) {
+    const size_t count = std::min(tokens.size(), static_cast<size_t>(chunk));
+    run(std::vector<Piece>{{sequence, tokens.first(count), 0}});
+    tokens = tokens.subspan(count);
+  }
 }
 
 at::Tensor CachedDecoder::prefill(int64_t sequence, std::span<const TokenId> tokens,
                                   int64_t chunk) {
-  at::Tensor hidden;
-  while (!tokens.empty()) {
-    const size_t count = std::min(tokens.size(), static_cast<size_t>(chunk));
-    hidden = forward(std::vector<Piece>{{sequence, tokens.first(count)}});
-    tokens = tokens.subspan(count);
-  }
-  return hidden.narrow(0, hidden.size(0) - 1, 1);
-}
-
-at::Tensor CachedDecoder::logits(const at::Tensor& hidden) {
-  return decoder_.logits(hidden).to(at::kCPU, at::kFloat).contiguous();
-}
-
-PassTime CachedDecoder::pass_time() const {
-  if (cache_.shape().device.is_cpu()) return cost_of(decoder_.compute().weight_format()).time;
-  return {.extra = 0.005, .arithmetic = 0};  // a few dozen rows are nearly free there
-}
-
-double CachedDecoder::pass_cost() const {
-  double weights = 0;
-  for (const at::Tensor& parameter : decoder_.parameters())
-    weights += static_cast<double>(parameter.numel());
-  return weights * cost_of(decoder_.compute().weight_format()).weight;
+  const size_t last = (tokens.size() - 1) % static_cast<size_t>(chunk) + 1;
+  append(sequence, tokens.first(tokens.size() - last), chunk);
+  return run(std::vector<Piece>{{sequence, tokens.last(last), 1}});
 }
 
 }  // namespace continuo

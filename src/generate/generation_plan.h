@@ -8,7 +8,7 @@
 #include "generate/sampling/sampler_chain.h"
 #include "generate/sampling/vocabulary.h"
 #include "generate/stop_matcher.h"
-#include "nn/decoder.h"
+#include "nn/executor.h"
 
 namespace continuo {
 
@@ -17,16 +17,15 @@ class Drafter;
 
 // What a generator may be given; all of it outlives the generator.
 struct GenerationAids {
-  // Of the same decoder: prompts begin with what is left in it from the call before, and the last
-  // sequence stays there. Exact where every pass goes through the decode engine (8- and 4-bit
-  // weights; prefill_chunk ≤ kInvariantRows), else up to rounding, as for other values of
-  // prefill_chunk.
+  // Of the same executor: prompts begin with what is left in it from the call before, and the last
+  // sequence stays there.
   CachedDecoder* resident = nullptr;
-  Drafter* drafter = nullptr;  // in place of the config's; needed when config.draft names a model
+  int64_t adapter = kNoAdapter;  // of the executor, for all prompts
+  Drafter* drafter = nullptr;    // in place of the config's; needed when config.draft names a model
 };
 
 struct GenerationPlan {
-  Decoder& decoder;
+  Executor& executor;
   Vocabulary vocabulary;
   GenerationConfig config;
   GenerationAids aids;

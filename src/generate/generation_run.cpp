@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/process.h"
 #include "generate/draft/prompt_lookup.h"
-#include "nn/invariant_rows.h"
 
 namespace continuo {
 
@@ -21,7 +20,7 @@ GenerationRun::GenerationRun(const GenerationPlan& plan,
       on_token_(on_token),
       interrupted_(interrupted),
       keys_(keys),
-      own_decoder_(plan.aids.resident ? nullptr : std::make_unique<CachedDecoder>(plan.decoder)),
+      own_decoder_(plan.aids.resident ? nullptr : std::make_unique<CachedDecoder>(plan.executor)),
       decoder_(own_decoder_ ? *own_decoder_ : *plan.aids.resident),
       own_drafter_(config_.draft == kDraftLookup
                        ? std::make_unique<PromptLookup>(config_.draft_ngram)
@@ -105,11 +104,10 @@ bool GenerationRun::admit_one() {
 // The prompt alone, in chunks, so that its logits depend on nothing else of this call.
 GenerationRun::Prefix GenerationRun::prefill(const std::vector<TokenId>& prompt) {
   const double begin = seconds_now();
-  Prefix prefix{.cache_id = decoder_.begin(prompt), .logits = {}};
+  Prefix prefix{.cache_id = decoder_.begin(prompt, plan_.aids.adapter), .logits = {}};
   const int64_t held = decoder_.length(prefix.cache_id);
   const std::span<const TokenId> missing = std::span(prompt).subspan(static_cast<size_t>(held));
-  prefix.logits =
-      decoder_.logits(decoder_.prefill(prefix.cache_id, missing, config_.prefill_chunk));
+  prefix.logits = decoder_.prefill(prefix.cache_id, missing, config_.prefill_chunk);
   result_.timings.prefill_seconds += seconds_now() - begin;
   result_.timings.prompt_tokens += static_cast<int64_t>(missing.size());
   result_.timings.reused_tokens += held;
@@ -123,22 +121,26 @@ void GenerationRun::step() {
   std::vector<std::vector<TokenId>> tokens;
   std::vector<CachedDecoder::Piece> pieces;
   for (size_t i = 0; i < live_.size(); ++i) {
-    tokens.push_back({live_[i].last_token()});
+    // The last token, and before it what a cache that was cut back could not hold.
+    const std::span<const TokenId> history = live_[i].history();
+    const auto missing = history.subspan(static_cast<size_t>(decoder_.length(live_[i].cache_id)));
+    tokens.emplace_back(missing.begin(), missing.end());
     if (!drafts.empty())
       tokens.back().insert(tokens.back().end(), drafts[i].begin(), drafts[i].end());
   }
-  for (size_t i = 0; i < live_.size(); ++i) pieces.push_back({live_[i].cache_id, tokens[i]});
-  const at::Tensor logits = decoder_.logits(decoder_.forward(pieces));
+  for (size_t i = 0; i < live_.size(); ++i) {
+    const int64_t drafted = drafts.empty() ? 0 : std::ssize(drafts[i]);
+    pieces.push_back({live_[i].cache_id, tokens[i], 1 + drafted});
+  }
+  const at::Tensor logits = decoder_.run(pieces);
   result_.timings.decode_seconds += seconds_now() - begin;
   result_.timings.passes += static_cast<int64_t>(live_.size());
   draw(logits, 0, drafts);
 }
 
-// Up to kInvariantRows rows in all, so that each has the bits that it would have alone.
 GenerationRun::Drafts GenerationRun::draft() {
+  if (!drafter_) return {};
   const auto live = static_cast<int64_t>(live_.size());
-  const int64_t spare = kInvariantRows / live - 1;
-  if (!drafter_ || spare <= 0) return {};
   const double begin = seconds_now();
   const DraftCost cost{.time = pass_time_, .live = live};
   std::vector<DraftQuery> queries;
@@ -146,7 +148,7 @@ GenerationRun::Drafts GenerationRun::draft() {
     queries.push_back({.sequence = name_of(sequence),
                        .history = sequence.history(),
                        .prompt_length = sequence.prompt_length(),
-                       .limit = std::min({spare, config_.draft_tokens, sequence.remaining() - 1}),
+                       .limit = std::min(config_.draft_tokens, sequence.remaining() - 1),
                        .cost = cost,
                        .pass_cost = pass_cost_,
                        .chain = &sequence.chain(),

@@ -2,37 +2,17 @@
 
 #include <algorithm>
 
-#include <ATen/core/grad_mode.h>
-
 #include "core/error.h"
 #include "generate/generation_run.h"
 
 namespace continuo {
-namespace {
 
-// Evaluation mode for as long as this lives.
-class EvalMode {
- public:
-  explicit EvalMode(Decoder& decoder) : decoder_(decoder), was_training_(decoder.is_training()) {
-    if (was_training_) decoder_.eval();
-  }
-  ~EvalMode() {
-    if (was_training_) decoder_.train();
-  }
-  EvalMode(const EvalMode&) = delete;
-  EvalMode& operator=(const EvalMode&) = delete;
-
- private:
-  Decoder& decoder_;
-  bool was_training_;
-};
-
-}  // namespace
-
-Generator::Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config,
+Generator::Generator(Executor& executor, Vocabulary vocabulary, const GenerationConfig& config,
                      const GenerationAids& aids)
-    : plan_{
-          .decoder = decoder, .vocabulary = std::move(vocabulary), .config = config, .aids = aids} {
+    : plan_{.executor = executor,
+            .vocabulary = std::move(vocabulary),
+            .config = config,
+            .aids = aids} {
   Problems problems;
   validate(plan_.config, problems);
   problems.raise();
@@ -52,7 +32,7 @@ Generator::Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationCo
   }
   plan_.chain = SamplerChain(resolve_chain(plan_.config), plan_.vocabulary);
   plan_.stops = std::make_shared<StopStrings>(plan_.config.stop);
-  plan_.context = plan_.decoder.shape().context;
+  plan_.context = plan_.executor.spec().context;
   if (plan_.config.context) plan_.context = std::min(plan_.context, *plan_.config.context);
 }
 
@@ -80,9 +60,6 @@ GenerationResult Generator::generate(std::span<const std::vector<TokenId>> promp
       }
     }
   }
-  const at::NoGradGuard
-      no_grad;  // not InferenceMode: tables that the model caches must stay trainable
-  const EvalMode eval(plan_.decoder);
   return GenerationRun(plan_, prompts, on_token, interrupted, keys).run();
 }
 

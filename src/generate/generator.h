@@ -4,10 +4,9 @@
 //
 // What a sequence draws depends on its prompt, key, sample and seed alone: every prompt is
 // prefilled by itself, and noise and stage state belong to the sequence. Drafts (drafter.h) change
-// how many passes it takes and nothing else: on the CPU each of up to kInvariantRows rows of a pass
-// (nn/invariant_rows.h) has the bits that it has alone. In larger passes, on other devices, and
-// with soft-capped attention (Gemma 2), the rounding of a row depends on its company and may tip a
-// draw that is nearly a tie.
+// how many passes it takes and nothing else: in the CPU's engine each row of a pass has the bits
+// that it has alone. Elsewhere the rounding of a row depends on its company and may tip a draw that
+// is nearly a tie.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +23,7 @@ class Generator {
  public:
   // Error: faults of the config; ids or texts of stages that the vocabulary does not know; a draft
   // model that is named and not given.
-  Generator(Decoder& decoder, Vocabulary vocabulary, const GenerationConfig& config,
+  Generator(Executor& executor, Vocabulary vocabulary, const GenerationConfig& config,
             const GenerationAids& aids = {});
 
   // `keys` name the prompts' noise (default: their indices), so that a prompt gives the same

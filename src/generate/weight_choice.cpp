@@ -31,4 +31,35 @@ std::optional<WeightFormat> chosen_format(WeightChoice choice) {
   return std::nullopt;
 }
 
+std::span<const EnumName> enum_names(CacheChoice) {
+  static constexpr std::array kNames = {
+      EnumName{"auto", static_cast<int>(CacheChoice::kAuto)},
+      EnumName{"fp32", static_cast<int>(CacheChoice::kFloat32)},
+      EnumName{"bf16", static_cast<int>(CacheChoice::kBfloat16)},
+      EnumName{"q8", static_cast<int>(CacheChoice::kQ8)},
+  };
+  return kNames;
+}
+
+std::optional<KVFormat> chosen_format(CacheChoice choice) {
+  switch (choice) {
+    case CacheChoice::kAuto:
+      return std::nullopt;
+    case CacheChoice::kFloat32:
+      return KVFormat::f32;
+    case CacheChoice::kBfloat16:
+      return KVFormat::bf16;
+    case CacheChoice::kQ8:
+      return KVFormat::q8;
+  }
+  return std::nullopt;
+}
+
+ExecutorOptions executor_options(at::ScalarType dtype, WeightChoice weights, CacheChoice cache) {
+  const bool narrow = dtype == at::kBFloat16;
+  return {
+      .weights = chosen_format(weights).value_or(narrow ? WeightFormat::bf16 : WeightFormat::f32),
+      .cache = chosen_format(cache).value_or(narrow ? KVFormat::bf16 : KVFormat::f32)};
+}
+
 }  // namespace continuo

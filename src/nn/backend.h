@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,15 +18,14 @@
 #include <c10/core/Device.h>
 
 #include "nn/activation.h"
-#include "nn/weight_format.h"
+#include "nn/kv_cache.h"
 
 namespace continuo {
 
-class DecodeEngine;
-struct EngineWeights;
-class KVCache;
+class Executor;
+struct ExecutorOptions;
 struct Rotation;
-struct TransformerOptions;
+class Transformer;
 
 // Products with sums in float32.
 struct ProductOps {
@@ -39,9 +40,6 @@ struct ProductOps {
   void (*add_nt)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
   void (*add_nn)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
   void (*add_tn)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
-  // x [M, K] · weight [N, K]ᵀ + bias [N] (float32, or undefined), for the few rows of decoding
-  // (nn/invariant_rows.h).
-  at::Tensor (*rows)(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
   // Products in this dtype want multiples of so many rows, for fear of too many different shapes.
   int64_t (*row_multiple)(at::ScalarType dtype);
 };
@@ -113,8 +111,10 @@ struct AttendOps {
   AttendValues (*forward)(const AttendInput& input);
   AttendGradients (*backward)(const AttendInput& input, const AttendValues& values,
                               const at::Tensor& dout);
-  // Documents that continue the cache's active sequences: writes keys and values, does not commit.
-  at::Tensor (*cached)(const AttendInput& input, KVCache& cache, int64_t layer);
+  // For documents that continue sequences of a cache that `make_cache` gave: writes keys and values
+  // into the layer, does not commit.
+  at::Tensor (*cached)(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+  std::unique_ptr<KVCache> (*make_cache)(std::span<const LayerCache> layers, at::Device device);
 };
 
 // Softmax cross-entropy of rows of logits, their gradient in their place.
@@ -137,13 +137,6 @@ struct LossOps {
                                  const RowLoss& options);
 };
 
-// Decoding out of packed weights; both are null where the device has no engine.
-struct EngineOps {
-  bool (*covers)(const TransformerOptions& options);
-  std::unique_ptr<DecodeEngine> (*make)(const TransformerOptions& options,
-                                        const EngineWeights& weights, WeightFormat format);
-};
-
 struct Backend {
   const char* name;
   ProductOps products;
@@ -152,7 +145,11 @@ struct Backend {
   GateOps gate;
   AttendOps attend;
   LossOps loss;
-  EngineOps engine = {};
+  // What runs finished models, and why it is this: for people.
+  std::string (*executor)();
+  // nn/executor.h. Error: options that it does not serve.
+  std::unique_ptr<Executor> (*make_executor)(const std::shared_ptr<Transformer>& model,
+                                             const ExecutorOptions& options);
 };
 
 // The table of a device. Error: none was installed for it.

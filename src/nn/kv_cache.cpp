@@ -2,64 +2,76 @@
 
 #include <algorithm>
 
-#include <ATen/ops/empty.h>
-
 namespace continuo {
 
-int64_t KVCache::add() {
-  for (size_t i = 0; i < sequences_.size(); ++i) {
-    if (!sequences_[i].live) {
-      sequences_[i] = {.storage = {}, .length = 0, .live = true};
-      return static_cast<int64_t>(i);
-    }
+int64_t KeyLayer::bytes_per_token() const {
+  const int64_t values = kv_heads * (key_dim + value_dim);
+  switch (format) {
+    case KVFormat::f32:
+      return 4 * values;
+    case KVFormat::bf16:
+      return 2 * values;
+    case KVFormat::q8:
+      return values + 2 * kv_heads * static_cast<int64_t>(sizeof(float));
   }
-  sequences_.push_back({.storage = {}, .length = 0, .live = true});
-  return static_cast<int64_t>(sequences_.size()) - 1;
+  return 0;
+}
+
+std::vector<LayerCache> cache_layout(const ModelSpec& spec, KVFormat format) {
+  std::vector<LayerCache> layers;
+  for (const BlockSpec& block : spec.blocks) {
+    const Attend& attend = block.attend();
+    layers.emplace_back(KeyLayer{.kv_heads = attend.kv_heads,
+                                 .key_dim = attend.dim,
+                                 .value_dim = attend.dim,
+                                 .window = attend.window,
+                                 .format = format});
+  }
+  return layers;
+}
+
+double cache_bytes(std::span<const LayerCache> layers, double length) {
+  double bytes = 0;
+  for (const LayerCache& layer : layers) {
+    const KeyLayer& keys = std::get<KeyLayer>(layer);
+    const double held =
+        keys.window > 0 ? std::min(length, static_cast<double>(keys.window)) : length;
+    bytes += held * static_cast<double>(keys.bytes_per_token());
+  }
+  return bytes;
+}
+
+int64_t KVCache::add() {
+  const auto free = std::find_if(sequences_.begin(), sequences_.end(),
+                                 [](const Sequence& sequence) { return !sequence.live; });
+  const int64_t id = free - sequences_.begin();
+  if (free == sequences_.end()) sequences_.emplace_back();
+  sequences_[id] = {.length = 0, .live = true};
+  added(id);
+  return id;
 }
 
 int64_t KVCache::fork(int64_t sequence) {
   const int64_t copy = add();
-  const Sequence& from = sequences_[sequence];
-  if (from.length > 0) {
-    reserve(copy, from.length);
-    sequences_[copy]
-        .storage.narrow(3, 0, from.length)
-        .copy_(from.storage.narrow(3, 0, from.length));
-    sequences_[copy].length = from.length;
-  }
+  sequences_[copy].length = sequences_[sequence].length;
+  forked(sequence, copy);
   return copy;
 }
 
-void KVCache::remove(int64_t sequence) { sequences_[sequence] = {}; }
-
-void KVCache::truncate(int64_t sequence, int64_t length) {
-  sequences_[sequence].length = std::min(sequences_[sequence].length, length);
+void KVCache::remove(int64_t sequence) {
+  sequences_[sequence] = {};
+  removed(sequence);
 }
 
-void KVCache::reserve(int64_t sequence, int64_t count) {
-  constexpr int64_t kChunk = 128;
-  Sequence& s = sequences_[sequence];
-  const int64_t capacity = s.storage.defined() ? s.storage.size(3) : 0;
-  const int64_t needed = s.length + count;
-  if (needed <= capacity) return;
-  // Growing by half keeps the copies linear in the final length.
-  const int64_t grown = (std::max(needed, capacity + capacity / 2) + kChunk - 1) / kChunk * kChunk;
-  at::Tensor storage = at::empty({shape_.layers, 2, shape_.kv_heads, grown, shape_.head_dim},
-                                 at::TensorOptions(shape_.dtype).device(shape_.device));
-  if (s.length > 0) storage.narrow(3, 0, s.length).copy_(s.storage.narrow(3, 0, s.length));
-  s.storage = std::move(storage);
+int64_t KVCache::truncate(int64_t sequence, int64_t length) {
+  int64_t& held = sequences_[sequence].length;
+  if (length < held) held = shortened(sequence, length);
+  return held;
 }
 
-at::Tensor KVCache::storage(int64_t sequence, int64_t layer) const {
-  return sequences_[sequence].storage.select(0, layer);
-}
-
-int64_t KVCache::bytes() const {
-  int64_t total = 0;
-  for (const Sequence& s : sequences_) {
-    if (s.storage.defined()) total += static_cast<int64_t>(s.storage.nbytes());
-  }
-  return total;
+void KVCache::commit(int64_t sequence, int64_t count) {
+  sequences_[sequence].length += count;
+  grown(sequence);
 }
 
 }  // namespace continuo

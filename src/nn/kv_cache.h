@@ -1,52 +1,75 @@
-// Keys and values of the sequences that a generator holds: contiguous per sequence, grown in
-// chunks, forkable. Belongs to the generator and is passed to Decoder::forward as an argument.
+// What a decoder remembers of the sequences that it continues: for every layer the keys and values
+// of the tokens so far. A type per executor (Executor::make_cache), which alone knows how they lie
+// in memory; here are the sequences, their lengths and what all of them promise. Belongs to whoever
+// generates.
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <variant>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
+#include "nn/model_spec.h"
 
 namespace continuo {
 
+// q8: a scale for every key and value of a head.
+enum class KVFormat { f32, bf16, q8 };
+
+// What one layer keeps of a token.
+struct KeyLayer {
+  int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t window = 0;  // later tokens see no further back; 0 = all
+  KVFormat format = KVFormat::f32;
+
+  int64_t bytes_per_token() const;
+  bool operator==(const KeyLayer&) const = default;
+};
+using LayerCache = std::variant<KeyLayer>;
+
+std::vector<LayerCache> cache_layout(const ModelSpec& spec, KVFormat format);
+// Bytes that the layers keep of a sequence of `length` tokens, each at most its window.
+double cache_bytes(std::span<const LayerCache> layers, double length);
+
 class KVCache {
  public:
-  struct Shape {
-    int64_t layers = 0, kv_heads = 0, head_dim = 0;
-    at::ScalarType dtype = at::kFloat;
-    at::Device device = at::kCPU;
-  };
-  explicit KVCache(const Shape& shape) : shape_(shape) {}
+  virtual ~KVCache() = default;
 
   int64_t add();                   // a new empty sequence → its id
-  int64_t fork(int64_t sequence);  // a copy that shares nothing afterwards → its id
+  int64_t fork(int64_t sequence);  // a sequence that goes its own way from here → its id
   void remove(int64_t sequence);   // frees its memory; the id may be given out again
-  void truncate(int64_t sequence, int64_t length);
   int64_t length(int64_t sequence) const { return sequences_[sequence].length; }
+  // Forgets the tokens from `length` on → the length that is held now. It may be less than asked
+  // for, where what is behind a window was freed: the caller feeds the rest again.
+  int64_t truncate(int64_t sequence, int64_t length);
 
-  // The sequences that the documents of the next forward call continue, in order.
-  void activate(std::vector<int64_t> sequences) { active_ = std::move(sequences); }
-  const std::vector<int64_t>& active() const { return active_; }
+  // An executor makes room for the new tokens, lets every layer write them, then commits.
+  void prepare(int64_t sequence, int64_t count) { make_room(sequence, length(sequence) + count); }
+  void commit(int64_t sequence, int64_t count);
 
-  // A forward call reserves room for the new tokens, lets every layer write them into `storage`,
-  // then commits.
-  void reserve(int64_t sequence, int64_t count);
-  void commit(int64_t sequence, int64_t count) { sequences_[sequence].length += count; }
-  // [2 (keys, values), kv_heads, capacity, head_dim] of one layer.
-  at::Tensor storage(int64_t sequence, int64_t layer) const;
+  virtual int64_t bytes() const = 0;
 
-  const Shape& shape() const { return shape_; }
-  int64_t bytes() const;
+ protected:
+  virtual void added(int64_t sequence) = 0;
+  virtual void forked(int64_t from, int64_t to) = 0;
+  virtual void removed(int64_t sequence) = 0;
+  virtual void make_room(int64_t sequence, int64_t length) = 0;
+  // Forgets what lies behind `asked` → the length that can be held.
+  virtual int64_t shortened(int64_t /*sequence*/, int64_t asked) { return asked; }
+  virtual void grown(int64_t /*sequence*/) {}  // after a commit
 
  private:
   struct Sequence {
-    at::Tensor storage;  // [layers, 2, kv_heads, capacity, head_dim]
     int64_t length = 0;
     bool live = false;
   };
-  Shape shape_;
   std::vector<Sequence> sequences_;
-  std::vector<int64_t> active_;
+};
+
+// The sequences of a cache that the documents of a pass continue, in order.
+struct CachedSequences {
+  KVCache& cache;
+  std::span<const int64_t> ids;
 };
 
 }  // namespace continuo

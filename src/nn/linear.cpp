@@ -1,10 +1,11 @@
 #include "nn/linear.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
-#include "nn/invariant_rows.h"
 #include "nn/optional_tensor.h"
 #include "nn/unset_parameter.h"
 
@@ -71,9 +72,6 @@ struct LinearProduct : torch::autograd::Function<LinearProduct> {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
                   const at::Tensor& bias) {
-  if (!c10::GradMode::is_enabled() && x.size(0) <= kInvariantRows) {
-    return backend_of(x).products.rows(x.contiguous(), cast, bias);
-  }
   return LinearProduct::apply(x, weight, cast, optional_tensor(bias));
 }
 
@@ -85,6 +83,13 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
 at::Tensor LinearImpl::forward(const at::Tensor& x) {
   if (adapter) return adapter->forward(*this, x);
   return linear(x, weight, cast_.get(weight, x.scalar_type()), bias);
+}
+
+at::Tensor merged_weight(const LinearImpl& base, const LowRank& adapter) {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor weight = base.weight.detach().to(at::kFloat);
+  const at::Tensor sum = at::addmm(weight, adapter.b, adapter.a, 1, adapter.scale);
+  return adapter.factor.defined() ? sum * adapter.factor.unsqueeze(1) : sum;
 }
 
 std::vector<const LinearImpl*> linear_layers(const torch::nn::Module& module) {

@@ -12,6 +12,8 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "nn/model_weights.h"
+
 namespace continuo {
 
 // A parameter and its copy in another dtype.
@@ -53,8 +55,8 @@ class LinearAdapter {
   virtual at::Tensor forward(LinearImpl& base, const at::Tensor& x) = 0;
   virtual at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
                              const RemadeInput& input) = 0;
-  // [out, in] float32: the weight that does the same alone.
-  virtual at::Tensor merged_weight(const LinearImpl& base) = 0;
+  // What it does in a forward pass without dropout, as executors take it.
+  virtual LowRank low_rank(const LinearImpl& base) = 0;
   // The trained tensors by their names in files; float32, changed in place only.
   virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const = 0;
 };
@@ -73,6 +75,9 @@ struct LinearImpl : torch::nn::Module {
   CastCache cast_;
 };
 TORCH_MODULE(Linear);
+
+// [out, in] float32: the weight that does alone what `base` does with this on top.
+at::Tensor merged_weight(const LinearImpl& base, const LowRank& adapter);
 
 // Every linear layer within `module`, in the order of its parameters.
 std::vector<const LinearImpl*> linear_layers(const torch::nn::Module& module);

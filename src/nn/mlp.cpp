@@ -4,10 +4,12 @@
 
 namespace continuo {
 
-MlpImpl::MlpImpl(const MlpOptions& o) : activation_(o.activation) {
-  if (o.gated) gate = register_module("gate", Linear(o.hidden, o.intermediate, o.bias));
-  up = register_module("up", Linear(o.hidden, o.intermediate, o.bias));
-  down = register_module("down", Linear(o.intermediate, o.hidden, o.bias));
+MlpImpl::MlpImpl(int64_t hidden, const Dense& spec) {
+  const auto& [width, activation, gated, biases] = spec;
+  activation_ = activation;
+  if (gated) gate = register_module("gate", Linear(hidden, width, biases));
+  up = register_module("up", Linear(hidden, width, biases));
+  down = register_module("down", Linear(width, hidden, biases));
 }
 
 at::Tensor MlpImpl::forward(const at::Tensor& x) {

@@ -5,20 +5,13 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
-#include "nn/activation.h"
 #include "nn/linear.h"
+#include "nn/model_spec.h"
 
 namespace continuo {
 
-struct MlpOptions {
-  int64_t hidden = 0, intermediate = 0;
-  Activation activation = Activation::silu;
-  bool gated = true;
-  bool bias = false;
-};
-
 struct MlpImpl : torch::nn::Module {
-  explicit MlpImpl(const MlpOptions& options);
+  MlpImpl(int64_t hidden, const Dense& spec);
   at::Tensor forward(const at::Tensor& x);  // [N, hidden] → [N, hidden]
 
   Linear gate{nullptr};  // absent when not gated

@@ -67,17 +67,17 @@ struct AddNorm : torch::autograd::Function<AddNorm> {
 
 }  // namespace
 
-NormImpl::NormImpl(int64_t hidden, const NormOptions& o) : options(o) {
+NormImpl::NormImpl(int64_t hidden, const NormSpec& o) : spec(o) {
   weight = register_parameter("weight", o.plus_one ? at::zeros({hidden}) : at::ones({hidden}));
   if (o.centred) bias = register_parameter("bias", at::zeros({hidden}));
 }
 
 NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta,
                              at::ScalarType dtype) {
-  const at::Tensor factor = options.plus_one ? weight + 1 : weight;
+  const at::Tensor factor = spec.plus_one ? weight + 1 : weight;
   const variable_list out =
       AddNorm::apply(residual.contiguous(), optional_tensor(delta), factor, optional_tensor(bias),
-                     options.epsilon, static_cast<int64_t>(dtype));
+                     spec.epsilon, static_cast<int64_t>(dtype));
   return out.size() == 2 ? NormOutput{out[0], out[1]} : NormOutput{residual, out[0]};
 }
 

@@ -6,6 +6,8 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "nn/model_spec.h"
+
 namespace continuo {
 
 struct NormOutput {
@@ -13,14 +15,8 @@ struct NormOutput {
   at::Tensor normalised;  // [N, hidden] in the dtype asked for
 };
 
-struct NormOptions {
-  bool centred = false;   // LayerNorm (arXiv 1607.06450) with a bias; else RMSNorm
-  bool plus_one = false;  // RMSNorm whose stored weight is the factor less one (Gemma)
-  double epsilon = 1e-5;
-};
-
 struct NormImpl : torch::nn::Module {
-  NormImpl(int64_t hidden, const NormOptions& options);
+  NormImpl(int64_t hidden, const NormSpec& options);
 
   // y = (r / sqrt(mean(r²) + ε)) · weight with r = residual + delta (arXiv 1910.07467), or
   // LayerNorm of r. residual: [N, hidden] float32; delta: [N, hidden] in `dtype`, or undefined.
@@ -30,7 +26,7 @@ struct NormImpl : torch::nn::Module {
 
   at::Tensor weight;  // [hidden], float32
   at::Tensor bias;    // [hidden], float32, LayerNorm only
-  NormOptions options;
+  NormSpec spec;
 };
 TORCH_MODULE(Norm);
 

@@ -18,7 +18,7 @@ struct AttendPlan : torch::CustomClassHolder {
   AttendOptions options;
 };
 
-struct Attend : torch::autograd::Function<Attend> {
+struct AttendDocuments : torch::autograd::Function<AttendDocuments> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const c10::intrusive_ptr<AttendPlan>& plan) {
     const AttendValues values =
@@ -53,19 +53,18 @@ at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const auto plan = c10::make_intrusive<AttendPlan>();
   plan->boundaries = boundaries;
   plan->options = options;
-  return Attend::apply(q.contiguous(), k.contiguous(), v.contiguous(), plan);
+  return AttendDocuments::apply(q.contiguous(), k.contiguous(), v.contiguous(), plan);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::vector<int64_t>& boundaries, const AttendOptions& options,
-                            KVCache& cache, int64_t layer) {
+                            const CachedSequences& cached, int64_t layer) {
   check_documents(boundaries);
-  if (std::ssize(cache.active()) + 1 != std::ssize(boundaries)) {
-    fail("the cache has {} active sequences for {} documents", cache.active().size(),
-         boundaries.size() - 1);
+  if (std::ssize(cached.ids) + 1 != std::ssize(boundaries)) {
+    fail("{} cached sequences for {} documents", cached.ids.size(), boundaries.size() - 1);
   }
   return backend_of(q).attend.cached(
-      {q.contiguous(), k.contiguous(), v.contiguous(), boundaries, options}, cache, layer);
+      {q.contiguous(), k.contiguous(), v.contiguous(), boundaries, options}, cached, layer);
 }
 
 }  // namespace continuo

@@ -17,11 +17,11 @@ namespace continuo {
 at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::vector<int64_t>& boundaries, const AttendOptions& options);
 
-// As above, for documents that continue the cache's active sequences: their keys and values are
-// appended to `layer` and the queries see the whole sequence. No gradients. Room must have been
-// reserved; the caller commits the lengths.
+// As above, for documents that continue cached sequences: their keys and values are appended to
+// `layer` and the queries see the whole sequence. No gradients. The cache must have been prepared;
+// the caller commits the lengths.
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::vector<int64_t>& boundaries, const AttendOptions& options,
-                            KVCache& cache, int64_t layer);
+                            const CachedSequences& cached, int64_t layer);
 
 }  // namespace continuo

@@ -76,8 +76,8 @@ at::Tensor float_tensor(const std::vector<double>& values) {
 }  // namespace
 
 at::Tensor RopeTable::frequencies(int64_t length) const {
-  const RopeScaling& s = options_.scaling;
-  const at::Tensor powers = rope_powers(options_.theta, options_.dim);
+  const auto& [dim, theta, s] = options_;
+  const at::Tensor powers = rope_powers(theta, dim);
   const double original = static_cast<double>(s.original_context);
   switch (s.kind) {
     case RopeKind::plain:
@@ -85,14 +85,14 @@ at::Tensor RopeTable::frequencies(int64_t length) const {
     case RopeKind::linear:
       return 1.0 / powers / s.factor;
     case RopeKind::dynamic: {
-      const double dim = static_cast<double>(options_.dim);
+      const double dims = static_cast<double>(dim);
       const double longest = std::max(original, static_cast<double>(length));
       const double stretch =
-          std::pow(s.factor * longest / original - (s.factor - 1), dim / (dim - 2));
-      return 1.0 / rope_powers(options_.theta * stretch, options_.dim);
+          std::pow(s.factor * longest / original - (s.factor - 1), dims / (dims - 2));
+      return 1.0 / rope_powers(theta * stretch, dim);
     }
     case RopeKind::yarn:
-      return yarn_frequencies(powers, options_.theta, options_.dim, s);
+      return yarn_frequencies(powers, theta, dim, s);
     case RopeKind::longrope:
       return 1.0 / (float_tensor(length > s.original_context ? s.long_factors : s.short_factors) *
                     powers);
@@ -118,7 +118,7 @@ void RopeTable::ensure(int64_t length, at::Device device) {
 }
 
 Rotation RopeTable::rotation(const at::Tensor& positions, const std::vector<int64_t>& boundaries,
-                             const std::vector<int64_t>& lengths) {
+                             std::span<const int64_t> lengths) {
   const RopeScaling& s = options_.scaling;
   const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   const bool by_length = s.kind == RopeKind::dynamic || s.kind == RopeKind::longrope;

@@ -1,28 +1,30 @@
-// The one Transformer that every family is built from: blocks of grouped-query attention and an MLP
-// over a float32 residual stream. What differs between families is in TransformerOptions; the
-// defaults are Llama's.
+// The modules that every family is built from: blocks of a mixer and an MLP over a float32 residual
+// stream, as a ModelSpec describes them. For training, on any device; with cached sequences they
+// also are the reference of every engine.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include "nn/decode_engine.h"
 #include "nn/decoder.h"
+#include "nn/kv_cache.h"
 #include "nn/linear.h"
 #include "nn/mlp.h"
+#include "nn/model_weights.h"
 #include "nn/norm.h"
 #include "nn/ragged_attention.h"
 #include "nn/rope.h"
-#include "nn/transformer_options.h"
+#include "nn/rope_tables.h"
 
 namespace continuo {
 
 struct AttentionImpl : torch::nn::Module {
-  AttentionImpl(const TransformerOptions& options, int64_t layer);
+  AttentionImpl(int64_t hidden, const Attend& spec, const NormSpec& norm, int64_t layer);
   // x: [N, hidden] → [N, hidden]. `rotation` is ignored in a layer that does not rotate.
   at::Tensor forward(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
-                     KVCache* cache);
+                     const CachedSequences* cached);
 
   Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
   Norm query_norm{nullptr}, key_norm{nullptr};
@@ -47,9 +49,9 @@ struct Stream {
 };
 
 struct BlockImpl : torch::nn::Module {
-  BlockImpl(const TransformerOptions& options, int64_t layer);
+  BlockImpl(int64_t hidden, const BlockSpec& spec, int64_t layer);
   Stream forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation,
-                 KVCache* cache, at::ScalarType dtype);
+                 const CachedSequences* cached, at::ScalarType dtype);
 
   Norm attention_norm{nullptr}, attention_post_norm{nullptr}, mlp_norm{nullptr},
       mlp_post_norm{nullptr};
@@ -64,46 +66,42 @@ TORCH_MODULE(Block);
 class Transformer : public Decoder {
  public:
   // The matrices are unset (nn/unset_parameter.h) until `initialise` or a loader gives them values.
-  explicit Transformer(const TransformerOptions& options);
-
-  // A second model over the same parameters, with compute options of its own: to decode in fewer
-  // bits beside this one.
-  std::shared_ptr<Transformer> twin() const;
+  explicit Transformer(const ModelSpec& spec);
 
   // Error: a document longer than the learned positions.
-  at::Tensor forward(const RaggedInput& input, KVCache* cache = nullptr) override;
+  at::Tensor forward(const RaggedInput& input) override { return run(input, nullptr); }
+  // Documents that continue cached sequences, whose tokens are committed. Without gradients.
+  at::Tensor forward_cached(const RaggedInput& input, const CachedSequences& cached) {
+    return run(input, &cached);
+  }
   at::Tensor logits(const at::Tensor& rows) override;
   Head head(at::ScalarType dtype) override;
-  at::Tensor head_weight() { return head_.defined() ? head_ : embedding_; }  // [V, hidden]
-  const DecoderShape& shape() const override { return shape_; }
-  // Error: 8- or 4-bit weights where the engine does not cover the model.
-  void set_compute(const ComputeOptions& options) override;
+  at::Tensor head_weight() const { return head_.defined() ? head_ : embedding_; }  // [V, hidden]
+  const ModelSpec& spec() const override { return spec_; }
+  void set_compute(const ComputeOptions& options) override { compute_ = options; }
   const ComputeOptions& compute() const override { return compute_; }
 
-  ~Transformer() override;
-
-  const TransformerOptions& options() const { return options_; }
-  // What serves passes of decoding; nullptr as long as none went through it.
-  const DecodeEngine* decode_engine() const { return engine_.get(); }
-  // Bytes of weights that a decoding pass reads: every matrix of the blocks and the head once, in
-  // the form in which it is held for that. Makes that form where no pass has yet.
-  int64_t weight_bytes();
+  at::Device device() const { return embedding_.device(); }
+  // The parameters as executors take them; adapters are left out.
+  ModelWeights weights() const;
+  // Every linear layer, and its place in an adapter.
+  struct LinearSlot {
+    int64_t block;
+    LinearImpl* layer;
+    LowRank BlockAdapter::* place;
+  };
+  std::vector<LinearSlot> linear_slots() const;
+  // What adapters of its layers do, or nothing where no layer has one.
+  std::optional<AdapterWeights> adapter_weights() const;
   // Draws new weights: normal(0, 0.02), projections into the residual stream divided by
   // sqrt(2·layers) (GPT-2), norms one, biases zero. A function of the seed and the parameters'
   // names alone.
   void initialise(int64_t seed);
 
  private:
-  const at::Tensor& head_cast(at::ScalarType dtype);
-  at::Tensor embed(const RaggedInput& input, int64_t longest);  // → [N, hidden] float32
-  // The engine for a pass over `rows` rows without gradients, made when it is first asked for and
-  // again when a weight has changed; nullptr where the general modules do it.
-  DecodeEngine* engine(int64_t rows);
-  bool engine_covers() const;
-  bool quantised() const;
+  at::Tensor run(const RaggedInput& input, const CachedSequences* cached);
 
-  TransformerOptions options_;
-  DecoderShape shape_;
+  ModelSpec spec_;
   ComputeOptions compute_;
   at::Tensor embedding_;  // [V, hidden]
   at::Tensor positions_;  // [context, hidden], learned, or undefined
@@ -111,12 +109,7 @@ class Transformer : public Decoder {
   CastCache head_cast_;
   std::vector<Block> blocks_;
   Norm norm_{nullptr};
-  RopeTable rope_, local_rope_;
-  std::unique_ptr<DecodeEngine> engine_;
-  // Storage and version of every parameter that the engine packed.
-  std::vector<std::pair<const void*, uint32_t>> engine_sources_;
-  WeightFormat engine_format_ = WeightFormat::f32;
-  at::Tensor engine_head_;  // of q8 and q4: the head's values as the engine sees them
+  RopeTables rope_;
 };
 
 }  // namespace continuo

@@ -19,26 +19,29 @@ ComputeConfig load(const std::string& yaml) {
 
 TEST(ComputeConfig, SaysHowAModelIsRun) {
   const int before = at::get_num_threads();
-  const Compute compute = start_compute(load("{device: cpu, threads: 3, weights: q4}"));
+  const Compute compute =
+      start_compute(load("{device: cpu, threads: 3, weights: q4, kv_cache: q8}"));
   EXPECT_EQ(at::get_num_threads(), 3);
   at::set_num_threads(before);
   EXPECT_TRUE(compute.device.is_cpu());
   EXPECT_EQ(compute.threads, 3);
-  EXPECT_EQ(compute.options().dtype, at::kFloat);
-  EXPECT_EQ(compute.options().weights, WeightFormat::q4);
-  EXPECT_FALSE(compute.options().recompute);
+  EXPECT_EQ(compute.dtype, at::kFloat);
+  EXPECT_EQ(compute.executor.weights, WeightFormat::q4);
+  EXPECT_EQ(compute.executor.cache, KVFormat::q8);
 }
 
-TEST(ComputeConfig, WeightsAreOfTheProductsTypeUnlessChosen) {
-  const Compute compute = start_compute(load("{device: cpu, threads: 1}"));
-  EXPECT_EQ(compute.options().weights, std::nullopt);
-  EXPECT_EQ(compute.options().weight_format(), WeightFormat::f32);
-  EXPECT_EQ(ComputeOptions{.dtype = at::kBFloat16}.weight_format(), WeightFormat::bf16);
+TEST(ComputeConfig, FormatsAreOfTheProductsTypeUnlessChosen) {
+  EXPECT_EQ(start_compute(load("{device: cpu, threads: 1}")).executor, ExecutorOptions{});
+  const Compute narrow = start_compute(load("{device: cpu, threads: 1, dtype: bf16}"));
+  const bool is_narrow = narrow.dtype == at::kBFloat16;  // not of every CPU
+  EXPECT_EQ(narrow.executor.weights, is_narrow ? WeightFormat::bf16 : WeightFormat::f32);
+  EXPECT_EQ(narrow.executor.cache, is_narrow ? KVFormat::bf16 : KVFormat::f32);
 }
 
 TEST(ComputeConfig, FaultsAreFoundWhereTheyAreWritten) {
   test::expect_error([] { load("device: cpu\nweights: f32_in_12\n"); },
                      {"c.yaml:2", "weights", "q4"});
+  test::expect_error([] { load("device: cpu\nkv_cache: q4\n"); }, {"c.yaml:2", "kv_cache", "q8"});
   test::expect_error([] { load("dtype: fp16"); }, {"c.yaml:1", "dtype", "bf16"});
   test::expect_error([] { load("threads: -1"); }, {"c.yaml:1", "threads"});
   test::expect_error([] { start_compute(load("device: tpu")); }, {"tpu", "cuda:<index>"});

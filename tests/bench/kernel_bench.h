@@ -28,6 +28,7 @@ std::vector<KernelBench> machine_benches();    // machine.h
 std::vector<KernelBench> attention_benches();  // attention.h
 std::vector<KernelBench> gemm_benches();       // gemm.h
 std::vector<KernelBench> row_benches();        // row.h
+std::vector<KernelBench> page_benches();       // page.h
 
 // Of one call. Bytes: what has to be read and written; FLOP: additions and multiplications that the
 // formula needs.

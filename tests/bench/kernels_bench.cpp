@@ -71,33 +71,6 @@ void swiglu_backward(benchmark::State& state, const Kernels& kernels) {
   });
 }
 
-template <class T>
-void linear_rows(benchmark::State& state, const Kernels& kernels) {
-  const int64_t rows = 8, n = kHidden * kIntermediate;
-  const auto x = values<float>(rows * kHidden);
-  const auto weight = values<T>(n);
-  std::vector<T> y(rows * kIntermediate);
-  measure(state, {.bytes = n * static_cast<int64_t>(sizeof(T)), .flop = 2 * rows * n}, [&] {
-    kernels.typed<T>().linear_rows(rows, kHidden, kIntermediate, 0, kIntermediate, x.data(),
-                                   weight.data(), nullptr, y.data());
-  });
-}
-
-template <class T>
-void decode_attention(benchmark::State& state, const Kernels& kernels) {
-  const int64_t group = kHeads / kKvHeads, length = 512;
-  const auto q = values<T>(group * kDim), keys = values<T>(length * kDim),
-             v = values<T>(length * kDim);
-  std::vector<float> scores(length);
-  std::vector<T> out(group * kDim);
-  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)),
-                     .flop = 4 * group * length * kDim};
-  measure(state, work, [&] {
-    kernels.typed<T>().decode_attention(group, kDim, length, q.data(), keys.data(), v.data(),
-                                        0.125f, scores.data(), out.data());
-  });
-}
-
 // With its gradient, which takes the place of the logits: every call starts from what the last one
 // left.
 template <class T>
@@ -110,15 +83,6 @@ void cross_entropy(benchmark::State& state, const Kernels& kernels) {
 }
 
 template <class T>
-void widen(benchmark::State& state, const Kernels& kernels) {
-  const int64_t n = kRows * kHidden;
-  const auto in = values<T>(n);
-  std::vector<float> out(n);
-  measure(state, {.bytes = n * (kFloat + static_cast<int64_t>(sizeof(T)))},
-          [&] { kernels.typed<T>().widen(n, in.data(), out.data()); });
-}
-
-template <class T>
 void add_table(std::vector<KernelBench>& table, const std::string& type) {
   for (const auto& [name, run] : std::initializer_list<KernelBench>{
            {"add_rms_norm", add_rms_norm<T>},
@@ -126,10 +90,7 @@ void add_table(std::vector<KernelBench>& table, const std::string& type) {
            {"rope", rope<T>},
            {"swiglu", swiglu<T>},
            {"swiglu_backward", swiglu_backward<T>},
-           {"linear_rows", linear_rows<T>},
-           {"decode_attention", decode_attention<T>},
            {"cross_entropy", cross_entropy<T>},
-           {"widen", widen<T>},
        }) {
     table.push_back({name + "/" + type, run});
   }

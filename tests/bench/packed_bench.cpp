@@ -88,40 +88,6 @@ void quantise(benchmark::State& state, const Kernels& kernels) {
   });
 }
 
-template <class T>
-void attend(benchmark::State& state, const Kernels& kernels) {
-  const int64_t group = kHeads / kKvHeads, length = 256;
-  const auto q = values<float>(group * kDim);
-  const auto keys = values<T>(length * kDim), v = values<T>(length * kDim);
-  std::vector<float> scores(length + 15), out(group * kDim);
-  std::vector<AttentionPart> parts(group);
-  const Work work = {.bytes = 2 * length * kDim * static_cast<int64_t>(sizeof(T)),
-                     .flop = 4 * group * length * kDim};
-  measure(state, work, [&] {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      kernels.packed.attend_f32(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f,
-                                scores.data(), parts.data(), out.data());
-    } else {
-      kernels.packed.attend_bf16(group, kDim, length, q.data(), keys.data(), v.data(), 0.125f,
-                                 scores.data(), parts.data(), out.data());
-    }
-  });
-}
-
-void narrow_f32(benchmark::State& state, const Kernels& kernels) {
-  const auto x = values<float>(kHidden * 32);
-  std::vector<float> y(x.size());
-  measure(state, {.bytes = std::ssize(x) * 8},
-          [&] { kernels.packed.narrow_f32(std::ssize(x), x.data(), y.data()); });
-}
-
-void narrow_bf16(benchmark::State& state, const Kernels& kernels) {
-  const auto x = values<float>(kHidden * 32);
-  std::vector<uint16_t> y(x.size());
-  measure(state, {.bytes = std::ssize(x) * 6},
-          [&] { kernels.packed.narrow_bf16(std::ssize(x), x.data(), y.data()); });
-}
-
 template <PanelFormat format>
 void add_format(std::vector<KernelBench>& table, const std::string& name) {
   table.insert(table.end(), {{"product/" + name + "/1_row", product<format, 1>},
@@ -145,12 +111,7 @@ std::vector<KernelBench> packed_benches() {
                                           {"bf16_in_12", product<PanelFormat::bf16_in_12, 1>}}) {
     table.push_back({"product/" + name + "/1_row", run});
   }
-  table.insert(table.end(), {{"round", round},
-                             {"quantise", quantise},
-                             {"attend/f32", attend<float>},
-                             {"attend/bf16", attend<uint16_t>},
-                             {"narrow/f32", narrow_f32},
-                             {"narrow/bf16", narrow_bf16}});
+  table.insert(table.end(), {{"round", round}, {"quantise", quantise}});
   return table;
 }
 

@@ -74,11 +74,16 @@ std::vector<nlohmann::json> bench_generate(const std::vector<std::string>& more)
 }
 
 TEST(Bench, GenerationCountsWhatAStepReads) {
-  const auto lines = bench_generate(kTinyModel);  // heads of 8: none of the packed formats
-  const double weights = 4 * (2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48) + 61 * 32);
+  const auto lines = bench_generate(kTinyModel);
+  // The panels of the down projection's 48 inputs are padded to 64, those of the 61 tokens to 64.
+  const double weights =
+      4 * (2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 2 * 32 * 48 + 32 * 64) + 64 * 32);
   for (const int64_t batch : {1, 2}) {
-    EXPECT_NEAR(lines.at(static_cast<size_t>(batch))["step_mb"].get<double>() * 1e6,
-                weights + bytes_of_cache(batch, 2, 16), 1e-3);
+    const double found = lines.at(static_cast<size_t>(batch))["step_mb"].get<double>() * 1e6 -
+                         bytes_of_cache(batch, 2, 16);
+    // Where the kernels hold float32 in fewer bits, down to three quarters of it.
+    EXPECT_LT(found, weights + 1e-3);
+    EXPECT_GT(found, weights * 3 / 4);
   }
 }
 
@@ -101,8 +106,11 @@ TEST(Bench, LayersThatAFamilyStoresFusedCountToo) {
       "model.heads=4", "model.kv_heads=4",  "model.intermediate=48", "model.context=128",
       "vocabulary=61"};
   const double layer = 4 * 32 * 32 + 2 * 32 * 48;
-  EXPECT_NEAR(bench_generate(gpt2)[1]["step_mb"].get<double>() * 1e6,
-              4 * (2 * layer + 61 * 32) + bytes_of_cache(1, 2, 32), 1e-3);
+  const double packed = 4 * (2 * (4 * 32 * 32 + 32 * 64 + 32 * 64) + 64 * 32),
+               found = bench_generate(gpt2)[1]["step_mb"].get<double>() * 1e6 -
+                       bytes_of_cache(1, 2, 32);
+  EXPECT_LT(found, packed + 1e-3);
+  EXPECT_GT(found, packed * 3 / 4);
 
   const TempDir directory;
   const auto lines = bench(directory,

@@ -242,7 +242,16 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return nlohmann::json::parse(outcome.out)["tokens"];
   };
-  EXPECT_EQ(answer({"generate", adapter}), answer({"generate", "merged"}));
+  // Served, an adapter is rows on top of its base; merged, it is rounded into the weights.
+  const auto expect_same_answer = [&](const nlohmann::json& found, const nlohmann::json& wanted) {
+    ASSERT_EQ(found.size(), wanted.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i]["id"], wanted[i]["id"]);
+      EXPECT_NEAR(found[i]["logprob"].get<double>(), wanted[i]["logprob"].get<double>(), 1e-5);
+    }
+  };
+  const nlohmann::json merged_answer = answer({"generate", "merged"});
+  expect_same_answer(answer({"generate", adapter}), merged_answer);
   const auto loss = [&](const std::string& model) {
     const Outcome outcome = run(directory, {"eval", model, "--data", "rows.jsonl", "--json"});
     EXPECT_EQ(outcome.code, 0) << outcome.err;
@@ -262,7 +271,7 @@ lora: {rank: 4, dropout: 0.1, targets: [q_proj, v_proj, down_proj]}
   const Outcome gone = run(directory, {"generate", adapter, "--prompt", "x"});
   EXPECT_EQ(gone.code, 1);
   EXPECT_NE(gone.err.find("--base"), std::string::npos) << gone.err;
-  EXPECT_EQ(answer({"generate", adapter, "--base", "moved"}), answer({"generate", "merged"}));
+  expect_same_answer(answer({"generate", adapter, "--base", "moved"}), merged_answer);
   const Outcome wrong = run(directory, {"generate", adapter, "--base", "merged", "--prompt", "x"});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_NE(wrong.err.find("is not the model"), std::string::npos) << wrong.err;
@@ -298,22 +307,6 @@ TEST(MainJob, AWrongEnvironmentIsAnErrorBeforeAnythingStarts) {
   EXPECT_EQ(products.code, 1);
   EXPECT_NE(products.err.find("error: CONTINUO_MATMUL=mine"), std::string::npos) << products.err;
   EXPECT_FALSE(fs::exists(directory / "run"));
-}
-
-TEST(MainJob, LargeBatchesAreToldWherePromisesEnd) {
-  const TempDir directory;
-  write_experiment(directory);
-  ASSERT_EQ(run(directory, {"train", "x.yaml", "train.steps=10"}).code, 0);
-  const auto generate = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"generate", "run", "--prompt", "What is 3 plus one?"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome outcome = run(directory, arguments);
-    EXPECT_EQ(outcome.code, 0) << outcome.err;
-    return outcome.err;
-  };
-  EXPECT_NE(generate({"max_batch=65", "samples=65"}).find("up to 64 sequences"), std::string::npos);
-  EXPECT_EQ(generate({"max_batch=64"}).find("sequences"), std::string::npos);
-  EXPECT_EQ(generate({"max_batch=65", "--weights", "q8"}).find("sequences"), std::string::npos);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ train: {steps: 2}
   const Outcome said = run(directory, aloud), silent = run(directory, generate);
   expect_said(
       said, {"computing on cpu in fp32", "run/checkpoints/step-00000003: the tokenizer is that of ",
-             "decoding runs on packed weights: 0.0 MB as q8"});
+             "the CPU's engine serves: 0.0 MB of packed q8 panels"});
   EXPECT_EQ(silent.code, 0) << silent.err;
   EXPECT_EQ(silent.err.find(kDebug), std::string::npos) << silent.err;
   EXPECT_EQ(said.out, silent.out);

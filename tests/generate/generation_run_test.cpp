@@ -2,18 +2,17 @@
 // left in a resident cache spares prefill.
 #include "generate/generation_run.h"
 
+#include <functional>
 #include <set>
-
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/core/grad_mode.h>
 
 #include "generate/draft/draft_model.h"
 #include "generate/draft/drafting.h"
-#include "generate/fake_decoder.h"
+#include "generate/fake_executor.h"
 #include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
 #include "support/expect_error.h"
+#include "support/tiny_model.h"
 
 namespace continuo::test {
 namespace {
@@ -56,9 +55,9 @@ GenerationConfig run_config(const std::string& yaml, const std::string& more = "
       fmt::format("{{seed: 11, {}{}{}}}", yaml, counted ? "" : ", max_new_tokens: 30", more));
 }
 
-GenerationResult generate(Decoder& decoder, const GenerationConfig& config,
+GenerationResult generate(Executor& executor, const GenerationConfig& config,
                           const GenerationAids& aids = {}) {
-  Generator generator(decoder, small_vocabulary(), config, aids);
+  Generator generator(executor, small_vocabulary(), config, aids);
   std::map<std::pair<int64_t, int64_t>, std::string> streamed;
   GenerationResult result =
       generator.generate(kRunPrompts, [&](const Completion& c, std::string_view bytes) {
@@ -71,14 +70,14 @@ GenerationResult generate(Decoder& decoder, const GenerationConfig& config,
 TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
   std::set<FinishReason> reasons;
   for (const char* run : kRuns) {
-    FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens, 1.5));
+    FakeExecutor executor(kTokens, 64, hashed_logits(kTokens, 1.5));
     const GenerationConfig config = run_config(run);
-    const GenerationResult plain = generate(decoder, config);
+    const GenerationResult plain = generate(executor, config);
     for (const Completion& c : plain.completions) reasons.insert(c.reason);
     for (const double wrong : {0.0, 0.2, 1.0}) {
       for (const int64_t length : {1, 3, 12}) {
         OracleDrafter drafter(plain, length, wrong);
-        const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
+        const GenerationResult drafted = generate(executor, config, {.drafter = &drafter});
         EXPECT_EQ(difference(plain, drafted), "")
             << run << ", wrong " << wrong << ", length " << length;
         EXPECT_EQ(drafted.timings.decoded_tokens, plain.timings.decoded_tokens) << run;
@@ -96,14 +95,14 @@ TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
 }
 
 TEST(GenerationRun, RightDraftsSaveTheirPasses) {
-  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   const GenerationConfig config =
       generation_of("{ignore_eos: true, max_new_tokens: 31, samples: 2}");
-  const GenerationResult plain = generate(decoder, config);
+  const GenerationResult plain = generate(executor, config);
   OracleDrafter drafter(plain, 5, 0);
-  decoder.forwards = 0;
-  const GenerationResult drafted = generate(decoder, config, {.drafter = &drafter});
-  EXPECT_EQ(decoder.forwards,
+  executor.forwards = 0;
+  const GenerationResult drafted = generate(executor, config, {.drafter = &drafter});
+  EXPECT_EQ(executor.forwards,
             static_cast<int64_t>(kRunPrompts.size()) + 5);  // 30 tokens after the first, 6 a pass
   EXPECT_EQ(drafted.timings.passes, 10 * 5);
   EXPECT_EQ(drafted.timings.drafted_tokens, 10 * 25);
@@ -114,40 +113,69 @@ TEST(GenerationRun, RightDraftsSaveTheirPasses) {
 TEST(GenerationRun, LookupGivesThePlainCompletionsInFewerPasses) {
   for (const char* run : kRuns) {
     for (const double scale : {1.5, 4.0}) {
-      FakeDecoder decoder(kTokens, 64, short_memory(scale));
-      const GenerationResult plain = generate(decoder, run_config(run));
+      FakeExecutor executor(kTokens, 64, short_memory(scale));
+      const GenerationResult plain = generate(executor, run_config(run));
       for (const char* lookup :
            {", draft: lookup", ", draft: lookup, draft_ngram: 1, draft_tokens: 3"}) {
-        EXPECT_EQ(difference(plain, generate(decoder, run_config(run, lookup))), "")
+        EXPECT_EQ(difference(plain, generate(executor, run_config(run, lookup))), "")
             << run << lookup;
       }
     }
   }
-  FakeDecoder decoder(kTokens, 300, short_memory(4));
+  FakeExecutor executor(kTokens, 300, short_memory(4));
   const auto t =
-      generate(decoder, generation_of("{sampler: [greedy], ignore_eos: true, max_new_tokens: 200, "
-                                      "draft: lookup, max_batch: 1}"))
+      generate(executor, generation_of("{sampler: [greedy], ignore_eos: true, max_new_tokens: 200, "
+                                       "draft: lookup, max_batch: 1}"))
           .timings;
   EXPECT_GT(t.accepted_tokens, 2 * t.passes);
 }
 
-TEST(GenerationRun, APassHasAtMostSixtyFourRows) {
-  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+TEST(GenerationRun, APassMayHaveAnyNumberOfRows) {
+  FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   const GenerationConfig config =
       generation_of("{ignore_eos: true, max_new_tokens: 20, samples: 4, draft_tokens: 63}");
-  const GenerationResult plain = generate(decoder, config);
+  const GenerationResult plain = generate(executor, config);
   OracleDrafter drafter(plain, 60, 0.1);
-  decoder.largest_input = 0;
-  EXPECT_EQ(difference(plain, generate(decoder, config, {.drafter = &drafter})), "");
-  EXPECT_LE(decoder.largest_input, 64);
-  EXPECT_GT(decoder.largest_input, 40);
+  executor.largest_input = 0;
+  EXPECT_EQ(difference(plain, generate(executor, config, {.drafter = &drafter})), "");
+  // The first pass has all that the sequences have yet to draw.
+  EXPECT_EQ(executor.largest_input, std::ssize(plain.completions) * 19);
+}
+
+// A cache may hold less than it is asked to keep; the rest is fed again.
+TEST(GenerationRun, ACacheMayForget) {
+  FakeExecutor faithful(kTokens, 64, hashed_logits(kTokens, 1.5)),
+      forgetful(kTokens, 64, hashed_logits(kTokens, 1.5));
+  forgetful.forgetful = true;
+  for (const char* run : kRuns) {
+    const GenerationConfig config = run_config(run);
+    const GenerationResult plain = generate(faithful, config);
+    EXPECT_EQ(difference(plain, generate(forgetful, config)), "") << run;
+    for (const double wrong : {0.2, 1.0}) {
+      OracleDrafter drafter(plain, 5, wrong);
+      EXPECT_EQ(difference(plain, generate(forgetful, config, {.drafter = &drafter})), "")
+          << run << ", wrong " << wrong;
+    }
+    EXPECT_EQ(difference(plain, generate(forgetful, run_config(run, ", draft: lookup"))), "")
+        << run;
+  }
+  const auto largest_input = [](FakeExecutor& executor) {
+    const GenerationConfig config =
+        generation_of("{ignore_eos: true, max_new_tokens: 30, max_batch: 1}");
+    OracleDrafter drafter(generate(executor, config), 5, 1);
+    executor.largest_input = 0;
+    generate(executor, config, {.drafter = &drafter});
+    return executor.largest_input;
+  };
+  EXPECT_EQ(largest_input(faithful), std::ssize(kRunPrompts.back()));
+  EXPECT_GT(largest_input(forgetful), 15);
 }
 
 // The negative control of the comparisons above: logits that depend on the number of rows are
 // noticed.
 TEST(GenerationRun, LogitsThatDependOnTheirCompanyAreNoticed) {
   int64_t rows = 0;
-  FakeDecoder careless(kTokens, 64, [&](std::span<const TokenId> history) {
+  FakeExecutor careless(kTokens, 64, [&](std::span<const TokenId> history) {
     std::vector<float> logits = hashed_logits(kTokens)(history);
     if (history.size() == 8) logits[9] += static_cast<float>(rows++ == 0 ? 0 : 1e-3);
     return logits;
@@ -158,38 +186,33 @@ TEST(GenerationRun, LogitsThatDependOnTheirCompanyAreNoticed) {
   EXPECT_NE(difference(plain, generate(careless, config, {.drafter = &drafter})), "");
 }
 
-std::shared_ptr<Transformer> small_transformer(TransformerOptions o = {}) {
-  o.layers = 2;
-  o.hidden = 32;
-  o.heads = 2;
-  o.kv_heads = 1;
-  o.head_dim = 16;
-  o.intermediate = 64;
-  o.vocabulary = kTokens;
-  o.context = 64;
-  auto model = std::make_shared<Transformer>(o);
-  model->initialise(3);
-  const at::NoGradGuard no_grad;
-  for (const at::Tensor& parameter : model->parameters()) {
-    if (parameter.dim() == 2) parameter.mul_(8);
-  }
-  return model;
+// Of blocks that `change` was made to.
+ModelSpec small_spec(const std::function<void(BlockSpec&)>& change = [](BlockSpec&) {}) {
+  BlockSpec block = {
+      .mixer = Attend{.heads = 2, .kv_heads = 1, .dim = 16, .rotary = Rotary{.dim = 16}},
+      .mlp = Dense{.width = 64}};
+  change(block);
+  return {.context = 64,
+          .embedding = {.vocabulary = kTokens, .hidden = 32},
+          .blocks = {block, block},
+          .norm = block.norm};
 }
 
 TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
+  const auto model = tiny_model(small_spec(), 3);
   for (const auto format :
        {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
-    const auto model = small_transformer();
-    model->set_compute({.weights = format});
-    for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[7], kRuns[13]}) {
+    const auto executor = make_executor(model, {.weights = format});
+    // The last of these has passes of more than a hundred rows.
+    for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[7], kRuns[13], kRuns[14]}) {
       const GenerationConfig config = run_config(run);
-      const GenerationResult plain = generate(*model, config);
+      const GenerationResult plain = generate(*executor, config);
       OracleDrafter drafter(plain, 6, 0.15);
-      EXPECT_EQ(difference(plain, generate(*model, config, {.drafter = &drafter})), "") << run;
-      EXPECT_EQ(
-          difference(plain, generate(*model, run_config(run, ", draft: lookup, draft_ngram: 1"))),
-          "")
+      EXPECT_EQ(difference(plain, generate(*executor, config, {.drafter = &drafter})), "") << run;
+      EXPECT_EQ(difference(plain,
+                           generate(*executor, run_config(run, ", draft: lookup, draft_ngram: 1"))),
+                "")
           << run;
       EXPECT_GT(drafter.accepted, 0);
       EXPECT_GT(drafter.rejections, 0);
@@ -197,56 +220,63 @@ TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
   }
 }
 
-// Those that the decode engine does not cover.
-TEST(GenerationRun, SoDoTheGeneralModules) {
+TEST(GenerationRun, SoDoModelsOfOtherKindsAndNarrowCaches) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  TransformerOptions gpt{.learned_positions = true};
-  gpt.layer_norm = true;
-  gpt.gated = false;
-  gpt.activation = Activation::gelu;
-  const TransformerOptions parallel{.parallel = true};
-  TransformerOptions windowed = gpt;
-  windowed.window = 5;
-  for (const TransformerOptions& options : {gpt, parallel, windowed}) {
-    const auto model = small_transformer(options);
-    for (const char* run : {kRuns[0], kRuns[2], kRuns[3]}) {
-      const GenerationResult plain = generate(*model, run_config(run));
-      OracleDrafter drafter(plain, 6, 0.15);
-      EXPECT_EQ(difference(plain, generate(*model, run_config(run), {.drafter = &drafter})), "")
-          << run;
+  const auto like_gpt = [](BlockSpec& block) {
+    block.norm.centred = true;
+    block.dense().gated = false;
+    block.dense().activation = Activation::gelu;
+    block.attend().rotary.reset();
+  };
+  ModelSpec gpt = small_spec(like_gpt);
+  gpt.embedding.positions = gpt.context;
+  const ModelSpec parallel = small_spec([](BlockSpec& block) { block.parallel = true; });
+  ModelSpec windowed = gpt;
+  for (BlockSpec& block : windowed.blocks) block.attend().window = 5;
+  for (const ModelSpec& spec : {gpt, parallel, windowed}) {
+    const auto model = tiny_model(spec, 3);
+    for (const KVFormat cache : {KVFormat::f32, KVFormat::bf16, KVFormat::q8}) {
+      const auto executor = make_executor(model, {.cache = cache});
+      for (const char* run : {kRuns[0], kRuns[2], kRuns[3]}) {
+        const GenerationResult plain = generate(*executor, run_config(run));
+        OracleDrafter drafter(plain, 6, 0.15);
+        EXPECT_EQ(difference(plain, generate(*executor, run_config(run), {.drafter = &drafter})),
+                  "")
+            << run;
+      }
     }
   }
 }
 
 TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const auto model = small_transformer();
-  const auto twin = model->twin();
-  twin->set_compute({.weights = WeightFormat::q4});
+  const auto model = tiny_model(small_spec(), 3);
+  const auto executor = make_executor(model, {});
+  const auto narrow = make_executor(model, {.weights = WeightFormat::q4});
   for (const char* run : {kRuns[0], kRuns[2], kRuns[3], kRuns[4], kRuns[7]}) {
-    DraftModel drafter(*twin, small_vocabulary(), 4);
+    DraftModel drafter(*narrow, small_vocabulary(), 4);
     const GenerationConfig config = run_config(run, ", max_batch: 2");
-    const GenerationResult plain = generate(*model, config);
-    const GenerationResult drafted = generate(*model, config, {.drafter = &drafter});
+    const GenerationResult plain = generate(*executor, config);
+    const GenerationResult drafted = generate(*executor, config, {.drafter = &drafter});
     EXPECT_EQ(difference(plain, drafted), "") << run;
     EXPECT_GT(drafted.timings.accepted_tokens, drafted.timings.drafted_tokens / 3) << run;
   }
 }
 
 TEST(GenerationRun, ADraftModelMustBeGiven) {
-  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
+  FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   expect_error(
-      [&] { Generator(decoder, small_vocabulary(), generation_of("{draft: some/where}")); },
+      [&] { Generator(executor, small_vocabulary(), generation_of("{draft: some/where}")); },
       {"some/where"});
 }
 
 // Requests of a session: each continues what the one before left.
 TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
-  FakeDecoder decoder(kTokens, 64, hashed_logits(kTokens));
-  CachedDecoder resident(decoder, CachedDecoder::Keeps::kLastSequence);
+  FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
+  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
   const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
-  Generator fresh(decoder, small_vocabulary(), config),
-      session(decoder, small_vocabulary(), config, {.resident = &resident});
+  Generator fresh(executor, small_vocabulary(), config),
+      session(executor, small_vocabulary(), config, {.resident = &resident});
   std::vector<TokenId> prompt{0, 5, 6, 7};
   const auto ask = [&](int64_t reused) {
     const Prompts prompts{prompt};
@@ -268,13 +298,29 @@ TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
   EXPECT_GT(resident.bytes(), 0);
 }
 
+TEST(GenerationRun, WhatAResidentCacheForgotIsPrefilledAgain) {
+  FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
+  executor.forgetful = true;
+  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
+  const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
+  Generator fresh(executor, small_vocabulary(), config),
+      session(executor, small_vocabulary(), config, {.resident = &resident});
+  const Prompts prompts{{0, 5, 6, 7, 8, 9, 10}};
+  for (const int64_t reused : {0, 3, 3}) {
+    const GenerationResult result = session.generate(prompts);
+    EXPECT_EQ(difference(fresh.generate(prompts), result), "");
+    EXPECT_EQ(result.timings.reused_tokens, reused);
+    EXPECT_EQ(result.timings.prompt_tokens, 7 - reused);
+  }
+}
+
 TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
-  FakeDecoder decoder(kTokens, 2000, hashed_logits(kTokens));
-  CachedDecoder resident(decoder, CachedDecoder::Keeps::kLastSequence);
+  FakeExecutor executor(kTokens, 2000, hashed_logits(kTokens));
+  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
   int64_t bytes = 0;
   for (int round = 0; round < 6; ++round) {
     OracleDrafter drafter({}, 0, 0);
-    generate(decoder, generation_of("{ignore_eos: true, max_new_tokens: 40, samples: 3}"),
+    generate(executor, generation_of("{ignore_eos: true, max_new_tokens: 40, samples: 3}"),
              {.resident = &resident});
     if (round == 0) bytes = resident.bytes();
     EXPECT_EQ(resident.bytes(), bytes);
@@ -282,36 +328,37 @@ TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
 }
 
 TEST(GenerationRun, ErrorsLeaveNothingInAResidentCache) {
-  FakeDecoder decoder(kTokens, 64, [](std::span<const TokenId> history) {
+  FakeExecutor executor(kTokens, 64, [](std::span<const TokenId> history) {
     std::vector<float> logits(kTokens, 0);
     if (history.size() == 9) logits[7] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   });
-  CachedDecoder resident(decoder);
+  CachedDecoder resident(executor);
   EXPECT_THROW(
-      generate(decoder, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}),
+      generate(executor, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}),
       Error);
   EXPECT_EQ(resident.bytes(), 0);
 }
 
-// 4-bit weights put every pass through the engine, whatever its length.
 TEST(GenerationRun, AResidentCacheOfTheEngineIsExact) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const auto model = small_transformer();
-  model->set_compute({.weights = WeightFormat::q4});
-  CachedDecoder resident(*model, CachedDecoder::Keeps::kLastSequence);
-  const GenerationConfig config =
-      generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
-  Generator fresh(*model, small_vocabulary(), config),
-      session(*model, small_vocabulary(), config, {.resident = &resident});
-  Prompts prompts{{0, 5, 6}};
-  for (int turn = 0; turn < 2; ++turn) {
-    const GenerationResult result = session.generate(prompts);
-    EXPECT_EQ(difference(fresh.generate(prompts), result), "");
-    for (const GeneratedToken& token : result.completions.front().tokens)
-      prompts[0].push_back(token.id);
+  const auto model = tiny_model(small_spec(), 3);
+  for (const auto format : {WeightFormat::f32, WeightFormat::q4}) {
+    const auto executor = make_executor(model, {.weights = format});
+    CachedDecoder resident(*executor, CachedDecoder::Keeps::kLastSequence);
+    const GenerationConfig config =
+        generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
+    Generator fresh(*executor, small_vocabulary(), config),
+        session(*executor, small_vocabulary(), config, {.resident = &resident});
+    Prompts prompts{{0, 5, 6}};
+    for (int turn = 0; turn < 2; ++turn) {
+      const GenerationResult result = session.generate(prompts);
+      EXPECT_EQ(difference(fresh.generate(prompts), result), "");
+      for (const GeneratedToken& token : result.completions.front().tokens)
+        prompts[0].push_back(token.id);
+    }
+    EXPECT_EQ(session.generate(prompts).timings.reused_tokens, 42);
   }
-  EXPECT_EQ(session.generate(prompts).timings.reused_tokens, 42);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "generate/fake_decoder.h"
+#include "generate/fake_executor.h"
 #include "generate/naive_generator.h"
 #include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
@@ -40,8 +40,8 @@ bool same(const Completion& a, const Completion& b) {
   return true;
 }
 
-FakeDecoder hashed(int64_t context = 64) {
-  return FakeDecoder(kVocabulary, context, hashed_logits(kVocabulary));
+FakeExecutor hashed(int64_t context = 64) {
+  return FakeExecutor(kVocabulary, context, hashed_logits(kVocabulary));
 }
 
 const Prompts kPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13}, {3}, {0, 5, 6}};
@@ -54,13 +54,13 @@ TEST(Generator, EqualsTheNaiveGeneratorForEveryChain) {
     auto config = config_of(fmt::format(
         "{{max_new_tokens: 12, samples: 3, seed: 5, max_batch: 4, prefill_chunk: 2, sampler: {}}}",
         sampler));
-    FakeDecoder decoder = hashed();
-    Generator generator(decoder, small_vocabulary(), config);
+    FakeExecutor executor = hashed();
+    Generator generator(executor, small_vocabulary(), config);
     const auto result = generator.generate(kPrompts);
     ASSERT_EQ(result.completions.size(), kPrompts.size() * 3);
     for (const Completion& c : result.completions) {
       EXPECT_EQ(ids(c),
-                naive_generate(decoder, small_vocabulary(), config,
+                naive_generate(executor, small_vocabulary(), config,
                                kPrompts[static_cast<size_t>(c.prompt)],
                                static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
           << sampler << " prompt " << c.prompt << " sample " << c.sample;
@@ -71,13 +71,13 @@ TEST(Generator, EqualsTheNaiveGeneratorForEveryChain) {
 TEST(Generator, CompletionsDoNotDependOnTheBatch) {
   const std::string common =
       "max_new_tokens: 15, samples: 2, sampler: [{temperature: 1}, {mirostat: 3}]";
-  FakeDecoder decoder = hashed();
-  Generator whole(decoder, small_vocabulary(), config_of("{" + common + "}"));
+  FakeExecutor executor = hashed();
+  Generator whole(executor, small_vocabulary(), config_of("{" + common + "}"));
   const auto all = whole.generate(kPrompts).completions;
   // Other batch limits and prefill chunks.
   for (const char* other :
        {"max_batch: 1", "max_batch: 3", "prefill_chunk: 1", "prefill_chunk: 3"}) {
-    Generator generator(decoder, small_vocabulary(),
+    Generator generator(executor, small_vocabulary(),
                         config_of(fmt::format("{{{}, {}}}", common, other)));
     const auto result = generator.generate(kPrompts).completions;
     for (size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(same(all[i], result[i])) << other;
@@ -95,10 +95,10 @@ TEST(Generator, CompletionsDoNotDependOnTheBatch) {
 }
 
 TEST(Generator, SeedsSamplesAndKeysGiveOtherCompletions) {
-  FakeDecoder decoder = hashed();
+  FakeExecutor executor = hashed();
   const std::string common = "max_new_tokens: 15, samples: 2, sampler: [{temperature: 2}]";
-  Generator a(decoder, small_vocabulary(), config_of("{" + common + "}"));
-  Generator b(decoder, small_vocabulary(), config_of("{" + common + ", seed: 1}"));
+  Generator a(executor, small_vocabulary(), config_of("{" + common + "}"));
+  Generator b(executor, small_vocabulary(), config_of("{" + common + ", seed: 1}"));
   const auto first = a.generate(kPrompts).completions;
   EXPECT_NE(ids(first[0]), ids(b.generate(kPrompts).completions[0]));
   EXPECT_NE(ids(first[0]), ids(first[1]));
@@ -107,29 +107,29 @@ TEST(Generator, SeedsSamplesAndKeysGiveOtherCompletions) {
 }
 
 TEST(Generator, SharesThePrefillAmongSamples) {
-  FakeDecoder decoder = hashed();
-  Generator generator(decoder, small_vocabulary(),
+  FakeExecutor executor = hashed();
+  Generator generator(executor, small_vocabulary(),
                       config_of("{max_new_tokens: 2, samples: 6, max_batch: 4, ignore_eos: true}"));
   const auto result = generator.generate(Prompts{{0, 5, 6, 7}});
   EXPECT_EQ(result.timings.prompt_tokens, 4);
   EXPECT_EQ(result.timings.decoded_tokens, 12);
-  EXPECT_EQ(decoder.forwards, 1 + 2);  // one prefill; samples 1-4, then 5-6
-  EXPECT_EQ(decoder.largest_batch, 4);
+  EXPECT_EQ(executor.forwards, 1 + 2);  // one prefill; samples 1-4, then 5-6
+  EXPECT_EQ(executor.largest_batch, 4);
 }
 
 TEST(Generator, PrefillsInChunks) {
-  FakeDecoder decoder = hashed();
-  Generator generator(decoder, small_vocabulary(),
+  FakeExecutor executor = hashed();
+  Generator generator(executor, small_vocabulary(),
                       config_of("{max_new_tokens: 1, prefill_chunk: 4}"));
   generator.generate(Prompts{Ids(10, 5)});
-  EXPECT_EQ(decoder.forwards, 3);
-  EXPECT_EQ(decoder.largest_input, 4);
+  EXPECT_EQ(executor.forwards, 3);
+  EXPECT_EQ(executor.largest_input, 4);
 }
 
 // A generator that says a script after the prompt {0}.
 Completion say(const Ids& script, const std::string& yaml, int64_t context = 64) {
-  FakeDecoder decoder(kVocabulary, context, scripted_logits(kVocabulary, 1, script));
-  Generator generator(decoder, small_vocabulary(), config_of("{sampler: [greedy], " + yaml + "}"));
+  FakeExecutor executor(kVocabulary, context, scripted_logits(kVocabulary, 1, script));
+  Generator generator(executor, small_vocabulary(), config_of("{sampler: [greedy], " + yaml + "}"));
   return generator.generate(Prompts{{0}}).completions.front();
 }
 
@@ -182,16 +182,16 @@ TEST(Generator, EndsAtLengthAndContext) {
 }
 
 TEST(Generator, EndsAtTheTimeLimit) {
-  FakeDecoder decoder = hashed();
-  Generator generator(decoder, small_vocabulary(), config_of("{time_limit: 1e-9}"));
+  FakeExecutor executor = hashed();
+  Generator generator(executor, small_vocabulary(), config_of("{time_limit: 1e-9}"));
   for (const Completion& c : generator.generate(kPrompts).completions) {
     EXPECT_EQ(c.reason, FinishReason::kTime);
   }
 }
 
 TEST(Generator, StopsWhenInterruptedAndKeepsWhatThereIs) {
-  FakeDecoder decoder = hashed();
-  Generator generator(decoder, small_vocabulary(),
+  FakeExecutor executor = hashed();
+  Generator generator(executor, small_vocabulary(),
                       config_of("{max_batch: 2, ignore_eos: true, max_new_tokens: 50}"));
   int asked = 0;
   const auto result = generator.generate(kPrompts, {}, [&] { return ++asked > 6; });
@@ -203,9 +203,9 @@ TEST(Generator, StopsWhenInterruptedAndKeepsWhatThereIs) {
 }
 
 TEST(Generator, StreamsExactlyTheFinalBytes) {
-  FakeDecoder decoder = hashed();
+  FakeExecutor executor = hashed();
   Generator generator(
-      decoder, small_vocabulary(),
+      executor, small_vocabulary(),
       config_of("{max_new_tokens: 40, samples: 2, stop: [ab, xyz, gg, hij], max_batch: 3}"));
   std::map<std::pair<int64_t, int64_t>, std::string> streamed;
   std::map<std::pair<int64_t, int64_t>, size_t> tokens;
@@ -223,12 +223,12 @@ TEST(Generator, StreamsExactlyTheFinalBytes) {
 }
 
 TEST(Generator, ReportsRawAndSampledLogProbabilities) {
-  FakeDecoder decoder(4, 16, [](std::span<const TokenId>) {
+  FakeExecutor executor(4, 16, [](std::span<const TokenId>) {
     return std::vector<float>{std::log(.5f), std::log(.3f), std::log(.15f), std::log(.05f)};
   });
   Vocabulary vocabulary = small_vocabulary(4);
   vocabulary.eos = {};
-  Generator generator(decoder, vocabulary,
+  Generator generator(executor, vocabulary,
                       config_of("{sampler: [{top_k: 2}], max_new_tokens: 14}"));
   std::set<TokenId> seen;
   const auto result = generator.generate(Prompts{{0}});
@@ -242,30 +242,19 @@ TEST(Generator, ReportsRawAndSampledLogProbabilities) {
 
 TEST(Generator, NeverDrawsBeyondTheVocabulary) {
   // The head may be padded to a round number of rows.
-  FakeDecoder decoder(
+  FakeExecutor executor(
       8, 32, [](std::span<const TokenId>) { return std::vector<float>{0, 0, 0, 0, 0, 9, 9, 9}; });
-  Generator generator(decoder, small_vocabulary(5),
+  Generator generator(executor, small_vocabulary(5),
                       config_of("{ignore_eos: true, max_new_tokens: 20}"));
   for (TokenId id : ids(generator.generate(Prompts{{0}}).completions[0])) EXPECT_LT(id, 5);
-  FakeDecoder small(4, 32, [](std::span<const TokenId>) { return std::vector<float>(4, 0); });
+  FakeExecutor small(4, 32, [](std::span<const TokenId>) { return std::vector<float>(4, 0); });
   Generator mismatched(small, small_vocabulary(5), config_of(""));
   expect_error([&] { mismatched.generate(Prompts{{0}}); }, {"4 logits", "5 tokens"});
 }
 
-TEST(Generator, LeavesTheDecoderInItsMode) {
-  FakeDecoder decoder = hashed();
-  Generator generator(decoder, small_vocabulary(), config_of("{max_new_tokens: 2}"));
-  decoder.train();
-  generator.generate(kPrompts);
-  EXPECT_TRUE(decoder.is_training());
-  decoder.eval();
-  generator.generate(kPrompts);
-  EXPECT_FALSE(decoder.is_training());
-}
-
 TEST(Generator, RejectsFaultyPrompts) {
-  FakeDecoder decoder = hashed(5);
-  Generator generator(decoder, small_vocabulary(), config_of(""));
+  FakeExecutor executor = hashed(5);
+  Generator generator(executor, small_vocabulary(), config_of(""));
   expect_error([&] { generator.generate(Prompts{}); }, {"no prompt"});
   expect_error([&] { generator.generate(Prompts{{3}, {}}); }, {"prompt 1 is empty"});
   expect_error([&] { generator.generate(Prompts{Ids(6, 3)}); },
@@ -276,30 +265,30 @@ TEST(Generator, RejectsFaultyPrompts) {
 }
 
 TEST(Generator, FaultsNamePromptSampleAndPosition) {
-  FakeDecoder decoder(kVocabulary, 64, [](std::span<const TokenId> history) {
+  FakeExecutor executor(kVocabulary, 64, [](std::span<const TokenId> history) {
     std::vector<float> logits(kVocabulary, 0);
     if (history.size() == 4 && history[0] == 3) logits[7] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   });
-  Generator generator(decoder, small_vocabulary(), config_of("{sampler: [greedy]}"));
+  Generator generator(executor, small_vocabulary(), config_of("{sampler: [greedy]}"));
   expect_error([&] { generator.generate(Prompts{{0, 5, 6}, {3, 5}}); },
                {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
   Generator emptied(
-      decoder, small_vocabulary(),
+      executor, small_vocabulary(),
       config_of("{sampler: [greedy, {no_repeat_ngram: {n: 1, exempt_special: false}}]}"));
   expect_error([&] { emptied.generate(Prompts{{0, 5, 6}}); },
                {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
 }
 
 TEST(Generator, RejectsFaultyConfigs) {
-  FakeDecoder decoder = hashed();
-  expect_error([&] { Generator(decoder, small_vocabulary(), config_of("{sampler: [tpo_k]}")); },
+  FakeExecutor executor = hashed();
+  expect_error([&] { Generator(executor, small_vocabulary(), config_of("{sampler: [tpo_k]}")); },
                {"unknown stage tpo_k", "test.yaml:1"});
-  expect_error([&] { Generator(decoder, small_vocabulary(), config_of("{eos: [99]}")); },
+  expect_error([&] { Generator(executor, small_vocabulary(), config_of("{eos: [99]}")); },
                {"token id 99"});
   expect_error(
       [&] {
-        Generator(decoder, small_vocabulary(),
+        Generator(executor, small_vocabulary(),
                   config_of("{sampler: [{banned_words: {ids: [99]}}]}"));
       },
       {"banned_words", "99"});

@@ -1,7 +1,9 @@
-// The oracle of the generator: no cache, no batch, no stop strings; every token reads the whole
-// history again.
+// The oracle of the generator: no cache that is continued, no batch, no stop strings; every token
+// reads the whole history again.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include <ATen/core/grad_mode.h>
@@ -11,28 +13,30 @@
 #include "generate/sampling/draw.h"
 #include "generate/sampling/sampler_chain.h"
 #include "nn/decoder.h"
+#include "nn/executor.h"
 
 namespace continuo::test {
 
-inline std::vector<TokenId> naive_generate(Decoder& decoder, const Vocabulary& vocabulary,
+// A history, as one document, to the logits after it: [1, V] float32 on the CPU.
+using NextLogits = std::function<at::Tensor(const RaggedInput& history)>;
+
+inline std::vector<TokenId> naive_generate(const NextLogits& next_logits, int64_t limit,
+                                           const Vocabulary& vocabulary,
                                            const GenerationConfig& config,
                                            const std::vector<TokenId>& prompt, uint64_t key,
                                            uint64_t sample) {
-  const at::NoGradGuard no_grad;
-  decoder.eval();
   SamplerChain chain(resolve_chain(config), vocabulary);
   const Noise noise(static_cast<uint64_t>(config.seed), key, sample);
   std::vector<TokenId> history = prompt;
   while (static_cast<int64_t>(history.size() - prompt.size()) < config.max_new_tokens &&
-         static_cast<int64_t>(history.size()) < decoder.shape().context) {
+         static_cast<int64_t>(history.size()) < limit) {
     const auto n = static_cast<int64_t>(history.size());
     const at::Tensor tokens = at::empty({n}, at::kLong), positions = at::empty({n}, at::kLong);
     for (int64_t i = 0; i < n; ++i) {
       tokens.mutable_data_ptr<int64_t>()[i] = history[static_cast<size_t>(i)];
       positions.mutable_data_ptr<int64_t>()[i] = i;
     }
-    const at::Tensor hidden = decoder.forward({tokens, positions, {0, n}}, nullptr);
-    const at::Tensor logits = decoder.logits(hidden.narrow(0, n - 1, 1)).contiguous();
+    const at::Tensor logits = next_logits({tokens, positions, {0, n}});
     Candidates row(std::span<const float>(logits.const_data_ptr<float>(),
                                           static_cast<size_t>(logits.size(1))));
     chain.apply(row, {history, prompt.size(), vocabulary, noise});
@@ -42,6 +46,39 @@ inline std::vector<TokenId> naive_generate(Decoder& decoder, const Vocabulary& v
     if (vocabulary.is_eos(drawn.id)) break;
   }
   return {history.begin() + static_cast<long>(prompt.size()), history.end()};
+}
+
+// By an executor, each history in a cache of its own.
+inline std::vector<TokenId> naive_generate(Executor& executor, const Vocabulary& vocabulary,
+                                           const GenerationConfig& config,
+                                           const std::vector<TokenId>& prompt, uint64_t key,
+                                           uint64_t sample) {
+  const auto next_logits = [&](const RaggedInput& history) {
+    const std::unique_ptr<KVCache> cache = executor.make_cache();
+    return executor
+        .run({.input = history,
+              .cache = *cache,
+              .sequences = {cache->add()},
+              .wanted = {history.length(0) - 1}})
+        .logits.contiguous();
+  };
+  return naive_generate(next_logits, executor.spec().context, vocabulary, config, prompt, key,
+                        sample);
+}
+
+// By the modules of training, which share nothing with an engine.
+inline std::vector<TokenId> naive_generate(Decoder& decoder, const Vocabulary& vocabulary,
+                                           const GenerationConfig& config,
+                                           const std::vector<TokenId>& prompt, uint64_t key,
+                                           uint64_t sample) {
+  const at::NoGradGuard no_grad;
+  decoder.eval();
+  const auto next_logits = [&](const RaggedInput& history) {
+    return decoder.logits(decoder.forward(history).narrow(0, history.length(0) - 1, 1))
+        .contiguous();
+  };
+  return naive_generate(next_logits, decoder.spec().context, vocabulary, config, prompt, key,
+                        sample);
 }
 
 }  // namespace continuo::test

@@ -1,34 +1,24 @@
-// The generator over the shared Transformer: cached, batched and chunked decoding against the naive
-// generator. Rounding differs between the two, so the rows are spread wide enough not to tie.
+// The generator over executors of the shared Transformer: cached, batched and chunked decoding
+// against the naive generator. Rounding differs between an engine and the modules of training, so
+// the rows are spread wide enough not to tie.
+#include "generate/draft/drafting.h"
 #include "generate/generator.h"
 #include "generate/naive_generator.h"
 #include "generate/sampling/row_fixture.h"
-#include "nn/invariant_rows.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
+#include "support/tiny_model.h"
 
 namespace continuo::test {
 namespace {
 
 using Ids = std::vector<TokenId>;
 
-TransformerOptions tiny(int64_t kv_heads) {
-  return {.layers = 2,
-          .hidden = 32,
-          .heads = 4,
-          .kv_heads = kv_heads,
-          .head_dim = 8,
-          .intermediate = 48,
-          .vocabulary = 30,
-          .context = 48};
-}
-
-GenerationConfig real_config(const std::string& yaml) {
-  GenerationConfig config;
-  Problems problems;
-  load_config(parse_yaml(yaml, "test.yaml"), config, problems);
-  problems.raise();
-  return config;
+ModelSpec real_spec(int64_t kv_heads) {
+  const BlockSpec block = {
+      .mixer = Attend{.heads = 4, .kv_heads = kv_heads, .dim = 8, .rotary = Rotary{.dim = 8}},
+      .mlp = Dense{.width = 48}};
+  return {.context = 48, .embedding = {.vocabulary = 30, .hidden = 32}, .blocks = {block, block}};
 }
 
 Ids token_ids(const Completion& completion) {
@@ -39,29 +29,25 @@ Ids token_ids(const Completion& completion) {
 
 const std::vector<Ids> kRealPrompts{{0, 5, 6}, {0, 7}, {0, 9, 9, 9, 9, 12, 13, 4, 4, 21}, {3}};
 
-void spread(Transformer& model) {
-  const at::NoGradGuard no_grad;
-  for (const at::Tensor& parameter : model.parameters()) {
-    if (parameter.dim() == 2) parameter.mul_(8);
-  }
-}
-
 TEST(RealModel, CachedEqualsNaive) {
   for (int64_t kv_heads : {1, 2, 4}) {
-    Transformer model(tiny(kv_heads));
-    model.initialise(kv_heads);
-    spread(model);
+    const auto model = tiny_model(real_spec(kv_heads), kv_heads);
+    const auto executor = make_executor(model, {});
     for (const char* sampler :
          {"[greedy]", "[{temperature: 1}]", "[{temperature: 1.5}, {mirostat: 2}]"}) {
-      const auto config = real_config(fmt::format(
+      const auto config = generation_of(fmt::format(
           "{{max_new_tokens: 20, samples: 2, max_batch: 5, prefill_chunk: 4, sampler: {}}}",
           sampler));
-      Generator generator(model, small_vocabulary(), config);
+      Generator generator(*executor, small_vocabulary(), config);
       for (const Completion& c : generator.generate(kRealPrompts).completions) {
-        EXPECT_EQ(token_ids(c),
-                  naive_generate(model, small_vocabulary(), config,
-                                 kRealPrompts[static_cast<size_t>(c.prompt)],
-                                 static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample)))
+        const auto naive = [&](auto& oracle) {
+          return naive_generate(oracle, small_vocabulary(), config,
+                                kRealPrompts[static_cast<size_t>(c.prompt)],
+                                static_cast<uint64_t>(c.prompt), static_cast<uint64_t>(c.sample));
+        };
+        EXPECT_EQ(token_ids(c), naive(*model))
+            << sampler << " prompt " << c.prompt << " sample " << c.sample;
+        EXPECT_EQ(token_ids(c), naive(*executor))
             << sampler << " prompt " << c.prompt << " sample " << c.sample;
       }
     }
@@ -70,11 +56,12 @@ TEST(RealModel, CachedEqualsNaive) {
 
 TEST(RealModel, LogProbabilitiesAreBitEqualAloneAndInABatch) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  Transformer model(tiny(2));
-  model.initialise(1);
+  const auto model = std::make_shared<Transformer>(real_spec(2));
+  model->initialise(1);
+  const auto executor = make_executor(model, {});
   Generator generator(
-      model, small_vocabulary(),
-      real_config("{max_new_tokens: 20, ignore_eos: true, sampler: [{temperature: 1}]}"));
+      *executor, small_vocabulary(),
+      generation_of("{max_new_tokens: 20, ignore_eos: true, sampler: [{temperature: 1}]}"));
   const auto batch = generator.generate(kRealPrompts).completions;
   for (uint64_t p = 0; p < kRealPrompts.size(); ++p) {
     const std::vector<uint64_t> keys{p};
@@ -88,42 +75,88 @@ TEST(RealModel, LogProbabilitiesAreBitEqualAloneAndInABatch) {
   }
 }
 
-TEST(RealModel, ABatchOfMoreThanTheInvariantRowsDiffersInRoundingAlone) {
+TEST(RealModel, ABatchOfAnySizeGivesTheBitsOfASequenceAlone) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  Transformer model(tiny(2));
-  model.initialise(1);
-  spread(model);
+  const auto model = tiny_model(real_spec(2));
   std::vector<Ids> prompts;
-  for (TokenId p = 0; p <= kInvariantRows; ++p) prompts.push_back({0, 3 + p % 27, 3 + p * 7 % 26});
-  const auto generate = [&](int64_t max_batch) {
-    const auto config = real_config(fmt::format(
-        "{{max_new_tokens: 6, ignore_eos: true, max_batch: {}, sampler: [greedy]}}", max_batch));
-    return Generator(model, small_vocabulary(), config).generate(prompts).completions;
-  };
-  const auto alone = generate(1), most = generate(kInvariantRows),
-             more = generate(kInvariantRows + 1);
-  for (size_t p = 0; p < prompts.size(); ++p) {
-    ASSERT_EQ(token_ids(most[p]), token_ids(alone[p]));
-    ASSERT_EQ(token_ids(more[p]), token_ids(alone[p]));
-    for (size_t i = 0; i < alone[p].tokens.size(); ++i) {
-      const double exact = alone[p].tokens[i].logprob;
-      EXPECT_EQ(most[p].tokens[i].logprob, exact) << "prompt " << p << " token " << i;
-      EXPECT_NEAR(more[p].tokens[i].logprob, exact, 1e-4) << "prompt " << p << " token " << i;
+  for (TokenId p = 0; p < 200; ++p) prompts.push_back({0, 3 + p % 27, 3 + p * 7 % 26});
+  for (const ExecutorOptions& options :
+       {ExecutorOptions{}, ExecutorOptions{.weights = WeightFormat::bf16, .cache = KVFormat::bf16},
+        ExecutorOptions{.weights = WeightFormat::q8, .cache = KVFormat::q8},
+        ExecutorOptions{.weights = WeightFormat::q4}}) {
+    const auto executor = make_executor(model, options);
+    for (const char* sampler : {"[greedy]", "[{temperature: 1}]"}) {
+      const auto generate = [&](int64_t max_batch) {
+        const auto config = generation_of(
+            fmt::format("{{max_new_tokens: 6, ignore_eos: true, max_batch: {}, sampler: {}}}",
+                        max_batch, sampler));
+        return Generator(*executor, small_vocabulary(), config).generate(prompts);
+      };
+      const GenerationResult alone = generate(1);
+      for (const int64_t max_batch : {64, 65, 200}) {
+        EXPECT_EQ(difference(alone, generate(max_batch)), "")
+            << name(options.weights) << ", " << max_batch << " sequences, " << sampler;
+      }
     }
   }
 }
 
+TEST(RealModel, PromptsOfAnyLengthGiveTheSameBitsInAnyChunks) {
+  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
+  ModelSpec spec = real_spec(2);
+  spec.context = 1000;
+  spec.blocks[1].attend().window = 100;
+  const auto executor = make_executor(tiny_model(spec), {});
+  std::vector<Ids> prompts;
+  for (const size_t length : {70u, 257u, 900u}) {
+    prompts.emplace_back();
+    for (size_t i = 0; i < length; ++i)
+      prompts.back().push_back(static_cast<TokenId>(3 + (i * i + length) % 27));
+  }
+  const auto generate = [&](int64_t chunk) {
+    const auto config = generation_of(fmt::format(
+        "{{max_new_tokens: 6, ignore_eos: true, prefill_chunk: {}, sampler: [{{temperature: 1}}]}}",
+        chunk));
+    return Generator(*executor, small_vocabulary(), config).generate(prompts);
+  };
+  const GenerationResult whole = generate(1000);
+  for (const int64_t chunk : {1, 65, 256}) EXPECT_EQ(difference(whole, generate(chunk)), "");
+}
+
 TEST(RealModel, TrainingGoesOnAfterGenerating) {
-  Transformer model(tiny(2));
-  model.initialise(1);
-  model.train();
-  Generator generator(model, small_vocabulary(), real_config("{max_new_tokens: 4}"));
-  generator.generate(kRealPrompts);
+  const auto model = std::make_shared<Transformer>(real_spec(2));
+  model->initialise(1);
+  const auto executor = make_executor(model, {});
+  Generator generator(*executor, small_vocabulary(), generation_of("{max_new_tokens: 4}"));
+  for (const bool training : {false, true}) {
+    model->train(training);
+    generator.generate(kRealPrompts);
+    EXPECT_EQ(model->is_training(), training);
+  }
   const at::Tensor tokens = at::empty({3}, at::kLong).fill_(5),
                    positions = at::empty({3}, at::kLong);
   for (int64_t i = 0; i < 3; ++i) positions.mutable_data_ptr<int64_t>()[i] = i;
-  model.logits(model.forward({tokens, positions, {0, 3}})).sum().backward();
-  EXPECT_TRUE(model.parameters().front().grad().defined());
+  model->logits(model->forward({tokens, positions, {0, 3}})).sum().backward();
+  EXPECT_TRUE(model->parameters().front().grad().defined());
+}
+
+// As a trainer does that shows samples.
+TEST(RealModel, ARefreshedExecutorGeneratesWithTheNewWeights) {
+  const auto model = tiny_model(real_spec(2)), changed = tiny_model(real_spec(2), 7);
+  const auto executor = make_executor(model, {}), expected = make_executor(changed, {});
+  const auto config = generation_of("{max_new_tokens: 12, ignore_eos: true, sampler: [greedy]}");
+  const auto generate = [&](Executor& with) {
+    return Generator(with, small_vocabulary(), config).generate(kRealPrompts);
+  };
+  EXPECT_NE(difference(generate(*executor), generate(*expected)), "");
+  {
+    const at::NoGradGuard no_grad;
+    const std::vector<at::Tensor> from = changed->parameters();
+    const std::vector<at::Tensor> to = model->parameters();
+    for (size_t i = 0; i < to.size(); ++i) to[i].copy_(from[i]);
+  }
+  executor->refresh();
+  EXPECT_EQ(difference(generate(*executor), generate(*expected)), "");
 }
 
 }  // namespace

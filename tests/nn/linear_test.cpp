@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
-#include "nn/invariant_rows.h"
 #include "support/backend.h"
 #include "support/tiny_model.h"
 
@@ -32,22 +31,6 @@ TEST(Linear, MixedPrecisionGradientsReachTheFloatParameter) {
   EXPECT_LT(max_difference(layer->weight.grad(), expected), 0.1);
   EXPECT_LT(max_difference(layer->bias.grad(), upstream.to(at::kFloat).sum(0)), 1e-5);
   EXPECT_LT(max_difference(x.grad(), upstream.to(at::kFloat).mm(layer->weight.detach())), 0.3);
-}
-
-TEST(Linear, DecodingRowsAreBitwiseIndependentOfTheBatch) {
-  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const c10::NoGradGuard no_grad;
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    Linear layer(48, 40, false);
-    layer->weight.set_data(at::randn({40, 48}));
-    const at::Tensor x = at::randn({kInvariantRows, 48}).to(dtype);
-    const at::Tensor together = layer(x);
-    for (int64_t r = 0; r < x.size(0); ++r) {
-      EXPECT_TRUE(layer(x.narrow(0, r, 1)).equal(together.narrow(0, r, 1))) << r;
-    }
-    EXPECT_LT(max_difference(together, at::linear(x.to(at::kFloat), layer->weight)),
-              dtype == at::kFloat ? 1e-4 : 0.3);
-  }
 }
 
 TEST(CastCache, FollowsInPlaceChangesAndNewStorage) {

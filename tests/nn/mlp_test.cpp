@@ -26,8 +26,7 @@ constexpr Activation kActivations[] = {Activation::silu, Activation::gelu, Activ
                                        Activation::relu};
 
 Mlp random_mlp(Activation activation, bool gated, bool bias) {
-  Mlp mlp(MlpOptions{
-      .hidden = 12, .intermediate = 20, .activation = activation, .gated = gated, .bias = bias});
+  Mlp mlp(12, Dense{.width = 20, .activation = activation, .gated = gated, .biases = bias});
   const c10::NoGradGuard no_grad;
   at::manual_seed(6);
   for (at::Tensor& parameter : mlp->parameters())
@@ -80,22 +79,6 @@ TEST(Mlp, ValuesAndGradientsAreThoseOfTheFormula) {
         }
         for (size_t i = 0; i < results[0].size(); ++i)
           EXPECT_LT(max_difference(results[0][i], results[1][i]), 2e-5) << "value " << i;
-      }
-    }
-  }
-}
-
-TEST(Mlp, DecodedRowsHaveTheBitsOfARowAlone) {
-  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const c10::NoGradGuard no_grad;
-  for (const Activation activation : kActivations) {
-    for (const bool gated : {true, false}) {
-      Mlp mlp = random_mlp(activation, gated, true);
-      const at::Tensor x = at::randn({9, 12});
-      const at::Tensor together = mlp(x);
-      for (int64_t row = 0; row < 9; ++row) {
-        EXPECT_TRUE(at::equal(mlp(x.narrow(0, row, 1)), together.narrow(0, row, 1)))
-            << "activation " << static_cast<int>(activation) << ", gated " << gated;
       }
     }
   }

@@ -21,7 +21,7 @@ at::Tensor reference(const at::Tensor& sum, const at::Tensor& weight, double eps
 TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
   for (const int64_t rows : {1, 7, 40}) {
     for (const bool with_delta : {true, false}) {
-      Norm norm(20, NormOptions{.epsilon = 1e-5});
+      Norm norm(20, NormSpec{.epsilon = 1e-5});
       {
         const c10::NoGradGuard no_grad;
         norm->weight.copy_(at::rand({20}) + 0.5);
@@ -48,7 +48,7 @@ TEST(RmsNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
 }
 
 TEST(LayerNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
-  Norm norm(20, NormOptions{.centred = true, .epsilon = 1e-5});
+  Norm norm(20, NormSpec{.centred = true, .epsilon = 1e-5});
   {
     const c10::NoGradGuard no_grad;
     norm->weight.copy_(at::rand({20}) + 0.5);
@@ -70,7 +70,7 @@ TEST(LayerNorm, ForwardAndGradientsAgreeWithDoublePrecision) {
 }
 
 TEST(RmsNorm, AWeightStoredLessOneIsTheFactorLessOne) {
-  Norm plain(16, NormOptions{}), less_one(16, NormOptions{.plus_one = true});
+  Norm plain(16, NormSpec{}), less_one(16, NormSpec{.plus_one = true});
   {
     const c10::NoGradGuard no_grad;
     less_one->weight.uniform_(-0.5, 0.5);
@@ -83,7 +83,7 @@ TEST(RmsNorm, AWeightStoredLessOneIsTheFactorLessOne) {
 }
 
 TEST(RmsNorm, ABfloat16DeltaGetsItsGradientInItsOwnType) {
-  Norm norm(16, NormOptions{.epsilon = 1e-5});
+  Norm norm(16, NormSpec{.epsilon = 1e-5});
   at::Tensor residual = at::randn({3, 16}).set_requires_grad(true);
   at::Tensor delta = at::randn({3, 16}).to(at::kBFloat16).set_requires_grad(true);
   const NormOutput out = norm(residual, delta, at::kBFloat16);

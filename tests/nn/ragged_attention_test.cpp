@@ -12,7 +12,6 @@
 #include <ATen/ops/tanh.h>
 #include <gtest/gtest.h>
 
-#include "support/backend.h"
 #include "support/expect_error.h"
 #include "support/tiny_model.h"
 
@@ -41,6 +40,11 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     out.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
   }
   return at::cat(out);
+}
+
+std::unique_ptr<KVCache> one_layer_cache() {
+  const LayerCache layer = KeyLayer{.kv_heads = 2, .key_dim = 16, .value_dim = 16};
+  return backend_of(at::Device(at::kCPU)).attend.make_cache(std::span(&layer, 1), at::kCPU);
 }
 
 void expect_reference(const std::vector<int64_t>& boundaries, int64_t heads, int64_t kv_heads,
@@ -89,20 +93,21 @@ TEST(RaggedAttention, WindowsAndSoftCapsAgreeWithAMaskedReferenceIncludingGradie
 TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
   const c10::NoGradGuard no_grad;
   const int64_t n = 230;
-  for (const AttendOptions& limits : kLimits) {
+  std::vector<AttendOptions> all = kLimits;
+  all.push_back({.scale = 0.25});
+  for (const AttendOptions& limits : all) {
     const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}),
                      v = at::randn({n, 2, 16});
     const at::Tensor whole = reference(q, k, v, {0, n}, limits);
-    KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
-    const int64_t id = cache.add();
-    cache.activate({id});
+    const auto cache = one_layer_cache();
+    const int64_t id = cache->add();
     int64_t begin = 0;
     for (const int64_t size : {150, 1, 20, 1, 1, 57}) {
-      cache.reserve(id, size);
-      const at::Tensor out =
-          cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
-                           v.narrow(0, begin, size), {0, size}, limits, cache, 0);
-      cache.commit(id, size);
+      cache->prepare(id, size);
+      const at::Tensor out = cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
+                                              v.narrow(0, begin, size), {0, size}, limits,
+                                              {*cache, std::span(&id, 1)}, 0);
+      cache->commit(id, size);
       EXPECT_LT(max_difference(out, whole.narrow(0, begin, size)), 1e-5)
           << limits.window << " at " << begin;
       begin += size;
@@ -110,61 +115,15 @@ TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
   }
 }
 
-TEST(RaggedAttention, CachedStepsAgreeWithTheWholeDocument) {
-  const c10::NoGradGuard no_grad;
-  const int64_t n = 23;
-  const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}), v = at::randn({n, 2, 16});
-  const at::Tensor whole = ragged_attention(q, k, v, {0, n}, {.scale = 0.25});
-  KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
-  const int64_t id = cache.add();
-  cache.activate({id});
-  int64_t at_token = 0;
-  for (const int64_t chunk : {int64_t{7}, int64_t{1}, int64_t{5}, int64_t{1}, int64_t{9}}) {
-    cache.reserve(id, chunk);
-    const at::Tensor out =
-        cached_attention(q.narrow(0, at_token, chunk), k.narrow(0, at_token, chunk),
-                         v.narrow(0, at_token, chunk), {0, chunk}, {.scale = 0.25}, cache, 0);
-    cache.commit(id, chunk);
-    EXPECT_LT(max_difference(out, whole.narrow(0, at_token, chunk)), 1e-5)
-        << "chunk at " << at_token;
-    at_token += chunk;
-  }
-}
-
-// Drafted tokens are looked at together; plain decoding sees them one by one.
-TEST(RaggedAttention, AFewCachedRowsHaveTheBitsOfSingleSteps) {
-  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const c10::NoGradGuard no_grad;
-  for (const AttendOptions& limits :
-       {AttendOptions{.scale = 0.25}, AttendOptions{.scale = 0.25, .window = 9}}) {
-    const int64_t n = 40;
-    const at::Tensor q = at::randn({n, 4, 16}), k = at::randn({n, 2, 16}),
-                     v = at::randn({n, 2, 16});
-    const auto in_pieces = [&](int64_t piece) {
-      KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
-      cache.activate({cache.add()});
-      std::vector<at::Tensor> out;
-      for (int64_t begin = 0; begin < n; begin += piece) {
-        const int64_t size = std::min(piece, n - begin);
-        cache.reserve(0, size);
-        out.push_back(cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
-                                       v.narrow(0, begin, size), {0, size}, limits, cache, 0));
-        cache.commit(0, size);
-      }
-      return at::cat(out);
-    };
-    EXPECT_TRUE(at::equal(in_pieces(1), in_pieces(7)));
-  }
-}
-
 TEST(RaggedAttention, BatchesThatCannotBeAreErrors) {
   const at::Tensor q = at::randn({3, 2, 16});
   test::expect_error([&] { ragged_attention(q, q, q, {0, 2, 2, 3}, {}); },
                      {"document 1", "is empty"});
-  KVCache cache({.layers = 1, .kv_heads = 2, .head_dim = 16});
-  cache.activate({cache.add()});
-  test::expect_error([&] { cached_attention(q, q, q, {0, 1, 3}, {}, cache, 0); },
-                     {"1 active sequences for 2 documents"});
+  const auto cache = one_layer_cache();
+  const int64_t id = cache->add();
+  test::expect_error(
+      [&] { cached_attention(q, q, q, {0, 1, 3}, {}, {*cache, std::span(&id, 1)}, 0); },
+      {"1 cached sequences for 2 documents"});
 }
 
 }  // namespace

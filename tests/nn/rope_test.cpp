@@ -50,7 +50,7 @@ TEST(Rope, FrequenciesByLengthAreThoseOfEachDocument) {
   RopeTable table({.dim = 4, .theta = 100, .scaling = scaling});
   const at::Tensor positions = at::tensor({int64_t{0}, int64_t{1}, int64_t{2}, int64_t{0},
                                            int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}});
-  const Rotation r = table.rotation(positions, {0, 3, 8}, {3, 5});
+  const Rotation r = table.rotation(positions, {0, 3, 8}, std::vector<int64_t>{3, 5});
   // NTK: θ · (factor · length / original − (factor − 1))^(dim / (dim − 2)) beyond the original
   // context.
   const double stretched = 100 * std::pow(2.0 * 5 / 4 - 1, 2);

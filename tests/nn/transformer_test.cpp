@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/backend.h"
+#include "nn/executor.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -17,14 +17,6 @@ at::Tensor all_logits(Transformer& model, const RaggedInput& input) {
   return model.logits(model.forward(input));
 }
 
-KVCache cache_for(const Transformer& model) {
-  const DecoderShape& s = model.shape();
-  return KVCache({.layers = s.layers,
-                  .kv_heads = s.kv_heads,
-                  .head_dim = s.head_dim,
-                  .dtype = model.compute().dtype});
-}
-
 TEST(Transformer, NoTokenSeesItsFuture) {
   const c10::NoGradGuard no_grad;
   auto model = tiny_model();
@@ -34,18 +26,6 @@ TEST(Transformer, NoTokenSeesItsFuture) {
   const at::Tensor after = all_logits(*model, ragged({tokens}));
   EXPECT_LT(max_difference(before.narrow(0, 0, 11), after.narrow(0, 0, 11)), 1e-6);
   EXPECT_GT(max_difference(before[11], after[11]), 1e-3);
-}
-
-TEST(Transformer, ATwinSharesTheParametersAndNotHowTheyAreUsed) {
-  const c10::NoGradGuard no_grad;
-  auto model = tiny_model();
-  const auto twin = model->twin();
-  EXPECT_EQ(twin->parameters()[0].data_ptr(), model->parameters()[0].data_ptr());
-  const RaggedInput input = ragged({random_tokens(9, 61, 1)});
-  EXPECT_EQ(max_difference(all_logits(*twin, input), all_logits(*model, input)), 0);
-  twin->set_compute({.dtype = at::kBFloat16});
-  EXPECT_EQ(model->compute().dtype, at::kFloat);
-  EXPECT_GT(max_difference(all_logits(*twin, input), all_logits(*model, input)), 0);
 }
 
 TEST(Transformer, DocumentsOfABatchDoNotSeeEachOther) {
@@ -60,50 +40,27 @@ TEST(Transformer, DocumentsOfABatchDoNotSeeEachOther) {
 
 TEST(Transformer, CachedDecodingAgreesWithTheWholeDocument) {
   const c10::NoGradGuard no_grad;
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
     auto model = tiny_model();
-    model->set_compute({.dtype = dtype});
+    model->set_compute({.dtype = format == WeightFormat::f32 ? at::kFloat : at::kBFloat16});
     const auto tokens = random_tokens(24, 61, 4);
     const at::Tensor whole = all_logits(*model, ragged({tokens}));
-    KVCache cache = cache_for(*model);
-    cache.activate({cache.add()});
-    const at::Tensor prompt =
-        model->logits(model->forward(ragged({{tokens.begin(), tokens.begin() + 10}}), &cache));
-    const double tolerance = dtype == at::kFloat ? 5e-5 : 0.3;
-    EXPECT_LT(max_difference(prompt, whole.narrow(0, 0, 10)), tolerance);
+    const auto executor = make_executor(model, {.weights = format, .cache = KVFormat::f32});
+    const auto cache = executor->make_cache();
+    const int64_t id = cache->add();
+    const double tolerance = format == WeightFormat::f32 ? 5e-5 : 0.3;
+    Pass prompt = {.input = ragged({{tokens.begin(), tokens.begin() + 10}}),
+                   .cache = *cache,
+                   .sequences = {id}};
+    for (int64_t i = 0; i < 10; ++i) prompt.wanted.push_back(i);
+    EXPECT_LT(max_difference(executor->run(prompt).logits, whole.narrow(0, 0, 10)), tolerance);
     for (int64_t i = 10; i < 24; ++i) {
-      const at::Tensor one = model->logits(model->forward(ragged({{tokens[i]}}, i), &cache));
-      EXPECT_LT(max_difference(one[0], whole[i]), tolerance) << "position " << i;
+      Pass one = {
+          .input = ragged({{tokens[i]}}, i), .cache = *cache, .sequences = {id}, .wanted = {0}};
+      EXPECT_LT(max_difference(executor->run(one).logits[0], whole[i]), tolerance)
+          << "position " << i;
     }
-    EXPECT_EQ(cache.length(0), 24);
-  }
-}
-
-TEST(Transformer, DecodingASequenceGivesTheSameBitsInAnyBatch) {
-  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const c10::NoGradGuard no_grad;
-  auto model = tiny_model();
-  const auto prefill = [&](KVCache& cache, int64_t salt, int64_t n) {
-    const int64_t id = cache.add();
-    cache.activate({id});
-    model->forward(ragged({random_tokens(n, 61, salt)}), &cache);
-    return id;
-  };
-  KVCache alone = cache_for(*model), batch = cache_for(*model);
-  const int64_t single = prefill(alone, 1, 12);
-  const int64_t other = prefill(batch, 2, 5), same = prefill(batch, 1, 12),
-                third = prefill(batch, 3, 33);
-  for (int64_t step = 0; step < 6; ++step) {
-    alone.activate({single});
-    batch.activate({other, same, third});
-    const at::Tensor one = model->logits(model->forward(ragged({{7 + step}}, 12 + step), &alone));
-    RaggedInput input = ragged({{3}, {7 + step}, {9}});
-    int64_t* positions = input.positions.data_ptr<int64_t>();
-    positions[0] = 5 + step;
-    positions[1] = 12 + step;
-    positions[2] = 33 + step;
-    const at::Tensor three = model->logits(model->forward(input, &batch));
-    EXPECT_TRUE(one[0].equal(three[1])) << "step " << step;
+    EXPECT_EQ(cache->length(id), 24);
   }
 }
 
@@ -128,7 +85,7 @@ TEST(Transformer, RecomputationChangesNoGradient) {
 }
 
 TEST(Transformer, InitialWeightsAreAFunctionOfTheSeed) {
-  Transformer a(test::tiny_options()), b(test::tiny_options()), c(test::tiny_options());
+  Transformer a(test::tiny_spec()), b(test::tiny_spec()), c(test::tiny_spec());
   a.initialise(5);
   b.initialise(5);
   c.initialise(6);
@@ -144,10 +101,10 @@ TEST(Transformer, InitialWeightsAreAFunctionOfTheSeed) {
 }
 
 TEST(Transformer, ATiedHeadIsNoSecondParameter) {
-  TransformerOptions options = test::tiny_options();
-  EXPECT_FALSE(Transformer(options).named_parameters().contains("head"));
-  options.tie_embeddings = false;
-  EXPECT_TRUE(Transformer(options).named_parameters().contains("head"));
+  ModelSpec spec = test::tiny_spec();
+  EXPECT_FALSE(Transformer(spec).named_parameters().contains("head"));
+  spec.head.tied = false;
+  EXPECT_TRUE(Transformer(spec).named_parameters().contains("head"));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace continuo::test {
 
-// The reference has no decode engine, and promises no row's bits: only the CPU's own backend does.
+// The reference has no engine, and promises no row's bits: only the CPU's own backend does.
 inline bool on_reference() {
   return backend_of(at::Device(at::kCPU)).name == std::string_view("aten");
 }

@@ -13,24 +13,29 @@
 
 namespace continuo::test {
 
-inline TransformerOptions tiny_options() {
-  return {.layers = 2,
-          .hidden = 32,
-          .heads = 4,
-          .kv_heads = 2,
-          .head_dim = 8,
-          .intermediate = 48,
-          .vocabulary = 61,
-          .context = 128,
-          .norm_epsilon = 1e-5,
-          .rope_theta = 100.0,
-          .tie_embeddings = true};
+inline ModelSpec tiny_spec() {
+  const BlockSpec block = {
+      .mixer =
+          Attend{.heads = 4, .kv_heads = 2, .dim = 8, .rotary = Rotary{.dim = 8, .theta = 100}},
+      .mlp = Dense{.width = 48}};
+  return {.context = 128,
+          .embedding = {.vocabulary = 61, .hidden = 32},
+          .blocks = {block, block},
+          .head = {.tied = true}};
+}
+
+// tiny_spec() with `change` made to every block.
+template <class Change>
+ModelSpec tiny_spec(Change change) {
+  ModelSpec spec = tiny_spec();
+  for (BlockSpec& block : spec.blocks) change(block);
+  return spec;
 }
 
 // Weights large enough that every part matters.
-inline std::shared_ptr<Transformer> tiny_model(const TransformerOptions& options = tiny_options(),
+inline std::shared_ptr<Transformer> tiny_model(const ModelSpec& spec = tiny_spec(),
                                                int64_t seed = 1) {
-  auto model = std::make_shared<Transformer>(options);
+  auto model = std::make_shared<Transformer>(spec);
   model->initialise(seed);
   const c10::NoGradGuard no_grad;
   for (at::Tensor& parameter : model->parameters()) {

@@ -20,10 +20,10 @@
 
 namespace continuo::test {
 
-inline TransformerOptions byte_model_options() {
-  TransformerOptions o = tiny_options();
-  o.vocabulary = 260;
-  return o;
+inline ModelSpec byte_model_spec() {
+  ModelSpec spec = tiny_spec();
+  spec.embedding.vocabulary = 260;
+  return spec;
 }
 
 // Rows of different lengths; the completion is the prompt reversed.
@@ -93,7 +93,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
                            const std::function<void(int64_t)>& after_samples = {}) {
   const Threads one(1);  // a forked child has none of the pool's threads
   std::filesystem::create_directories(run_dir);
-  auto model = tiny_model(byte_model_options());
+  auto model = tiny_model(byte_model_spec());
   model->set_compute(
       {.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();

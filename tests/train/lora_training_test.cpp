@@ -41,7 +41,7 @@ TEST_P(LoraTraining, AdaptersLearnTheBaseStaysBitForBit) {
       losses.push_back(nlohmann::json::parse(line)["loss"].get<double>());
     EXPECT_LT(losses.back(), 0.6 * losses.front()) << dora;
 
-    const auto base = test::tiny_model(test::byte_model_options());
+    const auto base = test::tiny_model(test::byte_model_spec());
     const auto untouched = base->parameters();
     ASSERT_EQ(run.frozen.size(), untouched.size());
     for (size_t i = 0; i < untouched.size(); ++i)

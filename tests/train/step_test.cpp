@@ -13,7 +13,7 @@
 namespace continuo {
 namespace {
 
-using test::byte_model_options;
+using test::byte_model_spec;
 using test::byte_store;
 using test::max_difference;
 using test::tiny_model;
@@ -27,7 +27,7 @@ TrainingStep step_of(const std::shared_ptr<const ExampleStore>& store, int64_t m
 TEST(Step, MicroBatchesAddUpToOneBatch) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 12);
-  const auto model = tiny_model(byte_model_options());
+  const auto model = tiny_model(byte_model_spec());
   TrainingStep whole = step_of(store, 1 << 20), parts = step_of(store, 30);
   ASSERT_EQ(whole.micro_batches.size(), 1u);
   ASSERT_GT(parts.micro_batches.size(), 2u);
@@ -56,7 +56,7 @@ TEST(Step, MicroBatchesAddUpToOneBatch) {
 TEST(Step, ALossThatIsNotFiniteNamesItsRows) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 2);
-  const auto model = tiny_model(byte_model_options());
+  const auto model = tiny_model(byte_model_spec());
   {
     const c10::NoGradGuard no_grad;
     model->head_weight().fill_(INFINITY);
@@ -86,7 +86,7 @@ struct LossAndGradient {
 };
 
 LossAndGradient run_step(TrainingStep step) {
-  const auto model = tiny_model(byte_model_options());
+  const auto model = tiny_model(byte_model_spec());
   SftObjective objective;
   const double loss = accumulate(step, objective, {.decoder = *model}).loss;
   return {loss, model->head_weight().grad().clone()};

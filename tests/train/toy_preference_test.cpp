@@ -114,7 +114,7 @@ at::Tensor written_out(Transformer& model, Transformer& reference, double beta) 
 }
 
 TEST(ToyPreference, LossAndGradientsAreThoseOfTheFormulaHoweverTheStepIsCut) {
-  const auto model = tiny_model(), reference = tiny_model(test::tiny_options(), 99);
+  const auto model = tiny_model(), reference = tiny_model(test::tiny_spec(), 99);
   const at::Tensor expected = written_out(*model, *reference, 0.5);
   expected.backward();
   std::vector<at::Tensor> gradients;

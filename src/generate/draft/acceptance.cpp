@@ -31,11 +31,6 @@ double AcceptanceRate::value() const {
   return (hits_ + kPriorWeight * prior_) / (hits_ + misses_ + kPriorWeight);
 }
 
-double PassTime::operator()(int64_t rows) const {
-  const auto n = static_cast<double>(rows);
-  return std::max(1 + extra * (n - 1), arithmetic * n);
-}
-
 int64_t best_draft_length(double rate, const DraftCost& cost, int64_t limit) {
   rate = std::clamp(rate, 0.0, 1.0);
   double tokens = 1, next = rate, best = 1;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "nn/pass_time.h"
+
 namespace continuo {
 
 // The share of drafted tokens that are accepted where those before them were. Old observations
@@ -21,15 +23,6 @@ class AcceptanceRate {
 
  private:
   double prior_, hits_ = 0, misses_ = 0;
-};
-
-// Time of a pass over n rows as a share of one over a single row: the weights are read once,
-// arithmetic grows with n.
-struct PassTime {
-  double extra = 0;       // of a further row while reading the weights takes longest
-  double arithmetic = 0;  // of a row where arithmetic does
-
-  double operator()(int64_t rows) const;
 };
 
 // What drafts cost: a pass over `live` sequences with k drafted tokens each, as a share of a pass

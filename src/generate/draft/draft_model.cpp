@@ -4,9 +4,6 @@
 #include <cmath>
 
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 
 #include "core/error.h"
 #include "generate/sampling/draw.h"
@@ -106,17 +103,17 @@ class DraftModel::Attempt {
   double expected_ = 1;  // tokens that a pass over the draft gives on average
 };
 
-DraftModel::DraftModel(Decoder& decoder, Vocabulary vocabulary, int64_t prefill_chunk)
-    : decoder_(decoder, CachedDecoder::Keeps::kLastSequence),
+DraftModel::DraftModel(Executor& executor, Vocabulary vocabulary, int64_t prefill_chunk,
+                       int64_t adapter)
+    : decoder_(executor, CachedDecoder::Keeps::kLastSequence),
       vocabulary_(std::move(vocabulary)),
       prefill_chunk_(prefill_chunk),
+      adapter_(adapter),
       rates_(confidence_rates()),
       overall_(0.7) {
-  if (decoder.shape().vocabulary < vocabulary_.size) {
-    fail("the draft model has {} tokens, the vocabulary {}", decoder.shape().vocabulary,
-         vocabulary_.size);
-  }
-  decoder.eval();
+  const int64_t own = executor.spec().embedding.vocabulary;
+  if (own < vocabulary_.size)
+    fail("the draft model has {} tokens, the vocabulary {}", own, vocabulary_.size);
 }
 
 DraftModel::State DraftModel::begin(std::span<const TokenId> history) {
@@ -128,7 +125,7 @@ DraftModel::State DraftModel::begin(std::span<const TokenId> history) {
     if (length > shared) closest = &state, shared = length;
   }
   State fresh;
-  fresh.cache_id = closest ? decoder_.fork(closest->cache_id) : decoder_.begin(history);
+  fresh.cache_id = closest ? decoder_.fork(closest->cache_id) : decoder_.begin(history, adapter_);
   const auto held = closest ? shared : static_cast<size_t>(decoder_.length(fresh.cache_id));
   fresh.cached.assign(history.begin(), history.begin() + static_cast<int64_t>(held));
   return fresh;
@@ -141,20 +138,20 @@ DraftModel::State& DraftModel::state_of(const DraftQuery& query) {
   State& state = found->second;
   const size_t end = query.history.size() - 1;
   const size_t shared = std::min(shared_length(query.history, state.cached), end);
-  decoder_.truncate(state.cache_id, static_cast<int64_t>(shared));
-  state.cached.resize(shared);
-  if (end - shared > kTogether) {
-    decoder_.prefill(state.cache_id, query.history.subspan(shared, end - shared), prefill_chunk_);
+  const auto held =
+      static_cast<size_t>(decoder_.truncate(state.cache_id, static_cast<int64_t>(shared)));
+  state.cached.resize(held);
+  if (end - held > kTogether) {
+    decoder_.append(state.cache_id, query.history.subspan(held, end - held), prefill_chunk_);
     state.cached.assign(query.history.begin(), query.history.end() - 1);
   }
   return state;
 }
 
 std::vector<std::vector<TokenId>> DraftModel::draft(std::span<const DraftQuery> queries) {
-  const at::NoGradGuard no_grad;
   std::vector<Attempt> attempts;
   std::vector<size_t> of;  // index of an attempt's query
-  const int64_t context = decoder_.shape().context;
+  const int64_t context = decoder_.spec().context;
   const double pass_cost = decoder_.pass_cost();
   const PassTime pass_time = decoder_.pass_time();
   for (size_t i = 0; i < queries.size(); ++i) {
@@ -188,17 +185,9 @@ std::vector<std::vector<TokenId>> DraftModel::draft(std::span<const DraftQuery> 
 // One more token for each attempt named.
 void DraftModel::advance(std::vector<Attempt>& attempts, const std::vector<size_t>& going) {
   std::vector<CachedDecoder::Piece> pieces;
-  std::vector<int64_t> last_rows;
-  int64_t rows = 0;
-  for (const size_t i : going) {
-    const std::span<const TokenId> missing = attempts[i].missing();
-    rows += static_cast<int64_t>(missing.size());
-    pieces.push_back({attempts[i].state.cache_id, missing});
-    last_rows.push_back(rows - 1);
-  }
-  const at::Tensor hidden = decoder_.forward(pieces);
-  const at::Tensor index = at::tensor(at::IntArrayRef(last_rows), at::kLong).to(hidden.device());
-  const at::Tensor logits = decoder_.logits(at::index_select(hidden, 0, index));
+  for (const size_t i : going)
+    pieces.push_back({attempts[i].state.cache_id, attempts[i].missing()});
+  const at::Tensor logits = decoder_.run(pieces);
   const int64_t width = logits.size(1);
   const float* data = logits.const_data_ptr<float>();
   scratch_.resize(std::max(scratch_.size(), going.size()));

@@ -16,10 +16,11 @@ namespace continuo {
 
 class DraftModel final : public Drafter {
  public:
-  // `decoder` outlives this, numbers tokens as `vocabulary` does, and is put in evaluation mode.
-  // `prefill_chunk`: tokens of a history in one pass. Error: the decoder has fewer tokens than the
-  // vocabulary.
-  DraftModel(Decoder& decoder, Vocabulary vocabulary, int64_t prefill_chunk = 512);
+  // `executor` outlives this and numbers tokens as `vocabulary` does; all of it is computed with
+  // `adapter`. `prefill_chunk`: tokens of a history in one pass. Error: the model has fewer tokens
+  // than the vocabulary.
+  DraftModel(Executor& executor, Vocabulary vocabulary, int64_t prefill_chunk = 512,
+             int64_t adapter = kNoAdapter);
 
   std::vector<std::vector<TokenId>> draft(std::span<const DraftQuery> queries) override;
   void learn(int64_t sequence, int64_t accepted, bool rejected) override;
@@ -42,7 +43,7 @@ class DraftModel final : public Drafter {
 
   CachedDecoder decoder_;
   Vocabulary vocabulary_;
-  int64_t prefill_chunk_;
+  int64_t prefill_chunk_, adapter_;
   std::map<int64_t, State> states_;
   std::vector<AcceptanceRate> rates_;  // by the probability that the draft model gives its token
   AcceptanceRate overall_;

@@ -4,7 +4,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/ivalue.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
@@ -12,7 +11,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
-#include "nn/invariant_rows.h"
 #include "nn/optional_tensor.h"
 
 namespace continuo {
@@ -29,7 +27,6 @@ struct LoraPlan : torch::CustomClassHolder {
   std::optional<RemadeInput> input;  // nothing: `first` is the input
   std::optional<Dropout> dropout;
   std::shared_ptr<const DropoutPass> pass;
-  bool by_rows = false;  // a row's bits must not depend on the others
 };
 
 // In the compute dtype; magnitude and norms float32, undefined without DoRA.
@@ -60,7 +57,6 @@ at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
 // one, three quarters of an adapter's first steps.
 at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
                            const at::Tensor& down) {
-  if (plan.by_rows) return bare_product(x, w.base).add_(bare_product(down, w.b), plan.scaling);
   const ProductOps& products = backend_of(x).products;
   at::Tensor y = products.nt(down * plan.scaling, w.b);
   products.add_nt(y, x, w.base);
@@ -220,7 +216,6 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
   const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
                    &cast_b = cast_b_.get(b_, dtype);
   if (!c10::GradMode::is_enabled()) {
-    plan->by_rows = first.size(0) <= kInvariantRows;
     const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
     return lora_forward(*plan, weights, input_of(*plan, first, second)).y;
   }
@@ -238,11 +233,12 @@ at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& first, const
   return run(base, first, second, &input);
 }
 
-at::Tensor LoraAdapter::merged_weight(const LinearImpl& base) {
+LowRank LoraAdapter::low_rank(const LinearImpl& base) {
   const c10::NoGradGuard no_grad;
-  const at::Tensor sum = at::addmm(base.weight.detach().to(at::kFloat), b_.detach(), a_.detach(), 1,
-                                   options_.scaling());
-  return options_.dora ? sum * (magnitude_.detach() / row_norms(base.weight)).unsqueeze(1) : sum;
+  return {.a = a_.detach(),
+          .b = b_.detach(),
+          .scale = options_.scaling(),
+          .factor = options_.dora ? magnitude_.detach() / row_norms(base.weight) : at::Tensor()};
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LoraAdapter::parameters() const {

@@ -41,7 +41,7 @@ class LoraAdapter : public LinearAdapter {
   at::Tensor forward(LinearImpl& base, const at::Tensor& x) override;
   at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
                      const RemadeInput& input) override;
-  at::Tensor merged_weight(const LinearImpl& base) override;
+  LowRank low_rank(const LinearImpl& base) override;
   // By PEFT's names: "lora_A.weight" [rank, in], "lora_B.weight" [out, rank] and with DoRA
   // "lora_magnitude_vector" [out].
   std::vector<std::pair<std::string, at::Tensor>> parameters() const override;

@@ -8,9 +8,10 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/error.h"
 #include "nn/aten/attention_pieces.h"
+#include "nn/aten/kv_cache.h"
 #include "nn/aten/ops.h"
-#include "nn/kv_cache.h"
 
 namespace continuo::aten {
 
@@ -126,14 +127,20 @@ AttendGradients attend_backward(const AttendInput& in, const AttendValues& value
   return {g.q.to(dtype), g.k.to(dtype), g.v.to(dtype)};
 }
 
-at::Tensor attend_cached(const AttendInput& in, KVCache& cache, int64_t layer) {
+std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Device device) {
+  return std::make_unique<TensorKVCache>(layers, device);
+}
+
+at::Tensor attend_cached(const AttendInput& in, const CachedSequences& cached, int64_t layer) {
+  auto* cache = dynamic_cast<TensorKVCache*>(&cached.cache);
+  if (!cache) fail("the cache belongs to another backend");
   check_documents(in.boundaries);
   const int64_t kv_heads = in.k.size(1);
   at::Tensor out = at::empty_like(in.q);
   for (size_t d = 0; d + 1 < in.boundaries.size(); ++d) {
-    const int64_t id = cache.active()[d], past = cache.length(id), at = in.boundaries[d],
+    const int64_t id = cached.ids[d], past = cache->length(id), at = in.boundaries[d],
                   n = in.boundaries[d + 1] - at;
-    const at::Tensor storage = cache.storage(id, layer);
+    const at::Tensor& storage = cache->storage(id, layer);
     const at::Tensor keys = storage.select(0, 0), values = storage.select(0, 1);
     keys.narrow(1, past, n).copy_(in.k.narrow(0, at, n).transpose(0, 1));
     values.narrow(1, past, n).copy_(in.v.narrow(0, at, n).transpose(0, 1));

@@ -8,6 +8,10 @@ namespace {
 
 int64_t any_rows(at::ScalarType) { return 1; }
 
+std::string modules_of_training() {
+  return "modules of training, as this device has no engine: fp32 or bf16 weights";
+}
+
 }  // namespace
 
 const Backend& aten_backend() {
@@ -18,15 +22,17 @@ const Backend& aten_backend() {
                                                 .add_nt = aten::add_product_nt,
                                                 .add_nn = aten::add_product_nn,
                                                 .add_tn = aten::add_product_tn,
-                                                .rows = aten::product_rows,
                                                 .row_multiple = any_rows},
                                    .norm = {.forward = aten::norm, .backward = aten::norm_backward},
                                    .rotate = {.rotate = aten::rotate},
                                    .gate = {.forward = aten::gate, .backward = aten::gate_backward},
                                    .attend = {.forward = aten::attend,
                                               .backward = aten::attend_backward,
-                                              .cached = aten::attend_cached},
-                                   .loss = {.cross_entropy = aten::cross_entropy}};
+                                              .cached = aten::attend_cached,
+                                              .make_cache = aten::make_cache},
+                                   .loss = {.cross_entropy = aten::cross_entropy},
+                                   .executor = modules_of_training,
+                                   .make_executor = aten::make_executor};
   return kBackend;
 }
 

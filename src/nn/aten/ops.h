@@ -11,7 +11,6 @@ at::Tensor product_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType d
 void add_product_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_product_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_product_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
-at::Tensor product_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 NormValues norm(const NormInput& input);
 NormGradients norm_backward(const NormInput& input, const NormValues& values,
@@ -29,8 +28,12 @@ AttendGradients attend_backward(const AttendInput& input, const AttendValues& va
 // Without softcap; values without lse.
 AttendValues attend_fused(const AttendInput& input);
 AttendGradients attend_fused_backward(const AttendInput& input, const at::Tensor& dout);
-at::Tensor attend_cached(const AttendInput& input, KVCache& cache, int64_t layer);
+at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Device device);
 
 RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
+
+std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& model,
+                                        const ExecutorOptions& options);
 
 }  // namespace continuo::aten

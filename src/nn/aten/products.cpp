@@ -38,8 +38,4 @@ void add_product_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
   }
 }
 
-at::Tensor product_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);
-}
-
 }  // namespace continuo::aten

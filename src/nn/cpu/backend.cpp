@@ -5,7 +5,9 @@
 
 #include "core/error.h"
 #include "nn/aten/backend.h"
-#include "nn/cpu/inference_engine.h"
+#include "nn/aten/ops.h"
+#include "nn/cpu/engine.h"
+#include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/matmul.h"
 #include "nn/cpu/ops.h"
 
@@ -13,32 +15,45 @@ namespace continuo {
 
 namespace {
 
-std::unique_ptr<DecodeEngine> make_engine(const TransformerOptions& options,
-                                          const EngineWeights& weights, WeightFormat format) {
-  return std::make_unique<InferenceEngine>(options, weights, format);
+// oneDNN compiles and keeps a bfloat16 product for every number of rows that it meets.
+int64_t row_multiple(at::ScalarType dtype) {
+  constexpr int64_t kRows = 64;
+  return dtype == at::kBFloat16 && !own_matmul(dtype) ? kRows : 1;
+}
+
+std::string engine_name() {
+  return fmt::format(
+      "CPU's engine, which serves every family: packed fp32, bf16, q8 or q4 weights, kernels for "
+      "{}",
+      kernels().instruction_set);
+}
+
+std::unique_ptr<Executor> make_engine(const std::shared_ptr<Transformer>& model,
+                                      const ExecutorOptions& options) {
+  return std::make_unique<CpuEngine>(model, options);
 }
 
 }  // namespace
 
 const Backend& cpu_backend() {
-  static const Backend kBackend = {
-      .name = "cpu",
-      .products = {.nt = matmul_nt,
-                   .nn = matmul_nn,
-                   .tn = matmul_tn,
-                   .add_nt = add_matmul_nt,
-                   .add_nn = add_matmul_nn,
-                   .add_tn = add_matmul_tn,
-                   .rows = cpu::product_rows,
-                   .row_multiple = cpu::row_multiple},
-      .norm = {.forward = cpu::norm, .backward = cpu::norm_backward},
-      .rotate = {.rotate = cpu::rotate},
-      .gate = {.forward = cpu::gate, .backward = cpu::gate_backward},
-      .attend = {.forward = cpu::attend,
-                 .backward = cpu::attend_backward,
-                 .cached = cpu::attend_cached},
-      .loss = {.cross_entropy = cpu::cross_entropy},
-      .engine = {.covers = InferenceEngine::covers, .make = make_engine}};
+  static const Backend kBackend = {.name = "cpu",
+                                   .products = {.nt = matmul_nt,
+                                                .nn = matmul_nn,
+                                                .tn = matmul_tn,
+                                                .add_nt = add_matmul_nt,
+                                                .add_nn = add_matmul_nn,
+                                                .add_tn = add_matmul_tn,
+                                                .row_multiple = row_multiple},
+                                   .norm = {.forward = cpu::norm, .backward = cpu::norm_backward},
+                                   .rotate = {.rotate = cpu::rotate},
+                                   .gate = {.forward = cpu::gate, .backward = cpu::gate_backward},
+                                   .attend = {.forward = cpu::attend,
+                                              .backward = cpu::attend_backward,
+                                              .cached = aten::attend_cached,
+                                              .make_cache = aten::make_cache},
+                                   .loss = {.cross_entropy = cpu::cross_entropy},
+                                   .executor = engine_name,
+                                   .make_executor = make_engine};
   return kBackend;
 }
 

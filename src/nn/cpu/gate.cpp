@@ -5,7 +5,6 @@
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/kernels/span.h"
 #include "nn/cpu/ops.h"
-#include "nn/invariant_rows.h"
 
 namespace continuo::cpu {
 
@@ -20,25 +19,15 @@ bool by_kernel(const at::Tensor& up, Activation activation) {
 }  // namespace
 
 at::Tensor gate(const at::Tensor& gate, const at::Tensor& up, Activation activation) {
-  const int64_t rows = gate.size(0);
-  const bool kernel = by_kernel(up, activation);
-  if (!kernel && (rows == 1 || rows > kInvariantRows)) return aten::gate(gate, up, activation);
+  if (!by_kernel(up, activation)) return aten::gate(gate, up, activation);
   at::Tensor out = at::empty_like(gate);
-  if (kernel) {
-    with_storage_type(gate.scalar_type(), [&](auto type) {
-      using T = decltype(type);
-      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels().typed<T>().swiglu(end - begin, data<T>(gate) + begin, data<T>(up) + begin,
-                                    data<T>(out) + begin);
-      });
+  with_storage_type(gate.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels().typed<T>().swiglu(end - begin, data<T>(gate) + begin, data<T>(up) + begin,
+                                  data<T>(out) + begin);
     });
-    return out;
-  }
-  // ATen's vector loops and their scalar remainders differ in the last bits: few rows go one by
-  // one, so that the bits of a row do not depend on the others.
-  for (int64_t i = 0; i < rows; ++i) {
-    out[i].copy_(aten::gate(gate[i], up.defined() ? up[i] : up, activation));
-  }
+  });
   return out;
 }
 

@@ -6,9 +6,6 @@
 
 namespace continuo::cpu {
 
-at::Tensor product_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
-int64_t row_multiple(at::ScalarType dtype);
-
 NormValues norm(const NormInput& input);
 NormGradients norm_backward(const NormInput& input, const NormValues& values,
                             const at::Tensor& dsum, const at::Tensor& dy);
@@ -22,7 +19,6 @@ std::pair<at::Tensor, at::Tensor> gate_backward(const at::Tensor& gradient, cons
 AttendValues attend(const AttendInput& input);
 AttendGradients attend_backward(const AttendInput& input, const AttendValues& values,
                                 const at::Tensor& dout);
-at::Tensor attend_cached(const AttendInput& input, KVCache& cache, int64_t layer);
 
 RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
 

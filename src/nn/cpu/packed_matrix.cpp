@@ -107,8 +107,6 @@ at::Tensor as_floats(const at::Tensor& weight) {
   return weight.detach().to(at::kFloat).contiguous();
 }
 
-constexpr int64_t kHalfPanel = kPanel / 2;
-
 }  // namespace
 
 int64_t concatenated_panels(const std::vector<at::Tensor>& parts) {
@@ -143,6 +141,17 @@ PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tenso
     rows[at + kHalfPanel] = data<float>(second) + r * in;
   }
   return pack_rows(arena, format, in, rows);
+}
+
+std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor first = as_floats(a), second = as_floats(b);
+  std::vector<float> values(paired_panels(a) * kPanel, 1.0f);
+  for (int64_t r = 0; r < a.size(0); ++r) {
+    const int64_t at = r / kHalfPanel * kPanel + r % kHalfPanel;
+    values[at] = data<float>(first)[r];
+    values[at + kHalfPanel] = data<float>(second)[r];
+  }
+  return values;
 }
 
 void PackedScratch::fit(PanelFormat format, int64_t values) {

@@ -11,6 +11,8 @@
 
 namespace continuo {
 
+inline constexpr int64_t kHalfPanel = kPanel / 2;  // of paired matrices, each's share
+
 // Memory for all panels of a model, in the order of their use: 2 MiB pages where the system gives
 // them.
 class PanelArena {
@@ -18,6 +20,7 @@ class PanelArena {
   explicit PanelArena(int64_t bytes);
   std::byte* take(int64_t bytes);
   void give_back(int64_t bytes) { used_ -= bytes; }  // of the last taken
+  void clear() { used_ = 0; }                        // what was taken is invalid
 
  private:
   struct Free {
@@ -78,12 +81,16 @@ int64_t paired_panels(const at::Tensor& a);
 PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
                          const at::Tensor& b);
 
+// a, b: [out] each, in the order of pack_paired's outputs → [stride_out], ones beyond.
+std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b);
+
 // Rows [begin, end) of x [rows, stride_in], zeros beyond `in`, in the form that products with `w`
 // read; `scratch` has room.
 void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x,
              PackedScratch& scratch);
 PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch& scratch);
-// y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out].
+// y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out]. The bits of
+// a row do not depend on `rows`.
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
              float* y);
 

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 #include <vector>
 
 #include <ATen/Parallel.h>
@@ -45,19 +44,25 @@ class Team {
     }
   };
 
-  // Calls f(member) once on each of LibTorch's threads; where those are taken, on this one alone. f
-  // does not throw.
+  // Calls f(member) once on each of so many of LibTorch's threads; where those are taken, on this
+  // one alone. f does not throw.
   template <class F>
-  static void run(const F& f) {
-    const int64_t units = at::get_num_threads();
+  static void run(int64_t units, const F& f) {
     Team team(units);
+    if (units == 1) return f(Member{team, 0, 1});
     std::atomic<int64_t> members{0}, arrived{0};
     at::parallel_for(0, units, 1, [&](int64_t begin, int64_t end) {
       const int64_t rank = members.fetch_add(1);
       arrived.fetch_add(end - begin);
-      spin([&] { return arrived.load() == units; });
+      arrived.notify_all();
+      wait_until(arrived, [&](int64_t all) { return all == units; }, {});
       f(Member{team, rank, members.load()});
     });
+  }
+
+  template <class F>
+  static void run(const F& f) {
+    run(at::get_num_threads(), f);
   }
 
  private:
@@ -96,15 +101,21 @@ class Team {
 
   explicit Team(int64_t size) : shares_(size) {}
 
-  template <class F>
-  static void spin(const F& done, Ahead ahead = {}) {
-    // A member that was taken off its core needs the others to step aside.
-    constexpr int kPatience = 20000;
+  // Spins for a while, which is what short stages want; then sleeps, so that a member that was
+  // taken off its core gets one: among other busy processes a spinning team would wait for whole
+  // slices of time.
+  template <class T, class F>
+  static void wait_until(const std::atomic<T>& value, const F& done, Ahead ahead) {
+    constexpr int kPatience = 4000;
     int64_t at = 0;
-    for (int i = 0; !done(); ++i) {
+    for (int i = 0; i < kPatience; ++i) {
+      if (done(value.load(std::memory_order_acquire))) return;
       for (const int64_t next = std::min(ahead.bytes, at + 256); at < next; at += 64)
         __builtin_prefetch(ahead.from + at, 0, 2);
-      if (i > kPatience) std::this_thread::yield();
+    }
+    for (T seen = value.load(std::memory_order_acquire); !done(seen);
+         seen = value.load(std::memory_order_acquire)) {
+      value.wait(seen, std::memory_order_acquire);
     }
   }
 
@@ -113,9 +124,10 @@ class Team {
     if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       waiting_.store(0, std::memory_order_relaxed);
       generation_.store(generation + 1, std::memory_order_release);
+      generation_.notify_all();
       return;
     }
-    spin([&] { return generation_.load(std::memory_order_acquire) != generation; }, ahead);
+    wait_until(generation_, [&](uint64_t now) { return now != generation; }, ahead);
   }
 
   alignas(64) std::atomic<int64_t> waiting_{0};

@@ -1,9 +1,11 @@
 #include "generate/draft/draft_model.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "generate/draft/drafting.h"
-#include "generate/fake_decoder.h"
+#include "generate/fake_executor.h"
 #include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
 
@@ -38,7 +40,7 @@ Ids draft_one(DraftModel& model, const DraftQuery& query) {
 }
 
 TEST(DraftModel, DrawsWithTheNoiseOfTheSequence) {
-  FakeDecoder target(kSize, 64, hashed_logits(kSize)), draft(kSize, 64, hashed_logits(kSize));
+  FakeExecutor target(kSize, 64, hashed_logits(kSize)), draft(kSize, 64, hashed_logits(kSize));
   const GenerationConfig config =
       generation_of("{seed: 5, sampler: [{temperature: 1}], ignore_eos: true, max_new_tokens: 9}");
   const std::vector<Ids> prompts{{3, 4}};
@@ -52,9 +54,10 @@ TEST(DraftModel, DrawsWithTheNoiseOfTheSequence) {
 
 // However drafts are cut, accepted and rejected, the cache follows the history: drafts are those of
 // a fresh model.
-TEST(DraftModel, FollowsTheHistory) {
-  FakeDecoder decoder(kSize, 64, hashed_logits(kSize)), other(kSize, 64, hashed_logits(kSize));
-  DraftModel model(decoder, small_vocabulary(), 3);
+void follow_the_history(bool forgetful) {
+  FakeExecutor executor(kSize, 64, hashed_logits(kSize)), other(kSize, 64, hashed_logits(kSize));
+  executor.forgetful = forgetful;
+  DraftModel model(executor, small_vocabulary(), 3);
   const Asker asker("[{temperature: 1}, {repetition: 1.2}]");
   const Random random(2, "walk");
   Ids history{3, 4};
@@ -71,43 +74,72 @@ TEST(DraftModel, FollowsTheHistory) {
   }
 }
 
+TEST(DraftModel, FollowsTheHistory) { follow_the_history(false); }
+
+TEST(DraftModel, FeedsAgainWhatItsCacheForgot) { follow_the_history(true); }
+
+TEST(DraftModel, DraftsWithItsAdapter) {
+  FakeExecutor executor(kSize, 64, hashed_logits(kSize));
+  const int64_t adapter = executor.add_adapter({});
+  DraftModel plain(executor, small_vocabulary()),
+      with_adapter(executor, small_vocabulary(), 512, adapter);
+  const Asker asker("[greedy]");
+  const Ids history(12, 4);
+  const auto first = [&](int64_t turns) {
+    std::vector<float> logits = hashed_logits(kSize)(history);
+    std::rotate(logits.begin(), logits.begin() + turns, logits.end());
+    return std::max_element(logits.begin(), logits.end()) - logits.begin();
+  };
+  EXPECT_EQ(draft_one(plain, asker.query(history, 1)), Ids{static_cast<TokenId>(first(0))});
+  EXPECT_EQ(draft_one(with_adapter, asker.query(history, 1)),
+            Ids{static_cast<TokenId>(first(adapter + 1))});
+  // Sequences that share what another one holds, and the one that ended last, keep it.
+  for (int64_t sequence = 1; sequence < 4; ++sequence) {
+    EXPECT_EQ(draft_one(with_adapter, asker.query(history, 1, sequence)),
+              Ids{static_cast<TokenId>(first(adapter + 1))});
+    if (sequence == 2) {
+      for (const int64_t past : {0, 1, 2}) with_adapter.forget(past);
+    }
+  }
+}
+
 TEST(DraftModel, SamplesOfOnePromptShareIt) {
-  FakeDecoder decoder(kSize, 64, hashed_logits(kSize));
-  DraftModel model(decoder, small_vocabulary());
+  FakeExecutor executor(kSize, 64, hashed_logits(kSize));
+  DraftModel model(executor, small_vocabulary());
   const Asker asker("[greedy]");
   const Ids prompt(20, 6);
   const std::vector queries{asker.query(prompt, 1, 0), asker.query(prompt, 1, 1),
                             asker.query(prompt, 1, 2)};
   model.draft(queries);
-  EXPECT_EQ(decoder.forwards, 2);  // the prompt once, then a token of each
-  EXPECT_EQ(decoder.largest_batch, 3);
+  EXPECT_EQ(executor.forwards, 2);  // the prompt once, then a token of each
+  EXPECT_EQ(executor.largest_batch, 3);
 }
 
 TEST(DraftModel, StaysInItsContext) {
-  FakeDecoder decoder(kSize, 8, hashed_logits(kSize));
-  DraftModel model(decoder, small_vocabulary());
+  FakeExecutor executor(kSize, 8, hashed_logits(kSize));
+  DraftModel model(executor, small_vocabulary());
   const Asker asker("[greedy]");
   EXPECT_EQ(draft_one(model, asker.query(Ids(6, 4), 9)).size(), 3u);
   EXPECT_TRUE(draft_one(model, asker.query(Ids(9, 4), 9)).empty());
 }
 
 TEST(DraftModel, StopsDraftingWhatDoesNotPay) {
-  FakeDecoder decoder(kSize, 64, hashed_logits(kSize));
-  DraftModel model(decoder, small_vocabulary());
+  FakeExecutor executor(kSize, 64, hashed_logits(kSize));
+  DraftModel model(executor, small_vocabulary());
   const Asker asker("[{temperature: 1}]");
   DraftQuery query = asker.query({3, 4}, 8);
   query.cost.time.extra = 0.2;
   for (int i = 0; i < 100; ++i) {
     if (!draft_one(model, query).empty()) model.learn(0, 0, true);
   }
-  const int64_t forwards = decoder.forwards;
+  const int64_t forwards = executor.forwards;
   EXPECT_TRUE(draft_one(model, query).empty());
-  EXPECT_EQ(decoder.forwards, forwards);
+  EXPECT_EQ(executor.forwards, forwards);
 }
 
 TEST(DraftModel, ForgottenSequencesLeaveOneBehind) {
-  FakeDecoder decoder(kSize, 64, hashed_logits(kSize));
-  DraftModel model(decoder, small_vocabulary());
+  FakeExecutor executor(kSize, 64, hashed_logits(kSize));
+  DraftModel model(executor, small_vocabulary());
   const Asker asker("[greedy]");
   int64_t bytes = 0;
   for (int64_t sequence = 0; sequence < 20; ++sequence) {
@@ -120,19 +152,19 @@ TEST(DraftModel, ForgottenSequencesLeaveOneBehind) {
 }
 
 TEST(DraftModel, FaultsOfItsLogitsEndADraft) {
-  FakeDecoder decoder(kSize, 64, [](std::span<const TokenId> history) {
+  FakeExecutor executor(kSize, 64, [](std::span<const TokenId> history) {
     std::vector<float> logits(kSize, 0);
     if (history.size() == 4) logits[2] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   });
-  DraftModel model(decoder, small_vocabulary());
+  DraftModel model(executor, small_vocabulary());
   const Asker asker("[greedy]");
   EXPECT_EQ(draft_one(model, asker.query({3, 4}, 9)).size(), 2u);
 }
 
 TEST(DraftModel, MustKnowAllTokens) {
-  FakeDecoder decoder(20, 64, hashed_logits(20));
-  expect_error([&] { DraftModel(decoder, small_vocabulary()); }, {"20 tokens", "30"});
+  FakeExecutor executor(20, 64, hashed_logits(20));
+  expect_error([&] { DraftModel(executor, small_vocabulary()); }, {"20 tokens", "30"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Every family against transformers: the checkpoints and references under tests/golden/families.
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -12,7 +13,9 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "io/safetensors.h"
+#include "models/families/rope_config.h"
 #include "models/store/model.h"
+#include "nn/executor.h"
 #include "support/backend.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
@@ -50,23 +53,23 @@ class FamilyTest : public testing::TestWithParam<std::string> {
     }
   }
 
-  KVCache cache_for(const Model& model) const {
-    const DecoderShape& s = model.decoder->shape();
-    return KVCache({.layers = s.layers,
-                    .kv_heads = s.kv_heads,
-                    .head_dim = s.head_dim,
-                    .dtype = model.decoder->compute().dtype});
+  std::unique_ptr<Executor> executor_of(const Model& model,
+                                        at::ScalarType dtype = at::kFloat) const {
+    const bool half = dtype == at::kBFloat16;
+    return make_executor(model.decoder, {.weights = half ? WeightFormat::bf16 : WeightFormat::f32,
+                                         .cache = half ? KVFormat::bf16 : KVFormat::f32});
   }
 
-  at::Tensor all_logits(const Model& model, const RaggedInput& input,
-                        KVCache* cache = nullptr) const {
-    return model.decoder->logits(model.decoder->forward(input, cache));
+  at::Tensor all_logits(const Model& model, const RaggedInput& input) const {
+    return model.decoder->logits(model.decoder->forward(input));
   }
 
-  // Rotation by the document's length makes a cached key differ from that of a whole pass.
-  bool rotates_by_length(const Model& model) const {
-    const RopeKind kind = model.decoder->options().rope_scaling.kind;
-    return kind == RopeKind::dynamic || kind == RopeKind::longrope;
+  at::Tensor all_logits(Executor& executor, KVCache& cache, const RaggedInput& input,
+                        const std::vector<int64_t>& sequences) const {
+    std::vector<int64_t> rows(input.tokens.size(0));
+    std::iota(rows.begin(), rows.end(), 0);
+    return executor.run({.input = input, .cache = cache, .sequences = sequences, .wanted = rows})
+        .logits;
   }
 
   fs::path directory_;
@@ -114,7 +117,7 @@ TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
       const std::string name = "grad." + model.family->checkpoint_name(item.key());
       if (!reference_.tensors().contains(name)) continue;
       const Placement place = model.family->placement
-                                  ? model.family->placement(item.key(), model.decoder->options())
+                                  ? model.family->placement(item.key(), model.decoder->spec())
                                   : Placement{};
       const at::Tensor expected =
           place.part(reference_.tensor(name), item.value().sizes()).reshape(item.value().sizes());
@@ -130,13 +133,14 @@ TEST_P(FamilyTest, GreedyDecodingThroughTheCacheGivesTheTextOfTransformers) {
   const std::vector<int64_t> expected = id_list(reference_.tensor("greedy"));
   const int64_t prompt = facts_["prompt"];
   std::vector<int64_t> tokens(expected.begin(), expected.begin() + prompt);
-  KVCache cache = cache_for(model);
-  cache.activate({cache.add()});
-  at::Tensor logits = all_logits(model, ragged({tokens}), &cache);
+  const auto executor = executor_of(model);
+  const auto cache = executor->make_cache();
+  const int64_t id = cache->add();
+  at::Tensor logits = all_logits(*executor, *cache, ragged({tokens}), {id});
   while (tokens.size() < expected.size()) {
     tokens.push_back(logits[logits.size(0) - 1].argmax().item<int64_t>());
-    logits = all_logits(model, ragged({{tokens.back()}}, static_cast<int64_t>(tokens.size()) - 1),
-                        &cache);
+    logits = all_logits(*executor, *cache,
+                        ragged({{tokens.back()}}, static_cast<int64_t>(tokens.size()) - 1), {id});
   }
   EXPECT_EQ(tokens, expected);
 }
@@ -145,24 +149,28 @@ TEST_P(FamilyTest, CachedPiecesAgreeWithTheWholeDocument) {
   const c10::NoGradGuard no_grad;
   const Model model = load_model(directory_);
   std::vector<int64_t> tokens = documents_[1];
-  if (rotates_by_length(model))
-    tokens.resize(model.decoder->options().rope_scaling.original_context);
+  // Rotation by the document's length makes a cached key differ from that of a whole pass.
+  const RopeScaling scaling = main_rotary(model.decoder->spec()).scaling;
+  if (scaling.kind == RopeKind::dynamic || scaling.kind == RopeKind::longrope)
+    tokens.resize(scaling.original_context);
   const auto n = static_cast<int64_t>(tokens.size());
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     model.decoder->set_compute({.dtype = dtype});
     const at::Tensor whole = all_logits(model, ragged({tokens}));
     const double tolerance = dtype == at::kFloat ? 1e-4 : 0.15 * whole.abs().max().item<double>();
-    KVCache cache = cache_for(model);
-    cache.activate({cache.add()});
+    const auto executor = executor_of(model, dtype);
+    const auto cache = executor->make_cache();
+    const int64_t id = cache->add();
     int64_t begin = 0;
     for (const int64_t size : {3, 8, 1, 1, 2, 1}) {
       const std::vector<int64_t> piece(tokens.begin() + begin, tokens.begin() + begin + size);
-      const at::Tensor logits = all_logits(model, ragged({piece}, begin), &cache);
+      const at::Tensor logits = all_logits(*executor, *cache, ragged({piece}, begin), {id});
       EXPECT_LT(max_difference(logits, whole.narrow(0, begin, size)), tolerance) << begin;
       begin += size;
     }
     for (; begin < n; ++begin) {
-      const at::Tensor logits = all_logits(model, ragged({{tokens[begin]}}, begin), &cache);
+      const at::Tensor logits =
+          all_logits(*executor, *cache, ragged({{tokens[begin]}}, begin), {id});
       EXPECT_LT(max_difference(logits[0], whole[begin]), tolerance) << begin;
     }
   }
@@ -172,28 +180,27 @@ TEST_P(FamilyTest, DecodingASequenceGivesTheSameBitsInAnyBatch) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
   const Model model = load_model(directory_);
+  const auto executor = executor_of(model);
   const auto prefill = [&](KVCache& cache, const std::vector<int64_t>& tokens) {
     const int64_t id = cache.add();
-    cache.activate({id});
-    model.decoder->forward(ragged({tokens}), &cache);
+    executor->run({.input = ragged({tokens}), .cache = cache, .sequences = {id}});
     return id;
   };
   const std::vector<int64_t> shorter(documents_[0].begin(), documents_[0].begin() + 4);
-  KVCache alone = cache_for(model), batch = cache_for(model);
-  const int64_t single = prefill(alone, documents_[0]);
-  const int64_t first = prefill(batch, shorter), same = prefill(batch, documents_[0]);
-  const int64_t last = prefill(batch, documents_[1]);
+  const auto alone = executor->make_cache(), batch = executor->make_cache();
+  const int64_t single = prefill(*alone, documents_[0]);
+  const int64_t first = prefill(*batch, shorter), same = prefill(*batch, documents_[0]);
+  const int64_t last = prefill(*batch, documents_[1]);
   const int64_t n = 11;
   for (int64_t step = 0; step < 3; ++step) {
-    alone.activate({single});
-    batch.activate({first, same, last});
-    const at::Tensor one = all_logits(model, ragged({{7 + step}}, n + step), &alone);
+    const at::Tensor one = all_logits(*executor, *alone, ragged({{7 + step}}, n + step), {single});
     RaggedInput input = ragged({{3}, {7 + step}, {9}});
     int64_t* positions = input.positions.data_ptr<int64_t>();
     positions[0] = 4 + step;
     positions[1] = n + step;
     positions[2] = 29 + step;
-    EXPECT_TRUE(one[0].equal(all_logits(model, input, &batch)[1])) << "step " << step;
+    const at::Tensor three = all_logits(*executor, *batch, input, {first, same, last});
+    EXPECT_TRUE(one[0].equal(three[1])) << "step " << step;
   }
 }
 
@@ -214,7 +221,7 @@ TEST_P(FamilyTest, SavingWritesTheSameTensorsAndAnEqualConfiguration) {
   }
   const Model back = load_model(directory);
   EXPECT_EQ(back.family, model.family);
-  EXPECT_EQ(back.decoder->options(), model.decoder->options());
+  EXPECT_EQ(back.decoder->spec(), model.decoder->spec());
   const auto theirs = back.decoder->named_parameters();
   for (const auto& item : model.decoder->named_parameters()) {
     EXPECT_TRUE(item.value().equal(theirs[item.key()])) << item.key();

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-TransformerOptions options_of(const json& config) {
+ModelSpec spec_of(const json& config) {
   const Family* family = find_family(config["model_type"].get<std::string>());
   return family->read_config(config, "config.json");
 }
@@ -21,7 +21,7 @@ TransformerOptions options_of(const json& config) {
 std::string refusal(json config, const json& change) {
   config.update(change);
   try {
-    options_of(config);
+    spec_of(config);
   } catch (const Error& error) {
     return error.what();
   }
@@ -31,8 +31,9 @@ std::string refusal(json config, const json& change) {
 // Equal to what the family writes and reads again.
 void expect_round_trip(const json& config) {
   const Family* family = find_family(config["model_type"].get<std::string>());
-  const TransformerOptions o = options_of(config);
-  EXPECT_EQ(family->read_config(family->write_config(o), "config.json"), o) << config["model_type"];
+  const ModelSpec spec = spec_of(config);
+  EXPECT_EQ(family->read_config(family->write_config(spec), "config.json"), spec)
+      << config["model_type"];
 }
 
 json llama3_config() {
@@ -119,32 +120,36 @@ json gemma3_config() {
 }
 
 TEST(FamilyConfigs, PublishedFilesMeanWhatTheirModelsAre) {
-  const TransformerOptions llama = options_of(llama3_config());
-  EXPECT_EQ(llama.rope_scaling.kind, RopeKind::llama3);
-  EXPECT_EQ(llama.rope_scaling.original_context, 8192);
-  EXPECT_EQ(llama.rope_theta, 500000);
-  const TransformerOptions qwen = options_of(qwen2_config());
-  EXPECT_TRUE(qwen.attention_bias);
-  EXPECT_FALSE(qwen.output_bias);
-  EXPECT_EQ(qwen.window, 0);
-  const TransformerOptions phi = options_of(phi3_config());
-  EXPECT_EQ(phi.rope_scaling.kind, RopeKind::longrope);
-  EXPECT_NEAR(phi.rope_scaling.attention_factor, std::sqrt(1 + std::log(32.0) / std::log(4096.0)),
-              1e-12);
-  const TransformerOptions gpt2 = options_of(gpt2_config());
-  EXPECT_TRUE(gpt2.learned_positions && gpt2.tie_embeddings && gpt2.layer_norm);
-  EXPECT_EQ(gpt2.intermediate, 3072);
-  const TransformerOptions pythia = options_of(pythia_config());
-  EXPECT_TRUE(pythia.parallel);
-  EXPECT_EQ(pythia.rotary_dim, 16);
-  const TransformerOptions gemma2 = options_of(gemma2_config());
-  EXPECT_TRUE(gemma2.has_window(0) && !gemma2.has_window(1));
-  EXPECT_EQ(gemma2.attention_softcap, 50);
-  EXPECT_EQ(gemma2.attention_scale, 1.0 / 16);
-  const TransformerOptions gemma3 = options_of(gemma3_config());
-  EXPECT_TRUE(gemma3.has_window(4) && !gemma3.has_window(5));
-  EXPECT_EQ(gemma3.local_rope_theta, 10000);
-  EXPECT_EQ(gemma3.rope_theta, 1000000);
+  const ModelSpec llama = spec_of(llama3_config());
+  EXPECT_EQ(llama.blocks[0].attend().rotary->scaling.kind, RopeKind::llama3);
+  EXPECT_EQ(llama.blocks[0].attend().rotary->scaling.original_context, 8192);
+  EXPECT_EQ(llama.blocks[0].attend().rotary->theta, 500000);
+  const ModelSpec qwen = spec_of(qwen2_config());
+  EXPECT_TRUE(qwen.blocks[0].attend().biases);
+  EXPECT_FALSE(qwen.blocks[0].attend().output_bias);
+  for (const BlockSpec& block : qwen.blocks) EXPECT_EQ(block.attend().window, 0);
+  const ModelSpec phi = spec_of(phi3_config());
+  EXPECT_EQ(phi.blocks[0].attend().rotary->scaling.kind, RopeKind::longrope);
+  EXPECT_NEAR(phi.blocks[0].attend().rotary->scaling.attention_factor,
+              std::sqrt(1 + std::log(32.0) / std::log(4096.0)), 1e-12);
+  const ModelSpec gpt2 = spec_of(gpt2_config());
+  EXPECT_EQ(gpt2.embedding.positions, 1024);
+  EXPECT_FALSE(gpt2.blocks[0].attend().rotary);
+  EXPECT_TRUE(gpt2.head.tied && gpt2.norm.centred && gpt2.blocks[0].norm.centred);
+  EXPECT_EQ(gpt2.blocks[0].dense().width, 3072);
+  const ModelSpec pythia = spec_of(pythia_config());
+  EXPECT_TRUE(pythia.blocks[0].parallel);
+  EXPECT_EQ(pythia.blocks[0].attend().rotary->dim, 16);
+  const ModelSpec gemma2 = spec_of(gemma2_config());
+  EXPECT_EQ(gemma2.blocks[0].attend().window, 4096);
+  EXPECT_EQ(gemma2.blocks[1].attend().window, 0);
+  EXPECT_EQ(gemma2.blocks[0].attend().softcap, 50);
+  EXPECT_EQ(gemma2.blocks[0].attend().scale, 1.0 / 16);
+  const ModelSpec gemma3 = spec_of(gemma3_config());
+  EXPECT_EQ(gemma3.blocks[4].attend().window, 512);
+  EXPECT_EQ(gemma3.blocks[5].attend().window, 0);
+  EXPECT_EQ(gemma3.blocks[4].attend().rotary->theta, 10000);
+  EXPECT_EQ(gemma3.blocks[5].attend().rotary->theta, 1000000);
   for (const json& config : {llama3_config(), qwen2_config(), phi3_config(), gpt2_config(),
                              pythia_config(), gemma2_config(), gemma3_config()}) {
     expect_round_trip(config);
@@ -155,15 +160,15 @@ TEST(FamilyConfigs, WindowsFollowTheirSwitches) {
   json config = qwen2_config();
   config["use_sliding_window"] = true;
   config["sliding_window"] = 100;
-  EXPECT_TRUE(options_of(config).has_window(21));
-  EXPECT_FALSE(options_of(config).has_window(20));
+  EXPECT_EQ(spec_of(config).blocks[21].attend().window, 100);
+  EXPECT_EQ(spec_of(config).blocks[20].attend().window, 0);
   expect_round_trip(config);
   config = llama3_config();
   config["model_type"] = "mistral";
   for (const char* key : {"attention_bias", "mlp_bias"}) config.erase(key);
-  EXPECT_EQ(options_of(config).window, 4096);
+  for (const BlockSpec& block : spec_of(config).blocks) EXPECT_EQ(block.attend().window, 4096);
   config["sliding_window"] = nullptr;
-  EXPECT_EQ(options_of(config).window, 0);
+  for (const BlockSpec& block : spec_of(config).blocks) EXPECT_EQ(block.attend().window, 0);
   expect_round_trip(config);
 }
 

@@ -26,20 +26,25 @@ std::string error_of(const json& config) {
 }
 
 TEST(Llama, ConfigurationsRoundTrip) {
-  TransformerOptions o = read_llama_config(plain_config(), "config.json");
-  EXPECT_EQ(o.head_dim, 4);
-  EXPECT_EQ(o.rope_theta, 10000);
-  EXPECT_FALSE(o.tie_embeddings);
-  o.rope_theta = 500;
-  o.head_dim = 8;
-  o.tie_embeddings = true;
-  o.attention_bias = o.output_bias = true;
-  const TransformerOptions back = read_llama_config(write_llama_config(o), "config.json");
-  EXPECT_EQ(back.rope_theta, 500);
-  EXPECT_EQ(back.head_dim, 8);
-  EXPECT_TRUE(back.tie_embeddings);
-  EXPECT_TRUE(back.attention_bias);
-  EXPECT_EQ(back.norm_epsilon, o.norm_epsilon);
+  ModelSpec spec = read_llama_config(plain_config(), "config.json");
+  EXPECT_EQ(spec.layers(), 2);
+  EXPECT_EQ(spec.blocks[0].attend().dim, 4);
+  EXPECT_EQ(spec.blocks[0].attend().rotary, (Rotary{.dim = 4, .theta = 10000}));
+  EXPECT_FALSE(spec.head.tied);
+  for (BlockSpec& block : spec.blocks) {
+    Attend& a = block.attend();
+    a.dim = 8;
+    a.rotary = Rotary{.dim = 8, .theta = 500};
+    a.biases = a.output_bias = true;
+  }
+  spec.head.tied = true;
+  const ModelSpec back = read_llama_config(write_llama_config(spec), "config.json");
+  EXPECT_EQ(back.blocks[0].attend().rotary->theta, 500);
+  EXPECT_EQ(back.blocks[0].attend().dim, 8);
+  EXPECT_TRUE(back.head.tied);
+  EXPECT_TRUE(back.blocks[0].attend().biases);
+  EXPECT_EQ(back.norm.epsilon, spec.norm.epsilon);
+  EXPECT_EQ(back, spec);
 }
 
 TEST(Llama, KeysThatWouldChangeTheMathsAreRefusedByName) {

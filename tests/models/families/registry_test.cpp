@@ -6,22 +6,18 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "support/tiny_model.h"
+
 namespace continuo {
 namespace {
 
-TransformerOptions small(const Family& family) {
-  TransformerOptions o = {.layers = 2,
-                          .hidden = 32,
-                          .heads = 4,
-                          .kv_heads = 2,
-                          .head_dim = 8,
-                          .intermediate = 48,
-                          .vocabulary = 61,
-                          .context = 128,
-                          .tie_embeddings = false};
-  if (family.name == "gpt2" || family.name == "gpt_neox") o.kv_heads = o.heads;
-  if (family.specialise) family.specialise(o);
-  return o;
+ModelSpec small(const Family& family) {
+  const bool grouped = family.name != "gpt2" && family.name != "gpt_neox";
+  ModelSpec spec =
+      test::tiny_spec([&](BlockSpec& block) { block.attend().kv_heads = grouped ? 2 : 4; });
+  spec.head.tied = false;
+  if (family.specialise) family.specialise(spec);
+  return spec;
 }
 
 TEST(Registry, NamesAreUniqueAndFound) {
@@ -36,22 +32,21 @@ TEST(Registry, NamesAreUniqueAndFound) {
 
 TEST(Registry, EveryFamilyReadsTheConfigThatItWrites) {
   for (const Family& family : families()) {
-    const TransformerOptions options = small(family);
-    const nlohmann::json config = family.write_config(options);
+    const ModelSpec spec = small(family);
+    const nlohmann::json config = family.write_config(spec);
     EXPECT_EQ(config.at("model_type"), family.name);
     EXPECT_EQ(config.at("architectures").at(0), family.architecture);
-    EXPECT_EQ(family.read_config(config, "config.json"), options) << family.name;
+    EXPECT_EQ(family.read_config(config, "config.json"), spec) << family.name;
     EXPECT_EQ(family.write_config(family.read_config(config, "config.json")), config);
   }
 }
 
 TEST(Registry, EveryParameterHasAPlaceOfItsOwnInEveryFamily) {
   for (const Family& family : families()) {
-    const TransformerOptions options = small(family);
+    const ModelSpec spec = small(family);
     std::set<std::pair<std::string, int64_t>> places;
-    for (const auto& item : Transformer(options).named_parameters()) {
-      const Placement place =
-          family.placement ? family.placement(item.key(), options) : Placement{};
+    for (const auto& item : Transformer(spec).named_parameters()) {
+      const Placement place = family.placement ? family.placement(item.key(), spec) : Placement{};
       EXPECT_TRUE(places.insert({family.checkpoint_name(item.key()), place.begin}).second)
           << item.key();
     }

@@ -12,15 +12,15 @@ namespace {
 
 using nlohmann::json;
 
-TransformerOptions read(const json& config) {
-  TransformerOptions o;
-  o.head_dim = 16;
-  o.context = 4096;
+ModelSpec read(const json& config) {
+  ModelSpec spec = {.context = 4096, .blocks = {{.mixer = Attend{.dim = 16}}}};
   ConfigReader reader(config, "config.json");
-  read_rope(reader, {}, o);
+  read_rope(reader, {}, spec);
   reader.finish();
-  return o;
+  return spec;
 }
+
+Rotary read_rotary(const json& config) { return read(config).blocks[0].attend().rotary.value(); }
 
 TEST(RopeConfig, BothSpellingsSayTheSame) {
   const json object = {{"rope_type", "llama3"},
@@ -30,30 +30,30 @@ TEST(RopeConfig, BothSpellingsSayTheSame) {
                        {"original_max_position_embeddings", 1024}};
   json parameters = object;
   parameters["rope_theta"] = 500000;
-  const TransformerOptions old = read({{"rope_theta", 500000}, {"rope_scaling", object}});
-  EXPECT_EQ(read({{"rope_parameters", parameters}}), old);
-  EXPECT_EQ(old.rope_theta, 500000);
-  EXPECT_EQ(old.rope_scaling.kind, RopeKind::llama3);
-  EXPECT_EQ(old.rope_scaling.original_context, 1024);
-  EXPECT_EQ(old.rotary_dim, 0);
+  const Rotary old = read_rotary({{"rope_theta", 500000}, {"rope_scaling", object}});
+  EXPECT_EQ(read_rotary({{"rope_parameters", parameters}}), old);
+  EXPECT_EQ(old.theta, 500000);
+  EXPECT_EQ(old.scaling.kind, RopeKind::llama3);
+  EXPECT_EQ(old.scaling.original_context, 1024);
+  EXPECT_EQ(old.dim, 16);
 }
 
 TEST(RopeConfig, DefaultsAreThoseOfTransformers) {
-  EXPECT_EQ(read(json::object()).rope_theta, 10000);
+  EXPECT_EQ(read_rotary(json::object()).theta, 10000);
   // The factor of yarn is that of the contexts; its attention factor grows with the logarithm.
-  const TransformerOptions yarn =
-      read({{"rope_scaling", {{"rope_type", "yarn"}, {"original_max_position_embeddings", 1024}}}});
-  EXPECT_EQ(yarn.rope_scaling.factor, 4);
-  EXPECT_DOUBLE_EQ(yarn.rope_scaling.attention_factor, 0.1 * std::log(4.0) + 1);
-  EXPECT_EQ(yarn.rope_scaling.beta_fast, 32);
+  const Rotary yarn = read_rotary(
+      {{"rope_scaling", {{"rope_type", "yarn"}, {"original_max_position_embeddings", 1024}}}});
+  EXPECT_EQ(yarn.scaling.factor, 4);
+  EXPECT_DOUBLE_EQ(yarn.scaling.attention_factor, 0.1 * std::log(4.0) + 1);
+  EXPECT_EQ(yarn.scaling.beta_fast, 32);
   const std::vector<double> ones(8, 1.0);
-  const TransformerOptions longrope = read({{"rope_scaling",
-                                             {{"type", "su"},
-                                              {"short_factor", ones},
-                                              {"long_factor", ones},
-                                              {"original_max_position_embeddings", 1024}}}});
-  EXPECT_EQ(longrope.rope_scaling.kind, RopeKind::longrope);
-  EXPECT_DOUBLE_EQ(longrope.rope_scaling.attention_factor,
+  const Rotary longrope = read_rotary({{"rope_scaling",
+                                        {{"type", "su"},
+                                         {"short_factor", ones},
+                                         {"long_factor", ones},
+                                         {"original_max_position_embeddings", 1024}}}});
+  EXPECT_EQ(longrope.scaling.kind, RopeKind::longrope);
+  EXPECT_DOUBLE_EQ(longrope.scaling.attention_factor,
                    std::sqrt(1 + std::log(4.0) / std::log(1024.0)));
 }
 
@@ -68,14 +68,14 @@ TEST(RopeConfig, WhatIsWrittenIsReadBack) {
               {"long_factor", factors},
               {"original_max_position_embeddings", 512}}),
         json({{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 2}})}) {
-    const TransformerOptions before = read({{"rope_theta", 1234}, {"rope_scaling", scaling}});
+    const ModelSpec before = read({{"rope_theta", 1234}, {"rope_scaling", scaling}});
     json written = json::object();
     write_rope(written, before);
     EXPECT_EQ(read(written), before) << written.dump(2);
   }
   // 6 of 16 dimensions: readers truncate the product.
-  const TransformerOptions partial = read({{"partial_rotary_factor", 0.4}});
-  EXPECT_EQ(partial.rotary_dim, 6);
+  const ModelSpec partial = read({{"partial_rotary_factor", 0.4}});
+  EXPECT_EQ(partial.blocks[0].attend().rotary->dim, 6);
   EXPECT_EQ(static_cast<int64_t>(16 * partial_rotary_factor(partial)), 6);
 }
 

@@ -58,7 +58,7 @@ TEST_P(GgufFamilyTest, AFileHoldsTheSameModel) {
   write_gguf(file, content.metadata, content.tensors);
   const Model back = load_model(file);
   EXPECT_EQ(back.family, original.family);
-  EXPECT_TRUE(back.decoder->options() == original.decoder->options());
+  EXPECT_TRUE(back.decoder->spec() == original.decoder->spec());
   const auto parameters = back.decoder->named_parameters();
   for (const auto& item : original.decoder->named_parameters()) {
     // Gemma's norms go through 1 + weight, which rounds.

@@ -79,7 +79,7 @@ TEST(Model, SavedAndLoadedWeightsAreTheSameBits) {
     for (const auto& item : a) EXPECT_TRUE(item.value().equal(b[item.key()])) << item.key();
     EXPECT_EQ(read_eos_ids(directory.path()).ids, std::vector<int64_t>{2});
     EXPECT_EQ(read_eos_ids(directory.path()).file, directory.path() / "generation_config.json");
-    EXPECT_EQ(back.decoder->shape().context, 2048);
+    EXPECT_EQ(back.decoder->spec().context, 2048);
   }
 }
 

@@ -10,7 +10,6 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "nn/gated_linear.h"
-#include "nn/invariant_rows.h"
 #include "support/backend.h"
 #include "support/tiny_model.h"
 
@@ -150,24 +149,10 @@ TEST(Lora, TheMergedWeightDoesTheSameAlone) {
     AdaptedLayer layer(options, true);
     const c10::NoGradGuard no_grad;
     const at::Tensor x = at::randn({80, 16});
-    const at::Tensor merged =
-        at::linear(x, layer.linear->adapter->merged_weight(*layer.linear), layer.linear->bias);
+    const LowRank rows = layer.linear->adapter->low_rank(*layer.linear);
+    EXPECT_EQ(rows.factor.defined(), options.dora);
+    const at::Tensor merged = at::linear(x, merged_weight(*layer.linear, rows), layer.linear->bias);
     EXPECT_LT(max_difference(layer.linear(x), merged), 1e-5);
-  }
-}
-
-TEST(Lora, DecodingRowsAreBitwiseIndependentOfTheBatch) {
-  if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
-  const c10::NoGradGuard no_grad;
-  for (const bool dora : {false, true}) {
-    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      AdaptedLayer layer({.rank = 3, .alpha = 6, .dora = dora}, true);
-      const at::Tensor x = at::randn({kInvariantRows, 16}).to(dtype);
-      const at::Tensor together = layer.linear(x);
-      for (int64_t r = 0; r < x.size(0); ++r) {
-        EXPECT_TRUE(layer.linear(x.narrow(0, r, 1)).equal(together.narrow(0, r, 1))) << r;
-      }
-    }
   }
 }
 

@@ -108,65 +108,6 @@ TEST_P(KernelTest, SwigluMatchesTheFormulaAndItsDerivative) {
   });
 }
 
-TEST_P(KernelTest, RowsOfTheLinearDoNotDependOnTheirNeighbours) {
-  for_types([&](auto type, double tolerance) {
-    using T = decltype(type);
-    for (const int64_t in : {1, 31, 32, 65, 96}) {
-      const int64_t rows = 5, out = 11;
-      const auto x = numbers(rows * in, 1);
-      const auto weight = stored<T>(numbers(out * in, 2));
-      const auto bias = numbers(out, 4);
-      std::vector<T> together(rows * out), alone(out);
-      table_->typed<T>().linear_rows(rows, in, out, 0, out, x.data(), weight.data(), bias.data(),
-                                     together.data());
-      for (int64_t r = 0; r < rows; ++r) {
-        table_->typed<T>().linear_rows(1, in, out, 0, 3, x.data() + r * in, weight.data(),
-                                       bias.data(), alone.data());
-        table_->typed<T>().linear_rows(1, in, out, 3, out, x.data() + r * in, weight.data(),
-                                       bias.data(), alone.data());
-        for (int64_t n = 0; n < out; ++n) {
-          EXPECT_EQ(together[r * out + n], alone[n]) << "row " << r << " out " << n;
-          double expected = bias[n];
-          for (int64_t k = 0; k < in; ++k)
-            expected += static_cast<double>(x[r * in + k]) * as_float(weight[n * in + k]);
-          EXPECT_NEAR(as_float(alone[n]), expected, tolerance * (2 + std::abs(expected)));
-        }
-      }
-    }
-  });
-}
-
-TEST_P(KernelTest, DecodeAttentionIsASoftmaxAverage) {
-  for_types([&](auto type, double tolerance) {
-    using T = decltype(type);
-    for (const int64_t dim : {6, 16, 64, 80, 272}) {
-      const int64_t group = 3, length = 21;
-      const auto q = stored<T>(numbers(group * dim, 1)), k = stored<T>(numbers(length * dim, 2));
-      const auto v = stored<T>(numbers(length * dim, 3));
-      std::vector<float> scores(length);
-      std::vector<T> out(group * dim);
-      table_->typed<T>().decode_attention(group, dim, length, q.data(), k.data(), v.data(), 0.3f,
-                                          scores.data(), out.data());
-      for (int64_t g = 0; g < group; ++g) {
-        std::vector<double> weight(length);
-        double total = 0;
-        for (int64_t t = 0; t < length; ++t) {
-          double dot = 0;
-          for (int64_t i = 0; i < dim; ++i)
-            dot += static_cast<double>(as_float(q[g * dim + i])) * as_float(k[t * dim + i]);
-          total += weight[t] = std::exp(0.3 * dot);
-        }
-        for (int64_t i = 0; i < dim; ++i) {
-          double expected = 0;
-          for (int64_t t = 0; t < length; ++t)
-            expected += weight[t] / total * as_float(v[t * dim + i]);
-          EXPECT_NEAR(as_float(out[g * dim + i]), expected, tolerance * 2) << "dim " << dim;
-        }
-      }
-    }
-  });
-}
-
 TEST_P(KernelTest, CrossEntropyAndItsGradient) {
   for (const int64_t vocabulary : {1, 2, 16, 17, 50}) {
     for (const float smoothing : {0.0f, 0.1f}) {
@@ -209,19 +150,22 @@ TEST_P(KernelTest, CrossEntropyOfHugeLogitsStaysFinite) {
 }
 
 TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
-  const float nan = std::nanf("");
   // 1 + 2^-8 lies between two bfloat16 values: even wins. The vector path and the tail must agree.
-  std::vector<float> x(17, 1.00390625f);
-  x[3] = x[16] = nan;
-  std::vector<uint16_t> y(17);
-  table_->bf16.linear_rows(17, 1, 1, 0, 1, x.data(), std::vector<uint16_t>{0x3f80}.data(), nullptr,
-                           y.data());
-  EXPECT_EQ(y[0], 0x3f80);
-  EXPECT_EQ(y[3] & 0x7fff, 0x7fc0);
-  std::vector<float> wide(17);
-  table_->bf16.widen(17, y.data(), wide.data());
-  EXPECT_EQ(wide[0], 1.0f);
-  EXPECT_TRUE(std::isnan(wide[16]));
+  // The rotation by an angle of 0, stretched, leaves a product and its rounding.
+  const std::vector<float> cos(17, 1.00390625f), sin(17, 0.0f);
+  const int64_t position = 0;
+  for (const size_t odd : {3, 16}) {
+    std::vector<uint16_t> given(34, 0x3f80), y(34);
+    given[odd] = 0x7fc0;
+    table_->bf16.rope(1, 1, 34, given.data(), &position, cos.data(), sin.data(), 1, y.data());
+    for (size_t i = 0; i < 17; ++i) {
+      if (i == odd) {
+        EXPECT_EQ(y[i] & 0x7fff, 0x7fc0);
+      } else {
+        EXPECT_EQ(y[i], 0x3f80) << i;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelTest, testing::ValuesIn(kInstructionSets),

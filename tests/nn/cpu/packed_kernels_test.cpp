@@ -247,43 +247,6 @@ TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
   }
 }
 
-class EngineAttentionTest : public testing::TestWithParam<const char*> {};
-
-TEST_P(EngineAttentionTest, MatchesDoublePrecision) {
-  const Kernels* table = kernels_for(GetParam());
-  if (!table) GTEST_SKIP() << "this CPU has no " << GetParam();
-  for (const int64_t dim : {16, 64, 80, 128}) {
-    for (const int64_t length : {1, 15, 16, 17, 256}) {
-      const int64_t group = 3;
-      const std::vector<float> q = waves(group * dim, 5), k = waves(length * dim, 6),
-                               v = waves(length * dim, 7);
-      const float scale = 0.01f;
-      std::vector<float> scores(length + 16), out(group * dim);
-      std::vector<AttentionPart> parts(group);
-      table->packed.attend_f32(group, dim, length, q.data(), k.data(), v.data(), scale,
-                               scores.data(), parts.data(), out.data());
-      for (int64_t g = 0; g < group; ++g) {
-        std::vector<double> p(length);
-        double high = -INFINITY, total = 0;
-        for (int64_t t = 0; t < length; ++t) {
-          for (int64_t i = 0; i < dim; ++i)
-            p[t] += static_cast<double>(q[g * dim + i]) * k[t * dim + i];
-          p[t] *= scale;
-          high = std::max(high, p[t]);
-        }
-        for (double& s : p) total += s = std::exp(s - high);
-        EXPECT_NEAR(parts[g].high, high, 1e-4);
-        for (int64_t i = 0; i < dim; ++i) {
-          double sum = 0;
-          for (int64_t t = 0; t < length; ++t) sum += p[t] * v[t * dim + i];
-          ASSERT_NEAR(out[g * dim + i] / parts[g].total, sum / total, 2e-4)
-              << dim << " " << length << " " << g << " " << i;
-        }
-      }
-    }
-  }
-}
-
 std::string case_name(const testing::TestParamInfo<Case>& info) {
   constexpr const char* kFormats[] = {"f32",       "bf16",      "q8",        "q4",
                                       "f32_in_28", "f32_in_12", "bf16_in_12"};
@@ -291,7 +254,6 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
          kFormats[static_cast<int>(std::get<1>(info.param))];
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, EngineAttentionTest, testing::ValuesIn(kInstructionSets));
 INSTANTIATE_TEST_SUITE_P(All, PackedKernelTest,
                          testing::Combine(testing::ValuesIn(kInstructionSets),
                                           testing::Values(PanelFormat::f32, PanelFormat::bf16,

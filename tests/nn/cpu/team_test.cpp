@@ -1,4 +1,4 @@
-// The team of threads behind the decode engine: every unit once, stages one after the other.
+// The team of threads behind the engine: every unit once, stages one after the other.
 #include "nn/cpu/team.h"
 
 #include <atomic>

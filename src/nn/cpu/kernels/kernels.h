@@ -1,8 +1,8 @@
-// The CPU kernels: fused elementwise passes, the row-wise linear of decoding, decode attention and
-// cross-entropy. Plain pointers and row ranges, no tensors, no threads: callers split the work.
-// Compiled once per instruction set; `kernels()` picks the best one that this CPU runs. Sums are in
-// float lanes of fixed order, so a row's result does not depend on which other rows are computed
-// beside it. Storage types: float, or uint16_t holding bfloat16.
+// The CPU kernels: fused elementwise passes, products, attention and cross-entropy. Plain pointers
+// and row ranges, no tensors, no threads: callers split the work. Compiled once per instruction
+// set; `kernels()` picks the best one that this CPU runs. Sums are in float lanes of fixed order,
+// so a row's result does not depend on which other rows are computed beside it. Storage types:
+// float, or uint16_t holding bfloat16.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 #include "nn/cpu/kernels/gemm.h"
 #include "nn/cpu/kernels/machine.h"
 #include "nn/cpu/kernels/packed.h"
+#include "nn/cpu/kernels/page.h"
 #include "nn/cpu/kernels/row.h"
 
 namespace continuo {
@@ -42,19 +43,10 @@ struct TypedKernels {
   // out = silu(gate) · up over n elements.
   void (*swiglu)(int64_t n, const T* gate, const T* up, T* out);
   void (*swiglu_backward)(int64_t n, const T* dout, const T* gate, const T* up, T* dgate, T* dup);
-  // y[m, n] = x[m] · weight[n] for n in [begin, end); x float [rows, in], y T [rows, out]. Bits do
-  // not depend on `rows`.
-  void (*linear_rows)(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end,
-                      const float* x, const T* weight, const float* bias, T* y);
-  // One sequence, one KV head, one new token: q [group, dim] attends to keys, values [length, dim].
-  // scores: [length].
-  void (*decode_attention)(int64_t group, int64_t dim, int64_t length, const T* q, const T* keys,
-                           const T* values, float scale, float* scores, T* out);
   // One row of logits [vocabulary]; with `gradient` they are replaced by d(loss)/d(logits) · scale.
   CrossEntropyTerms (*cross_entropy)(int64_t vocabulary, T* logits, int64_t target,
                                      float label_smoothing, float z_loss, bool gradient,
                                      float scale);
-  void (*widen)(int64_t n, const T* in, float* out);
 };
 
 struct Kernels {
@@ -68,6 +60,10 @@ struct Kernels {
   AttentionKernels<uint16_t> attention_bf16;
   GemmKernels<float> gemm_f32;
   GemmKernels<uint16_t> gemm_bf16;
+  PageKernels<float> page_f32;
+  PageKernels<uint16_t> page_bf16;
+  PageKernels<int8_t> page_q8;
+  EngineKernels engine;
 
   template <class T>
   const TypedKernels<T>& typed() const {
@@ -83,6 +79,16 @@ struct Kernels {
       return attention_f32;
     } else {
       return attention_bf16;
+    }
+  }
+  template <class T>
+  const PageKernels<T>& page() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return page_f32;
+    } else if constexpr (sizeof(T) == sizeof(uint16_t)) {
+      return page_bf16;
+    } else {
+      return page_q8;
     }
   }
   template <class T>

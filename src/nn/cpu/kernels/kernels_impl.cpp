@@ -1,4 +1,6 @@
 // Compiled once per instruction set; CONTINUO_KERNEL_TABLE names the table that this copy defines.
+#include <utility>
+
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/kernels/vec.h"
 
@@ -20,6 +22,7 @@ inline void for_lanes(int64_t n, Body body, Tail tail) {
 #include "nn/cpu/kernels/gemm_impl.h"
 #include "nn/cpu/kernels/machine_impl.h"
 #include "nn/cpu/kernels/packed_impl.h"
+#include "nn/cpu/kernels/page_impl.h"
 #include "nn/cpu/kernels/row_impl.h"
 
 namespace continuo {
@@ -169,88 +172,6 @@ void swiglu_backward(int64_t n, const T* dout, const T* gate, const T* up, T* dg
       });
 }
 
-// Dot products of Rows rows with one row of the weight. The weight is read as one stream from front
-// to back: several rows of it side by side would halve what the prefetchers deliver. Every product
-// is accumulated in the same two vectors in the same order whatever Rows is.
-template <int Rows, class T>
-inline void dot_rows(int64_t in, const float* x, const T* weight, float bias, T* y, int64_t out) {
-  Vec even[Rows] = {}, odd[Rows] = {};
-  int64_t k = 0;
-  for (; k + 2 * kLanes <= in; k += 2 * kLanes) {
-    const Vec w0 = load(weight + k), w1 = load(weight + k + kLanes);
-    for (int r = 0; r < Rows; ++r) {
-      even[r] += load(x + r * in + k) * w0;
-      odd[r] += load(x + r * in + k + kLanes) * w1;
-    }
-  }
-  for (int r = 0; r < Rows; ++r) {
-    float tail = bias;
-    for (int64_t i = k; i < in; ++i) tail += x[r * in + i] * to_float(weight[i]);
-    put(y + r * out, sum(even[r] + odd[r]) + tail);
-  }
-}
-
-template <class T>
-void linear_rows(int64_t rows, int64_t in, int64_t out, int64_t begin, int64_t end, const float* x,
-                 const T* weight, const float* bias, T* y) {
-  for (int64_t n = begin; n < end; ++n) {
-    const T* w = weight + n * in;
-    const float b = bias ? bias[n] : 0.0f;
-    int64_t r = 0;
-    for (; r + 8 <= rows; r += 8) dot_rows<8>(in, x + r * in, w, b, y + r * out + n, out);
-    if (r + 4 <= rows) dot_rows<4>(in, x + r * in, w, b, y + r * out + n, out), r += 4;
-    if (r + 2 <= rows) dot_rows<2>(in, x + r * in, w, b, y + r * out + n, out), r += 2;
-    if (r < rows) dot_rows<1>(in, x + r * in, w, b, y + r * out + n, out);
-  }
-}
-
-template <class T>
-void decode_attention(int64_t group, int64_t dim, int64_t length, const T* q, const T* keys,
-                      const T* values, float scale, float* scores, T* out) {
-  constexpr int64_t kMaxVectors = 16;  // dim ≤ 256 stays in registers and on the stack
-  const int64_t vectors = dim / kLanes;
-  for (int64_t g = 0; g < group; ++g, q += dim, out += dim) {
-    float highest = -__builtin_inff();
-    for (int64_t t = 0; t < length; ++t) {
-      const T* k = keys + t * dim;
-      Vec acc{};
-      float tail = 0;
-      for_lanes(
-          dim, [&](int64_t i) { acc += load(q + i) * load(k + i); },
-          [&](int64_t i) { tail += to_float(q[i]) * to_float(k[i]); });
-      scores[t] = (sum(acc) + tail) * scale;
-      highest = highest > scores[t] ? highest : scores[t];
-    }
-    Vec totals{};
-    float total = 0;
-    for_lanes(
-        length,
-        [&](int64_t t) {
-          const Vec e = exp(load(scores + t) - highest);
-          store(scores + t, e);
-          totals += e;
-        },
-        [&](int64_t t) {
-          scores[t] = exp(scores[t] - highest);
-          total += scores[t];
-        });
-    const float inverse = 1.0f / (sum(totals) + total);
-    Vec acc[kMaxVectors] = {};
-    for (int64_t t = 0; t < length; ++t) {
-      const T* v = values + t * dim;
-      for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
-        acc[i] += load(v + i * kLanes) * scores[t];
-    }
-    for (int64_t i = 0; i < vectors && i < kMaxVectors; ++i)
-      store(out + i * kLanes, acc[i] * inverse);
-    for (int64_t i = (vectors < kMaxVectors ? vectors : kMaxVectors) * kLanes; i < dim; ++i) {
-      float tail = 0;
-      for (int64_t t = 0; t < length; ++t) tail += to_float(values[t * dim + i]) * scores[t];
-      put(out + i, tail * inverse);
-    }
-  }
-}
-
 template <class T>
 CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target,
                                 float label_smoothing, float z_loss, bool gradient, float scale) {
@@ -319,17 +240,9 @@ CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target,
 }
 
 template <class T>
-void widen(int64_t n, const T* in, float* out) {
-  for_lanes(
-      n, [&](int64_t i) { store(out + i, load(in + i)); },
-      [&](int64_t i) { out[i] = to_float(in[i]); });
-}
-
-template <class T>
 constexpr TypedKernels<T> table() {
-  return {add_rms_norm<T>,     add_rms_norm_backward<T>, rope<T>,
-          swiglu<T>,           swiglu_backward<T>,       linear_rows<T>,
-          decode_attention<T>, cross_entropy<T>,         widen<T>};
+  return {add_rms_norm<T>, add_rms_norm_backward<T>, rope<T>,
+          swiglu<T>,       swiglu_backward<T>,       cross_entropy<T>};
 }
 
 }  // namespace
@@ -344,6 +257,10 @@ const Kernels CONTINUO_KERNEL_TABLE = {.instruction_set = CONTINUO_ISA_NAME,
                                        .attention_f32 = attention_table<float>(),
                                        .attention_bf16 = attention_table<uint16_t>(),
                                        .gemm_f32 = gemm_table<float>(),
-                                       .gemm_bf16 = gemm_table<uint16_t>()};
+                                       .gemm_bf16 = gemm_table<uint16_t>(),
+                                       .page_f32 = page_table<float>(),
+                                       .page_bf16 = page_table<uint16_t>(),
+                                       .page_q8 = page_table<int8_t>(),
+                                       .engine = kEngineKernels};
 
 }  // namespace continuo

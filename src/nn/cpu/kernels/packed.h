@@ -87,12 +87,6 @@ struct Exception {
   float value;
 };
 
-// What a run of keys contributes to one head's attention: Σ exp(score − high), beside Σ exp(score −
-// high) · value.
-struct AttentionPart {
-  float high, total;
-};
-
 struct PackedKernels {
   // One panel from kPanel rows of `in` floats; null rows are zeros.
   void (*pack)(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel);
@@ -110,17 +104,6 @@ struct PackedKernels {
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
   void (*round)(int64_t n, const float* x, uint16_t* halves);
   void (*quantise)(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets);
-  // `group` heads of one row, q [group, dim] float, over a run of their keys and values [length,
-  // dim]; dim a multiple of 16. scores: room for length + 15. → parts [group], out [group, dim] = Σ
-  // exp(score − high) · value.
-  void (*attend_f32)(int64_t group, int64_t dim, int64_t length, const float* q, const float* keys,
-                     const float* values, float scale, float* scores, AttentionPart* parts,
-                     float* out);
-  void (*attend_bf16)(int64_t group, int64_t dim, int64_t length, const float* q,
-                      const uint16_t* keys, const uint16_t* values, float scale, float* scores,
-                      AttentionPart* parts, float* out);
-  void (*narrow_f32)(int64_t n, const float* x, float* y);
-  void (*narrow_bf16)(int64_t n, const float* x, uint16_t* y);
 };
 
 }  // namespace continuo

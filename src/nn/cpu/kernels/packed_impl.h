@@ -66,7 +66,6 @@ static_assert(kPanelVectors == 2);
 }  // namespace
 }  // namespace continuo
 
-#include "nn/cpu/kernels/decode_attention_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
 #include "nn/cpu/kernels/packed_product_impl.h"
 
@@ -93,15 +92,9 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
   }
 }
 
-template <class T>
-void narrow(int64_t n, const float* x, T* y) {
-  for_lanes(n, [&](int64_t i) { store(y + i, load(x + i)); }, [&](int64_t i) { put(y + i, x[i]); });
-}
-
-constexpr PackedKernels kPackedKernels = {packed_pack,     packed_compress, kCompresses,
-                                          packed_unpack,   packed_product,  packed_round,
-                                          packed_quantise, attend<float>,   attend<uint16_t>,
-                                          narrow<float>,   narrow<uint16_t>};
+constexpr PackedKernels kPackedKernels = {packed_pack,    packed_compress, kCompresses,
+                                          packed_unpack,  packed_product,  packed_round,
+                                          packed_quantise};
 
 }  // namespace
 }  // namespace continuo

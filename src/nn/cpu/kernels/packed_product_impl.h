@@ -230,12 +230,129 @@ constexpr Reading reading(PanelFormat format) {
   return {Fetch::nothing, 0};
 }
 
+// Of many rows a block of a panel is unpacked once, into memory that stays in the first cache, and
+// multiplied from there: the same sums in the same order, begun and put aside in float32.
+constexpr int64_t kBlockInputs = 128;
+constexpr int64_t kManyRows = 9;
+#if defined(__AVX512F__)
+constexpr int kBlockRows = 12;
+#else
+constexpr int kBlockRows = 3;
+#endif
+#if defined(__AVX512BF16__)
+constexpr bool kWidensHalves = false;  // the instruction rounds otherwise than floats would
+#else
+constexpr bool kWidensHalves = true;
+#endif
+
+constexpr bool goes_by_blocks(PanelFormat format) {
+  return !reads_integers(format) && (kWidensHalves || !reads_halves(format));
+}
+
+// The values [first, first + count) of k of a panel, [count][kPanel]: where they lie, or in `room`.
+const float* block_weights(PanelFormat format, const std::byte* panel, int64_t first, int64_t count,
+                           float* room) {
+  const std::byte* weights = panel + panel_header(format);
+  if (format == PanelFormat::f32) return reinterpret_cast<const float*>(weights) + first * kPanel;
+  const auto put_floats = [&](int64_t k, Vec w0, Vec w1) {
+    store(room + k * kPanel, w0);
+    store(room + k * kPanel + kLanes, w1);
+  };
+  const auto put_pair = [&](int64_t k, VecU w0, VecU w1) {
+    put_floats(k, bits_as<Vec>(w0 << 16), bits_as<Vec>(w1 << 16));
+    put_floats(k + 1, bits_as<Vec>(w0 & 0xffff0000u), bits_as<Vec>(w1 & 0xffff0000u));
+  };
+  if (format == PanelFormat::bf16) {
+    const auto* w = reinterpret_cast<const uint16_t*>(weights) + first * kPanel;
+    for (int64_t k = 0; k < count; k += 2, w += 2 * kPanel)
+      put_pair(k, load_as<VecU>(w), load_as<VecU>(w + 2 * kLanes));
+    return room;
+  }
+  const VecB table = load_as<VecB>(panel);
+  const auto* w = reinterpret_cast<const uint8_t*>(weights) + first / kUnit * unit_bytes(format);
+  for (int64_t k = 0; k < count; k += kUnit, w += unit_bytes(format)) {
+    const auto floats = [&](int i, Vec w0, Vec w1) { put_floats(k + i, w0, w1); };
+    if (format == PanelFormat::bf16_in_12) {
+      unpack_pairs(w, table, [&](int i, VecU w0, VecU w1) { put_pair(k + 2 * i, w0, w1); });
+    } else if (format == PanelFormat::f32_in_28) {
+      unpack_floats<true>(w, table, floats);
+    } else {
+      unpack_floats<false>(w, table, floats);
+    }
+  }
+  return room;
+}
+
+struct BlockRun {
+  const float *x, *weights;
+  int64_t stride_x, inputs;
+  bool first;  // of the panel's blocks
+  float* y;
+  int64_t stride_y;
+};
+
+template <int M>
+void multiply_block(const BlockRun& r) {
+  Sums<M> sums;
+  for (int m = 0; m < M && !r.first; ++m) {
+    sums.at[m][0] = load(r.y + m * r.stride_y);
+    sums.at[m][1] = load(r.y + m * r.stride_y + kLanes);
+  }
+  const float* w = r.weights;
+  for (int64_t k = 0; k < r.inputs; ++k, w += kPanel)
+    sums.add_float(load(w), load(w + kLanes), r.x + k, r.stride_x);
+  for (int m = 0; m < M; ++m) {
+    store(r.y + m * r.stride_y, sums.at[m][0]);
+    store(r.y + m * r.stride_y + kLanes, sums.at[m][1]);
+  }
+}
+
+template <int... M>
+void multiply_some(std::integer_sequence<int, M...>, int64_t count, const BlockRun& run) {
+  static constexpr void (*kOf[])(const BlockRun&) = {multiply_block<M + 1>...};
+  kOf[count - 1](run);
+}
+
+void product_by_blocks(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                       const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
+  const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
+  alignas(64) float room[kBlockInputs * kPanel];
+  alignas(64) float widened[kBlockRows * kBlockInputs];
+  for (int64_t p = begin; p < end; ++p) {
+    for (int64_t k = 0; k < stride; k += kBlockInputs) {
+      const int64_t inputs = stride - k < kBlockInputs ? stride - k : kBlockInputs;
+      const float* weights = block_weights(format, data + p * bytes, k, inputs, room);
+      for (int64_t m = 0; m < rows; m += kBlockRows) {
+        const int64_t count = rows - m < kBlockRows ? rows - m : kBlockRows;
+        BlockRun run = {.x = x.values + m * stride + k,
+                        .weights = weights,
+                        .stride_x = stride,
+                        .inputs = inputs,
+                        .first = k == 0,
+                        .y = y + m * stride_y + p * kPanel,
+                        .stride_y = stride_y};
+        if (reads_halves(format)) {
+          for (int64_t r = 0; r < count; ++r) {
+            for (int64_t i = 0; i < inputs; i += kLanes)
+              store(widened + r * kBlockInputs + i, load(x.halves + (m + r) * stride + k + i));
+          }
+          run.x = widened;
+          run.stride_x = kBlockInputs;
+        }
+        multiply_some(std::make_integer_sequence<int, kBlockRows>(), count, run);
+      }
+    }
+  }
+}
+
 // A panel is read from memory once and stays in the second cache for all groups of rows, which
 // share the fetching of the next panel.
 void packed_product(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
                     const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
   const PanelFunctions& functions = panel_functions(format);
+  if (rows >= kManyRows && goes_by_blocks(format))
+    return product_by_blocks(format, rows, in, begin, end, x, data, y, stride_y);
   const Reading one = reading(format);
   const int64_t groups = (rows + functions.most - 1) / functions.most;
   int slower = 0;

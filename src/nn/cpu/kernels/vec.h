@@ -18,6 +18,7 @@ using Vec = Lanes<float, kLanes>;
 using VecI = Lanes<int32_t, kLanes>;
 using VecU = Lanes<uint32_t, kLanes>;
 using VecH = Lanes<uint16_t, kLanes>;
+using VecC = Lanes<int8_t, kLanes>;
 
 inline Vec splat(float x) { return broadcast<Vec>(x); }
 
@@ -25,6 +26,7 @@ inline Vec load(const float* p) { return load_as<Vec>(p); }
 inline void store(float* p, Vec v) { store_as(p, v); }
 
 inline Vec load(const uint16_t* p) { return bits_as<Vec>(convert<VecU>(load_as<VecH>(p)) << 16); }
+inline Vec load(const int8_t* p) { return convert<Vec>(convert<VecI>(load_as<VecC>(p))); }
 // Round to nearest even; NaN stays NaN.
 inline void store(uint16_t* p, Vec v) {
 #if defined(__AVX512BF16__)

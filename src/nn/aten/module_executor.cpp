@@ -1,0 +1,170 @@
+#include "nn/aten/module_executor.h"
+
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include "core/error.h"
+#include "nn/aten/ops.h"
+#include "nn/backend.h"
+
+namespace continuo {
+
+namespace {
+
+// Low-rank rows on top of a layer.
+class LowRankAdapter : public LinearAdapter {
+ public:
+  explicit LowRankAdapter(const LowRank& rows) : rows_(rows) {}
+
+  at::Tensor forward(LinearImpl& base, const at::Tensor& x) override {
+    const auto product = [](const at::Tensor& a, const at::Tensor& b) {
+      return linear(a, b, b, {});
+    };
+    const at::Tensor wide = x.to(at::kFloat);
+    at::Tensor y = linear(x, base.weight, base.cast_weight(x.scalar_type()), {}).to(at::kFloat);
+    y = y + product(product(wide, rows_.a), rows_.b) * rows_.scale;
+    if (rows_.factor.defined()) y = y * rows_.factor;
+    if (base.bias.defined()) y = y + base.bias;
+    return y.to(x.scalar_type());
+  }
+  at::Tensor forward(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
+                     const RemadeInput& input) override {
+    return forward(base, input.make(first, second));
+  }
+  LowRank low_rank(const LinearImpl&) override { return rows_; }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override { return {}; }
+
+ private:
+  LowRank rows_;
+};
+
+// The model computes as the executor does for as long as this lives: with its dtype, without
+// dropout, with one adapter or none.
+class Borrowed {
+ public:
+  Borrowed(Transformer& model, at::ScalarType dtype, const AdapterWeights* adapter)
+      : model_(model), compute_(model.compute()), training_(model.is_training()) {
+    model.set_compute({.dtype = dtype});
+    if (training_) model.eval();
+    for (const auto& [block, layer, place] : model.linear_slots()) {
+      saved_.emplace_back(layer, std::exchange(layer->adapter, nullptr));
+      if (!adapter) continue;
+      const LowRank& rows = (*adapter)[block].*place;
+      if (rows.a.defined()) layer->adapter = std::make_shared<LowRankAdapter>(rows);
+    }
+  }
+  ~Borrowed() {
+    model_.set_compute(compute_);
+    if (training_) model_.train();
+    for (auto& [layer, adapter] : saved_) layer->adapter = std::move(adapter);
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+ private:
+  Transformer& model_;
+  ComputeOptions compute_;
+  bool training_;
+  std::vector<std::pair<LinearImpl*, std::shared_ptr<LinearAdapter>>> saved_;
+};
+
+at::Tensor index_of(const std::vector<int64_t>& rows, at::Device device) {
+  return at::tensor(at::IntArrayRef(rows), at::kLong).to(device);
+}
+
+}  // namespace
+
+ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
+    : model_(std::move(model)), options_(options) {
+  if (is_quantised(options.weights)) {
+    throw Error(fmt::format("{} weights need the CPU's engine, which does not serve here",
+                            name(options.weights)),
+                "Leave weights at auto.");
+  }
+}
+
+at::ScalarType ModuleExecutor::dtype() const {
+  return options_.weights == WeightFormat::bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+std::string ModuleExecutor::description() const {
+  return fmt::format("modules of training, {}, {}", backend_of(device()).name,
+                     name(options_.weights));
+}
+
+// Attention writes keys and values as it computes them, so the cache has the type of the products.
+std::unique_ptr<KVCache> ModuleExecutor::make_cache() const {
+  const KVFormat format = options_.cache == KVFormat::q8 ? KVFormat::q8
+                          : dtype() == at::kBFloat16     ? KVFormat::bf16
+                                                         : KVFormat::f32;
+  return backend_of(device()).attend.make_cache(cache_layout(spec(), format), device());
+}
+
+at::Tensor ModuleExecutor::run_with(int64_t adapter, const RaggedInput& input,
+                                    const CachedSequences& cached) {
+  const AdapterWeights* weights = adapter == kNoAdapter ? nullptr : &adapters_.at(adapter);
+  const Borrowed borrowed(*model_, dtype(), weights);
+  return model_->forward_cached(input, cached);
+}
+
+PassResult ModuleExecutor::run(const Pass& pass) {
+  const c10::NoGradGuard no_grad;
+  const RaggedInput& in = pass.input;
+  const auto adapter_of = [&](int64_t d) {
+    return pass.adapters.empty() ? kNoAdapter : pass.adapters[d];
+  };
+  std::set<int64_t> adapters;
+  for (int64_t d = 0; d < in.documents(); ++d) adapters.insert(adapter_of(d));
+  PassResult result;
+  if (adapters.size() == 1) {
+    result.hidden = run_with(*adapters.begin(), in, {pass.cache, pass.sequences});
+  } else {
+    result.hidden = at::empty({in.tokens.size(0), spec().embedding.hidden},
+                              at::TensorOptions(dtype()).device(device()));
+    for (const int64_t adapter : adapters) {
+      std::vector<int64_t> rows, sequences, boundaries{0};
+      for (int64_t d = 0; d < in.documents(); ++d) {
+        if (adapter_of(d) != adapter) continue;
+        for (int64_t r = in.boundaries[d]; r < in.boundaries[d + 1]; ++r) rows.push_back(r);
+        boundaries.push_back(static_cast<int64_t>(rows.size()));
+        sequences.push_back(pass.sequences[d]);
+      }
+      const at::Tensor index = index_of(rows, device());
+      const RaggedInput part = {.tokens = in.tokens.index_select(0, index),
+                                .positions = in.positions.index_select(0, index),
+                                .boundaries = boundaries};
+      result.hidden.index_copy_(0, index, run_with(adapter, part, {pass.cache, sequences}));
+    }
+  }
+  if (pass.wanted.empty()) return result;
+  result.logits = model_->logits(result.hidden.index_select(0, index_of(pass.wanted, device())));
+  return result;
+}
+
+int64_t ModuleExecutor::add_adapter(const AdapterWeights& adapter) {
+  adapters_.emplace(next_adapter_, adapter);
+  return next_adapter_++;
+}
+
+int64_t ModuleExecutor::weight_bytes() const {
+  int64_t weights = model_->head_weight().numel();
+  for (const LinearImpl* layer : linear_layers(*model_)) weights += layer->weight.numel();
+  return weights * static_cast<int64_t>(c10::elementSize(dtype()));
+}
+
+namespace aten {
+
+std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& model,
+                                        const ExecutorOptions& options) {
+  return std::make_unique<ModuleExecutor>(model, options);
+}
+
+}  // namespace aten
+
+}  // namespace continuo

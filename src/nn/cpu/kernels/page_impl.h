@@ -1,0 +1,300 @@
+// The kernels of page.h. Included by kernels_impl.cpp only, once per instruction set.
+#pragma once
+
+#include "nn/cpu/kernels/page.h"
+
+namespace continuo {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kMostQueries = 8, kAccumulators = 16;
+#else
+constexpr int kMostQueries = 6, kAccumulators = 6;
+#endif
+static_assert(kMostQueries * kPageKeys <= kPageScores && kKeyGroup == kLanes);
+
+// Scores of M queries with V groups of keys, before the scale.
+template <int M, int V, class T>
+inline void score_groups(const PageInput<T>& in, const float* q, int64_t group, float* scores) {
+  Vec sums[M][V] = {};
+  const T* keys = in.keys + group * in.key_dim * kKeyGroup;
+  for (int64_t d = 0; d < in.key_dim; ++d) {
+    for (int v = 0; v < V; ++v) {
+      const Vec k = load(keys + (v * in.key_dim + d) * kKeyGroup);
+      for (int m = 0; m < M; ++m) sums[m][v] += k * splat(q[m * in.key_dim + d]);
+    }
+  }
+  for (int v = 0; v < V; ++v) {
+    const int64_t at = (group + v) * kKeyGroup;
+    for (int m = 0; m < M; ++m) {
+      Vec s = sums[m][v] * in.scale;
+      if constexpr (sizeof(T) == 1) s = s * load(in.key_scales + at);
+      store(scores + m * kPageKeys + at, s);
+    }
+  }
+}
+
+// c · tanh(x / c)
+inline Vec capped(Vec x, float cap) {
+  const Vec e = exp(x * (2.0f / cap));
+  return (1.0f - 2.0f / (e + 1.0f)) * cap;
+}
+
+// Raw scores of the groups [first, last) become exp(score − high), zero where the query sees
+// nothing; of int8 the values' scales go in with them.
+template <class T>
+inline AttentionPart softmax_part(const PageInput<T>& in, KeyRange range, int64_t first,
+                                  int64_t last, float* scores) {
+  static constexpr int32_t kCounting[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                8, 9, 10, 11, 12, 13, 14, 15};
+  const VecI lanes = load_as<VecI>(kCounting);
+  Vec highs = splat(-__builtin_inff());
+  for (int64_t g = first; g < last; ++g) {
+    float* at = scores + g * kKeyGroup;
+    Vec s = load(at);
+    if (in.softcap > 0) s = capped(s, in.softcap);
+    const VecI place = lanes + static_cast<int32_t>(g * kKeyGroup);
+    s = select(place >= broadcast<VecI>(range.begin), s, splat(-__builtin_inff()));
+    s = select(place < broadcast<VecI>(range.end), s, splat(-__builtin_inff()));
+    store(at, s);
+    highs = max(highs, s);
+  }
+  const float high = max(highs);
+  Vec totals{};
+  for (int64_t g = first; g < last; ++g) {
+    float* at = scores + g * kKeyGroup;
+    const Vec e = exp(load(at) - high);
+    totals += e;
+    if constexpr (sizeof(T) == 1) {
+      store(at, e * load(in.value_scales + g * kKeyGroup));
+    } else {
+      store(at, e);
+    }
+  }
+  return {high, sum(totals)};
+}
+
+// Σ weight · value over the tokens [begin, end), for V vectors of M queries' outputs.
+template <int M, int V, class T>
+inline void weigh_values(const PageInput<T>& in, int64_t begin, int64_t end, int64_t column,
+                         const float* weights, float* out) {
+  const int64_t width = padded_dim(in.value_dim);
+  Vec sums[M][V] = {};
+  const T* values = in.values + begin * width + column;
+  for (int64_t t = begin; t < end; ++t, values += width) {
+    for (int v = 0; v < V; ++v) {
+      const Vec x = load(values + v * kLanes);
+      for (int m = 0; m < M; ++m) sums[m][v] += x * splat(weights[m * kPageKeys + t]);
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    for (int v = 0; v < V; ++v) store(out + m * width + column + v * kLanes, sums[m][v]);
+  }
+}
+
+template <int M, class T>
+void attend_queries(const PageInput<T>& in, int64_t query, float* scores, AttentionPart* parts,
+                    float* out) {
+  constexpr int kTogether =
+      kAccumulators / M > 4 ? 4 : (kAccumulators / M > 0 ? kAccumulators / M : 1);
+  const float* q = in.q + query * in.key_dim;
+  const KeyRange* ranges = in.ranges + query;
+  const int64_t width = padded_dim(in.value_dim);
+  int64_t begin = kPageKeys, end = 0;
+  for (int m = 0; m < M; ++m) {
+    if (ranges[m].begin >= ranges[m].end) continue;
+    begin = begin < ranges[m].begin ? begin : ranges[m].begin;
+    end = end > ranges[m].end ? end : ranges[m].end;
+  }
+  const int64_t first = begin / kKeyGroup, last = (end + kKeyGroup - 1) / kKeyGroup;
+  int64_t g = first;
+  for (; g + kTogether <= last; g += kTogether) score_groups<M, kTogether>(in, q, g, scores);
+  for (; g < last; ++g) score_groups<M, 1>(in, q, g, scores);
+  for (int m = 0; m < M; ++m) {
+    float* own = scores + m * kPageKeys;
+    if (ranges[m].begin < ranges[m].end) {
+      parts[query + m] = softmax_part(in, ranges[m], first, last, own);
+      continue;
+    }
+    parts[query + m] = {-__builtin_inff(), 0};
+    for (int64_t i = first * kKeyGroup; i < last * kKeyGroup; ++i) own[i] = 0;
+  }
+  out += query * width;
+  int64_t column = 0;
+  for (; column + kTogether * kLanes <= width; column += kTogether * kLanes)
+    weigh_values<M, kTogether>(in, begin, end, column, scores, out);
+  for (; column < width; column += kLanes) weigh_values<M, 1>(in, begin, end, column, scores, out);
+}
+
+template <class T, int... M>
+void attend_some(std::integer_sequence<int, M...>, int64_t count, const PageInput<T>& in,
+                 int64_t query, float* scores, AttentionPart* parts, float* out) {
+  using Function = void (*)(const PageInput<T>&, int64_t, float*, AttentionPart*, float*);
+  static constexpr Function kOf[] = {attend_queries<M + 1, T>...};
+  kOf[count - 1](in, query, scores, parts, out);
+}
+
+template <class T>
+void attend_page(const PageInput<T>& in, float* scores, AttentionPart* parts, float* out) {
+  for (int64_t query = 0; query < in.queries; query += kMostQueries) {
+    const int64_t rest = in.queries - query;
+    attend_some(std::make_integer_sequence<int, kMostQueries>(),
+                rest < kMostQueries ? rest : kMostQueries, in, query, scores, parts, out);
+  }
+}
+
+inline void put_value(float* p, float x, float) { *p = x; }
+inline void put_value(uint16_t* p, float x, float) { put(p, x); }
+inline void put_value(int8_t* p, float x, float inverse) {
+  *p = static_cast<int8_t>(__builtin_rintf(x * inverse));
+}
+
+// The scale of int8 values, the largest of which becomes ±127; 1 of the other types.
+template <class T>
+inline float value_scale(int64_t n, const float* x) {
+  if constexpr (sizeof(T) != 1) return 1;
+  float highest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float magnitude = __builtin_fabsf(x[i]);
+    highest = magnitude > highest ? magnitude : highest;
+  }
+  return highest / 127.0f;
+}
+
+template <class T>
+void write_token(int64_t key_dim, int64_t value_dim, int64_t at, const float* key,
+                 const float* value, T* keys, T* values, float* key_scales, float* value_scales) {
+  const float key_scale = value_scale<T>(key_dim, key),
+              own_scale = value_scale<T>(value_dim, value);
+  const float key_inverse = key_scale > 0 ? 1 / key_scale : 0,
+              inverse = own_scale > 0 ? 1 / own_scale : 0;
+  T* k = keys + at / kKeyGroup * key_dim * kKeyGroup + at % kKeyGroup;
+  for (int64_t d = 0; d < key_dim; ++d) put_value(k + d * kKeyGroup, key[d], key_inverse);
+  T* v = values + at * padded_dim(value_dim);
+  for (int64_t d = 0; d < value_dim; ++d) put_value(v + d, value[d], inverse);
+  if constexpr (sizeof(T) == 1) {
+    key_scales[at] = key_scale;
+    value_scales[at] = own_scale;
+  }
+}
+
+void merge_part(int64_t dim, const AttentionPart& later, const float* later_out,
+                AttentionPart& part, float* out) {
+  if (later.total == 0) return;
+  if (part.total == 0) {
+    part = later;
+    for (int64_t i = 0; i < dim; i += kLanes) store(out + i, load(later_out + i));
+    return;
+  }
+  const float high = part.high > later.high ? part.high : later.high;
+  const float a = exp(part.high - high), b = exp(later.high - high);
+  part = {high, part.total * a + later.total * b};
+  for (int64_t i = 0; i < dim; i += kLanes)
+    store(out + i, load(out + i) * a + load(later_out + i) * b);
+}
+
+// The error function by a quotient of polynomials in x² (a minimax fit on [−4, 4], outside of which
+// it is ±1 in float32; absolute error below 3e-7, tested).
+inline Vec erf(Vec x) {
+  const Vec v = max(min(x, splat(4.0f)), splat(-4.0f)), s = v * v;
+  Vec p = splat(-2.72614225801306e-10f) * s + 2.77068142495902e-08f;
+  p = p * s - 2.10102402082508e-06f;
+  p = p * s - 5.69250639462346e-05f;
+  p = p * s - 7.34990630326855e-04f;
+  p = p * s - 2.95459980854025e-03f;
+  p = p * s - 1.60960333262415e-02f;
+  Vec q = splat(-1.45660718464996e-05f) * s - 2.13374055278905e-04f;
+  q = q * s - 1.68282697438203e-03f;
+  q = q * s - 7.37332916720468e-03f;
+  q = q * s - 1.42647390514189e-02f;
+  return v * p / q;
+}
+
+inline Vec activated(Activation activation, Vec x) {
+  switch (activation) {
+    case Activation::silu:
+      return x / (1.0f + exp(-x));
+    case Activation::gelu:
+      return x * 0.5f * (erf(x * 0.70710678118654752f) + 1.0f);
+    case Activation::gelu_tanh: {
+      // x/2 · (1 + tanh(u)) = x / (1 + e^−2u)
+      const Vec u = (x * x * x * 0.044715f + x) * 0.79788456080286536f;
+      return x / (1.0f + exp(u * -2.0f));
+    }
+    case Activation::relu:
+      break;
+  }
+  return max(x, Vec{});
+}
+
+template <Activation kActivation>
+void gate_of(int64_t n, const float* gate, const float* up, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec y = activated(kActivation, load(gate + i));
+    store(out + i, up ? y * load(up + i) : y);
+  }
+  if (i == n) return;
+  float rest[kLanes] = {};
+  for (int64_t k = i; k < n; ++k) rest[k - i] = gate[k];
+  const Vec y = activated(kActivation, load(rest));
+  store(rest, y);
+  for (int64_t k = i; k < n; ++k) out[k] = up ? rest[k - i] * up[k] : rest[k - i];
+}
+
+void gate_row(Activation activation, int64_t n, const float* gate, const float* up, float* out) {
+  switch (activation) {
+    case Activation::silu:
+      return gate_of<Activation::silu>(n, gate, up, out);
+    case Activation::gelu:
+      return gate_of<Activation::gelu>(n, gate, up, out);
+    case Activation::gelu_tanh:
+      return gate_of<Activation::gelu_tanh>(n, gate, up, out);
+    case Activation::relu:
+      return gate_of<Activation::relu>(n, gate, up, out);
+  }
+}
+
+void layer_norm_row(int64_t n, const float* x, const float* weight, const float* bias, float eps,
+                    float* y) {
+  Vec sums{};
+  float tail = 0;
+  for_lanes(n, [&](int64_t i) { sums += load(x + i); }, [&](int64_t i) { tail += x[i]; });
+  const auto count = static_cast<float>(n);
+  const float mean = (sum(sums) + tail) / count;
+  Vec squares{};
+  tail = 0;
+  for_lanes(
+      n,
+      [&](int64_t i) {
+        const Vec v = load(x + i) - mean;
+        squares += v * v;
+      },
+      [&](int64_t i) { tail += (x[i] - mean) * (x[i] - mean); });
+  const float scale = 1.0f / __builtin_sqrtf((sum(squares) + tail) / count + eps);
+  for_lanes(
+      n,
+      [&](int64_t i) {
+        store(y + i, (load(x + i) - mean) * scale * load(weight + i) + load(bias + i));
+      },
+      [&](int64_t i) { y[i] = (x[i] - mean) * scale * weight[i] + bias[i]; });
+}
+
+void cap_row(int64_t n, float cap, float* x) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(x + i, capped(load(x + i), cap));
+  if (i == n) return;
+  float rest[kLanes] = {};
+  for (int64_t k = i; k < n; ++k) rest[k - i] = x[k];
+  store(rest, capped(load(rest), cap));
+  for (int64_t k = i; k < n; ++k) x[k] = rest[k - i];
+}
+
+template <class T>
+constexpr PageKernels<T> page_table() {
+  return {attend_page<T>, write_token<T>};
+}
+constexpr EngineKernels kEngineKernels = {merge_part, gate_row, layer_norm_row, cap_row};
+
+}  // namespace
+}  // namespace continuo

@@ -19,8 +19,7 @@ Completer::Completer(ModelDirectory model, const ExecutorOptions& options)
     : model_(std::move(model)),
       vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())),
       served_(serve_model(model_.model.decoder, options)),
-      resident_(std::make_unique<CachedDecoder>(*served_.executor,
-                                                CachedDecoder::Keeps::kLastSequence)) {}
+      resident_(std::make_unique<CachedDecoder>(*served_.executor, /*keeps=*/1)) {}
 
 GenerationAids Completer::aids(const GenerationConfig& config) {
   return {.resident = resident_.get(),

@@ -77,6 +77,16 @@ void print_bench_line(json line, int64_t threads) {
   fmt::print("{}\n", line.dump());
 }
 
+Vocabulary plain_vocabulary(int64_t size) {
+  Vocabulary vocabulary;
+  vocabulary.size = size;
+  vocabulary.token_bytes = [](TokenId id) {
+    return id % 50 == 0 ? std::string("\n") : std::string("word");
+  };
+  vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
+  return vocabulary;
+}
+
 void print_bench_line(json line, const Compute& compute) {
   line.update({{"dtype", dtype_name(compute.dtype)}, {"device", compute.device.str()}});
   print_bench_line(std::move(line), compute.threads);
@@ -89,6 +99,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_generate_command(*bench);
   add_bench_sample_command(*bench);
   add_bench_draft_command(*bench);
+  add_bench_streams_command(*bench);
   add_bench_tokenize_command(*bench);
   add_bench_data_command(*bench);
   add_bench_roof_command(*bench);

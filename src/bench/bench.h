@@ -11,6 +11,7 @@
 
 #include "app/compute_config.h"
 #include "core/config/config.h"
+#include "generate/sampling/vocabulary.h"
 #include "models/store/lora_config.h"
 #include "models/store/model.h"
 
@@ -36,6 +37,9 @@ Model open_bench_model(const std::string& directory, const BenchModelConfig& con
 double block_weights(const Model& model);
 // The largest side of one of these matrices.
 int64_t widest(const Model& model);
+
+// Tokens that are words or ends of lines, for what is measured without a tokenizer.
+Vocabulary plain_vocabulary(int64_t size);
 
 // One line on standard output: `line`, then what is needed to compare it with others: system,
 // version of torch, CPU, instruction set of the kernels, threads and the peak memory so far in GB

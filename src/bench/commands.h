@@ -13,6 +13,7 @@ void add_bench_train_command(CLI::App& bench);
 void add_bench_generate_command(CLI::App& bench);
 void add_bench_sample_command(CLI::App& bench);
 void add_bench_draft_command(CLI::App& bench);
+void add_bench_streams_command(CLI::App& bench);
 void add_bench_tokenize_command(CLI::App& bench);
 void add_bench_data_command(CLI::App& bench);
 void add_bench_roof_command(CLI::App& bench);

@@ -43,11 +43,7 @@ GenerationTimings best_generation(Executor& executor, const GenerateBenchConfig&
   config.ignore_eos = true;
   config.max_batch = batch;
   config.sampler = c.sampler;
-  Vocabulary vocabulary;
-  vocabulary.size = executor.spec().embedding.vocabulary;
-  vocabulary.token_bytes = [](TokenId) { return std::string(); };
-  vocabulary.special_text = vocabulary.token_bytes;
-  vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
+  const Vocabulary vocabulary = plain_vocabulary(executor.spec().embedding.vocabulary);
   Generator generator(executor, vocabulary, config);
   std::vector<TokenId> ids(prompt);
   for (int64_t i = 0; i < prompt; ++i)

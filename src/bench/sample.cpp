@@ -102,16 +102,6 @@ std::vector<TokenId> made_up_history(const SampleBenchConfig& c, uint64_t sequen
   return ids;
 }
 
-Vocabulary plain_vocabulary(int64_t size) {
-  Vocabulary vocabulary;
-  vocabulary.size = size;
-  vocabulary.token_bytes = [](TokenId id) {
-    return id % 50 == 0 ? std::string("\n") : std::string("word");
-  };
-  vocabulary.encode = [](std::string_view) { return std::vector<TokenId>(); };
-  return vocabulary;
-}
-
 double middle(std::vector<double> values) {
   const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), half, values.end());
@@ -135,13 +125,15 @@ SampleData made_up_data(const SampleBenchConfig& c) {
 
 // Seconds that all sequences take to draw and take in a token, as the generator does it.
 double draw_seconds(const SampleBenchConfig& c, const SampleData& data, const SamplerChain& chain) {
-  const Vocabulary vocabulary = plain_vocabulary(c.vocabulary);
-  const SequenceRules rules{vocabulary, INT64_MAX, INT64_MAX, true};
-  const auto stops = std::make_shared<StopStrings>(std::vector<std::string>{"\n\n"});
+  auto rules = std::make_shared<SequenceRules>();
+  rules->vocabulary = std::make_shared<const Vocabulary>(plain_vocabulary(c.vocabulary));
+  rules->max_new_tokens = rules->context = INT64_MAX;
+  rules->ignore_eos = true;
+  rules->chain = chain.clone();
+  rules->stops = std::make_shared<StopStrings>(std::vector<std::string>{"\n\n"});
   std::vector<Sequence> sequences;
-  for (size_t i = 0; i < data.rows.size(); ++i) {
-    sequences.emplace_back(&rules, data.histories[i], Noise(0, i, 0), chain.clone(), stops);
-  }
+  for (size_t i = 0; i < data.rows.size(); ++i)
+    sequences.emplace_back(rules, data.histories[i], Noise(0, i, 0));
   std::vector<Candidates> scratch(sequences.size());
   std::vector<double> seconds;
   for (int64_t token = -10; token < c.tokens; ++token) {

@@ -191,6 +191,9 @@ void generate(Arguments a) {
   std::fflush(stdout);
   log_dim(summarize(result, completer.tokenizer()));
   if (interrupted()) throw Error("interrupted");
+  for (const Completion& completion : result.completions) {
+    if (completion.reason == FinishReason::kError) throw Error(completion.error);
+  }
 }
 
 // An option for each key of `config`, which the command's parser fills in.

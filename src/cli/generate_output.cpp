@@ -25,6 +25,8 @@ json finish_json(const Completion& completion, const Tokenizer& tokenizer) {
     case FinishReason::kStop:
       return {{"string", replace_invalid_utf8(completion.stop_string)},
               {"offset", completion.stop_offset}};
+    case FinishReason::kError:
+      return {{"error", completion.error}};
     default:
       return nullptr;
   }
@@ -40,6 +42,8 @@ std::string describe_finish(const Completion& completion, const Tokenizer& token
   if (completion.reason == FinishReason::kStop) {
     return fmt::format("{} ({})", reason, quoted(completion.stop_string));
   }
+  if (completion.reason == FinishReason::kError)
+    return fmt::format("{} ({})", reason, completion.error);
   return std::string(reason);
 }
 

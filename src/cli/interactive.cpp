@@ -130,6 +130,8 @@ class Terminal {
     statistics_ = fmt::format("{}, seed {}", summarize(result, completer_.tokenizer()),
                               request.settings.seed);
     if (isatty(STDERR_FILENO) != 0) log_dim(statistics_);
+    if (result.completions.front().reason == FinishReason::kError)
+      throw Error(result.completions.front().error);
     session_.answered(std::move(request), std::move(answers),
                       std::string(continuo::name(result.completions.front().reason)));
   }

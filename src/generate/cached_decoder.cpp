@@ -1,7 +1,6 @@
 #include "generate/cached_decoder.h"
 
 #include <algorithm>
-#include <utility>
 
 #include <ATen/ops/tensor.h>
 
@@ -16,45 +15,63 @@ at::Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
 
 }  // namespace
 
-CachedDecoder::CachedDecoder(Executor& executor, Keeps keeps)
+size_t shared_length(std::span<const TokenId> a, std::span<const TokenId> b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
+}
+
+CachedDecoder::CachedDecoder(Executor& executor, int64_t keeps)
     : executor_(executor), cache_(executor.make_cache()), keeps_(keeps) {}
 
+CachedDecoder::Held& CachedDecoder::hold(int64_t sequence) {
+  const auto at = static_cast<size_t>(sequence);
+  if (at >= held_.size()) held_.resize(at + 1);
+  return held_[at];
+}
+
 int64_t CachedDecoder::begin(std::span<const TokenId> tokens, int64_t adapter) {
-  const auto fresh = [&] {
-    const int64_t sequence = cache_->add();
-    if (sequence >= std::ssize(adapters_)) adapters_.resize(static_cast<size_t>(sequence) + 1);
-    adapters_[static_cast<size_t>(sequence)] = adapter;
-    return sequence;
-  };
-  if (kept_ < 0) return fresh();
-  const auto differ =
-      std::mismatch(tokens.begin(), tokens.end(), kept_tokens_.begin(), kept_tokens_.end());
-  const int64_t shared =
-      std::min<int64_t>(differ.first - tokens.begin(), static_cast<int64_t>(tokens.size()) - 1);
-  const int64_t sequence = std::exchange(kept_, -1);
-  if (shared <= 0 || adapters_[static_cast<size_t>(sequence)] != adapter) {
-    cache_->remove(sequence);
-    return fresh();
+  int64_t closest = -1, shared = 0;
+  for (int64_t id = 0; id < std::ssize(held_); ++id) {
+    const Held& held = held_[static_cast<size_t>(id)];
+    if (!held.live || held.adapter != adapter) continue;
+    const auto length =
+        static_cast<int64_t>(std::min(shared_length(tokens, held.tokens), tokens.size() - 1));
+    if (length > shared) closest = id, shared = length;
   }
-  const int64_t held = cache_->truncate(sequence, shared);
-  log_debug("{} of the prompt's {} tokens are in the cache", held, tokens.size());
+  if (closest >= 0) {
+    const int64_t sequence = fork(closest);
+    const int64_t kept = truncate(sequence, shared);
+    log_debug("{} of the prompt's {} tokens are in the cache", kept, tokens.size());
+    return sequence;
+  }
+  const int64_t sequence = cache_->add();
+  hold(sequence) = {.tokens = {}, .adapter = adapter, .live = true};
   return sequence;
 }
 
 int64_t CachedDecoder::fork(int64_t sequence) {
   const int64_t copy = cache_->fork(sequence);
-  if (copy >= std::ssize(adapters_)) adapters_.resize(static_cast<size_t>(copy) + 1);
-  adapters_[static_cast<size_t>(copy)] = adapters_[static_cast<size_t>(sequence)];
+  hold(copy) = Held(hold(sequence));
   return copy;
 }
 
-void CachedDecoder::end(int64_t sequence, std::span<const TokenId> tokens) {
-  if (keeps_ == Keeps::kNothing) return cache_->remove(sequence);
-  if (kept_ >= 0) cache_->remove(kept_);
-  kept_ = sequence;
-  const int64_t held = cache_->truncate(
-      sequence, std::min(cache_->length(sequence), static_cast<int64_t>(tokens.size())));
-  kept_tokens_.assign(tokens.begin(), tokens.begin() + held);
+int64_t CachedDecoder::truncate(int64_t sequence, int64_t length) {
+  const int64_t held = cache_->truncate(sequence, length);
+  hold(sequence).tokens.resize(static_cast<size_t>(held));
+  return held;
+}
+
+void CachedDecoder::end(int64_t sequence) {
+  if (keeps_ == 0) return drop(sequence);
+  ended_.push_back(sequence);
+  if (std::ssize(ended_) <= keeps_) return;
+  drop(ended_.front());
+  ended_.pop_front();
+}
+
+void CachedDecoder::drop(int64_t sequence) {
+  cache_->remove(sequence);
+  hold(sequence) = {};
 }
 
 at::Tensor CachedDecoder::run(std::span<const Piece> pieces) {
@@ -71,11 +88,15 @@ at::Tensor CachedDecoder::run(std::span<const Piece> pieces) {
     for (int64_t row = rows - wanted; row < rows; ++row) pass.wanted.push_back(row);
     pass.input.boundaries.push_back(rows);
     pass.sequences.push_back(sequence);
-    pass.adapters.push_back(adapters_[static_cast<size_t>(sequence)]);
+    pass.adapters.push_back(hold(sequence).adapter);
   }
   pass.input.tokens = index_tensor(tokens, executor_.device());
   pass.input.positions = index_tensor(positions, executor_.device());
   const at::Tensor logits = executor_.run(pass).logits;
+  for (const Piece& piece : pieces) {
+    std::vector<TokenId>& held = hold(piece.sequence).tokens;
+    held.insert(held.end(), piece.tokens.begin(), piece.tokens.end());
+  }
   return logits.defined() ? logits.to(at::kCPU, at::kFloat).contiguous() : logits;
 }
 
@@ -85,13 +106,6 @@ void CachedDecoder::append(int64_t sequence, std::span<const TokenId> tokens, in
     run(std::vector<Piece>{{sequence, tokens.first(count), 0}});
     tokens = tokens.subspan(count);
   }
-}
-
-at::Tensor CachedDecoder::prefill(int64_t sequence, std::span<const TokenId> tokens,
-                                  int64_t chunk) {
-  const size_t last = (tokens.size() - 1) % static_cast<size_t>(chunk) + 1;
-  append(sequence, tokens.first(tokens.size() - last), chunk);
-  return run(std::vector<Piece>{{sequence, tokens.last(last), 1}});
 }
 
 }  // namespace continuo

@@ -3,7 +3,8 @@
 namespace continuo {
 
 std::string_view name(FinishReason reason) {
-  constexpr std::string_view kNames[] = {"eos", "stop", "length", "context", "time", "interrupted"};
+  constexpr std::string_view kNames[] = {"eos",  "stop",        "length", "context",
+                                         "time", "interrupted", "error"};
   return kNames[static_cast<size_t>(reason)];
 }
 

@@ -11,7 +11,8 @@
 
 namespace continuo {
 
-enum class FinishReason { kEos, kStop, kLength, kContext, kTime, kInterrupted };
+// kError: logits that are not numbers, or stages that leave no token; `error` says which.
+enum class FinishReason { kEos, kStop, kLength, kContext, kTime, kInterrupted, kError };
 std::string_view name(FinishReason reason);  // "eos", "stop", …
 
 struct GeneratedToken {
@@ -29,6 +30,7 @@ struct Completion {
   TokenId stop_token = -1;   // kEos: which one
   int64_t stop_offset = -1;  // kStop: byte offset of the match in the completion
   std::string stop_string;   // kStop: which one
+  std::string error;         // kError: what, and where
 };
 
 // Called for every token as it is accepted, with the bytes that became final with it (stop strings

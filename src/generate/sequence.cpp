@@ -7,46 +7,48 @@
 
 namespace continuo {
 
-Sequence::Sequence(const SequenceRules* rules, std::span<const TokenId> prompt, const Noise& noise,
-                   SamplerChain chain, std::shared_ptr<const StopStrings> stops)
-    : rules_(rules),
+Sequence::Sequence(std::shared_ptr<const SequenceRules> rules, std::span<const TokenId> prompt,
+                   const Noise& noise)
+    : rules_(std::move(rules)),
       history_(prompt.begin(), prompt.end()),
       prompt_length_(prompt.size()),
       noise_(noise),
-      chain_(std::move(chain)),
-      matcher_(std::move(stops)) {}
+      chain_(rules_->chain.clone()),
+      matcher_(rules_->stops) {}
 
 void Sequence::sample(std::span<const float> logits, Candidates& scratch) {
   const StageContext context{.history = history_,
                              .prompt_length = prompt_length_,
-                             .vocabulary = rules_->vocabulary,
+                             .vocabulary = *rules_->vocabulary,
                              .noise = noise_};
   try {
     // A model may have more rows in its head than the tokenizer has tokens.
-    scratch.reset(logits.first(static_cast<size_t>(rules_->vocabulary.size)));
+    scratch.reset(logits.first(static_cast<size_t>(rules_->vocabulary->size)));
     chain_.apply(scratch, context);
   } catch (const Error& error) {
-    fail("prompt {}, sample {}, position {}: {}", completion_.prompt, completion_.sample,
-         context.position(), error.what());
+    completion_.error = fmt::format("prompt {}, sample {}, position {}: {}", completion_.prompt,
+                                    completion_.sample, context.position(), error.what());
+    return;
   }
   const Drawn drawn = draw(scratch, noise_, context.position());
   chain_.accept(drawn);
   // The model's own law has the head's surplus rows in it.
-  const bool surplus = static_cast<int64_t>(logits.size()) > rules_->vocabulary.size;
+  const bool surplus = static_cast<int64_t>(logits.size()) > rules_->vocabulary->size;
   const double raw = surplus ? raw_logprob(logits, drawn.id)
                              : logits[static_cast<size_t>(drawn.id)] - scratch.raw_log_sum();
   completion_.tokens.push_back({drawn.id, raw, drawn.logprob});
 }
 
 std::string Sequence::accept() {
+  if (!completion_.error.empty()) return finish(FinishReason::kError);
   const TokenId id = completion_.tokens.back().id;
   history_.push_back(id);
-  if (!rules_->ignore_eos && rules_->vocabulary.is_eos(id)) {
+  if (!rules_->ignore_eos && rules_->vocabulary->is_eos(id)) {
     completion_.stop_token = id;
     return finish(FinishReason::kEos);
   }
   StopMatcher::Result result;
-  const Vocabulary& v = rules_->vocabulary;
+  const Vocabulary& v = *rules_->vocabulary;
   const std::string bytes = v.token_bytes ? v.token_bytes(id) : std::string();
   if (!bytes.empty()) {
     result = matcher_.push(bytes);

@@ -14,21 +14,24 @@
 
 namespace continuo {
 
-// What all sequences of a generator have in common.
+// How the sequences of a request go on and end.
 struct SequenceRules {
-  const Vocabulary& vocabulary;
-  int64_t max_new_tokens;
-  int64_t context;
-  bool ignore_eos;
+  std::shared_ptr<const Vocabulary> vocabulary;
+  int64_t max_new_tokens = 256;
+  int64_t context = 0;
+  bool ignore_eos = false;
+  SamplerChain chain = {};  // as every sequence begins with it
+  std::shared_ptr<const StopStrings> stops = {};
 };
 
 class Sequence {
  public:
-  Sequence(const SequenceRules* rules, std::span<const TokenId> prompt, const Noise& noise,
-           SamplerChain chain, std::shared_ptr<const StopStrings> stops);
+  Sequence(std::shared_ptr<const SequenceRules> rules, std::span<const TokenId> prompt,
+           const Noise& noise);
 
   // Shapes the row ([vocabulary or more]) and draws. `scratch` is memory to work in. Touches
-  // nothing but this sequence, so several may sample at once. Error: naming the position.
+  // nothing but this sequence, so several may sample at once. Where no token can be drawn the
+  // completion says so, and `accept` ends it.
   void sample(std::span<const float> logits, Candidates& scratch);
 
   // Takes the token just drawn into the completion → bytes that became final. Afterwards
@@ -52,7 +55,7 @@ class Sequence {
   int64_t cache_id = -1;
 
  private:
-  const SequenceRules* rules_;    // outlives the sequence
+  std::shared_ptr<const SequenceRules> rules_;
   std::vector<TokenId> history_;  // prompt ++ completion
   size_t prompt_length_;
   Noise noise_;

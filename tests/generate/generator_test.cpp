@@ -271,13 +271,29 @@ TEST(Generator, FaultsNamePromptSampleAndPosition) {
     return logits;
   });
   Generator generator(executor, small_vocabulary(), config_of("{sampler: [greedy]}"));
-  expect_error([&] { generator.generate(Prompts{{0, 5, 6}, {3, 5}}); },
-               {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
+  const auto expect_parts = [](const std::string& text, std::initializer_list<const char*> parts) {
+    for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  const auto both = generator.generate(Prompts{{0, 5, 6}, {3, 5}}).completions;
+  EXPECT_NE(both[0].reason, FinishReason::kError) << "one that fails ends alone";
+  EXPECT_EQ(both[1].reason, FinishReason::kError);
+  EXPECT_EQ(both[1].tokens.size(), 2u);
+  expect_parts(both[1].error, {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
   Generator emptied(
       executor, small_vocabulary(),
       config_of("{sampler: [greedy, {no_repeat_ngram: {n: 1, exempt_special: false}}]}"));
-  expect_error([&] { emptied.generate(Prompts{{0, 5, 6}}); },
-               {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
+  const auto one = emptied.generate(Prompts{{0, 5, 6}}).completions;
+  EXPECT_EQ(one[0].reason, FinishReason::kError);
+  expect_parts(one[0].error, {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
+}
+
+TEST(Generator, WhatACallbackThrowsComesThrough) {
+  FakeExecutor executor = hashed();
+  Generator generator(executor, small_vocabulary(), config_of("{ignore_eos: true}"));
+  EXPECT_THROW(
+      generator.generate(
+          kPrompts, [](const Completion&, std::string_view) { throw std::runtime_error("full"); }),
+      std::runtime_error);
 }
 
 TEST(Generator, RejectsFaultyConfigs) {
@@ -296,8 +312,8 @@ TEST(Generator, RejectsFaultyConfigs) {
 
 TEST(FinishReason, HasDistinctNames) {
   std::set<std::string_view> names;
-  for (int i = 0; i < 6; ++i) names.insert(name(static_cast<FinishReason>(i)));
-  EXPECT_EQ(names.size(), 6u);
+  for (int i = 0; i < 7; ++i) names.insert(name(static_cast<FinishReason>(i)));
+  EXPECT_EQ(names.size(), 7u);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "generate/sampling/candidates.h"
-#include "support/expect_error.h"
 
 namespace continuo {
 namespace {
@@ -24,14 +23,22 @@ Vocabulary letters() {
 }
 
 struct Case {
-  Vocabulary vocabulary = letters();
-  SequenceRules rules{vocabulary, 8, 100, false};
+  int64_t max_new_tokens = 8, context = 100;
+  bool ignore_eos = false;
   std::vector<std::string> stops;
 
+  Sequence make() const {
+    auto rules = std::make_shared<SequenceRules>();
+    rules->vocabulary = std::make_shared<const Vocabulary>(letters());
+    rules->max_new_tokens = max_new_tokens;
+    rules->context = context;
+    rules->ignore_eos = ignore_eos;
+    rules->stops = std::make_shared<const StopStrings>(stops);
+    return Sequence(rules, std::vector<TokenId>{1, 2}, Noise(1, 0, 0));
+  }
   // Feeds the given tokens, each certain, until the sequence ends.
-  Sequence run(const std::vector<TokenId>& tokens, std::string* streamed = nullptr) {
-    Sequence sequence(&rules, std::vector<TokenId>{1, 2}, Noise(1, 0, 0), SamplerChain(),
-                      std::make_shared<const StopStrings>(stops));
+  Sequence run(const std::vector<TokenId>& tokens, std::string* streamed = nullptr) const {
+    Sequence sequence = make();
     Candidates scratch;
     for (const TokenId token : tokens) {
       if (sequence.finished()) break;
@@ -60,7 +67,7 @@ TEST(Sequence, CollectsTokensBytesAndLength) {
 TEST(Sequence, SaysHowManyTokensMayFollow) {
   Case c;
   EXPECT_EQ(c.run({1, 2, 3}).remaining(), 5);  // of 8 new ones
-  c.rules.context = 6;
+  c.context = 6;
   EXPECT_EQ(c.run({1, 2, 3}).remaining(), 1);  // after a prompt of 2
   EXPECT_EQ(c.run({1, 2, 3}).history().size(), 5u);
 }
@@ -76,7 +83,7 @@ TEST(Sequence, EndsAtEndOfSequenceWhichIsNoText) {
 
 TEST(Sequence, GoesOnPastEndOfSequenceWhenToldTo) {
   Case c;
-  c.rules.ignore_eos = true;
+  c.ignore_eos = true;
   EXPECT_EQ(c.run({1, 0, 2}).completion().text_bytes, "bc");
 }
 
@@ -94,10 +101,10 @@ TEST(Sequence, StopStringsAreCutAndHeldBackUntilTheyAreDecided) {
 
 TEST(Sequence, LengthAndContextAreReasonsOfTheirOwn) {
   Case c;
-  c.rules.max_new_tokens = 2;
+  c.max_new_tokens = 2;
   EXPECT_EQ(c.run({1, 2, 3}).completion().reason, FinishReason::kLength);
   Case d;
-  d.rules.context = 4;
+  d.context = 4;
   Sequence s = d.run({1, 2, 3});
   EXPECT_TRUE(s.finished());
   EXPECT_EQ(s.completion().reason, FinishReason::kContext);
@@ -113,13 +120,18 @@ TEST(Sequence, FinishingFromOutsideReleasesWhatWasHeldBack) {
   EXPECT_EQ(s.completion().reason, FinishReason::kInterrupted);
 }
 
-TEST(Sequence, RowsWithoutATokenNameTheirPlace) {
+TEST(Sequence, RowsWithoutATokenEndItAndNameTheirPlace) {
   Case c;
-  Sequence s(&c.rules, std::vector<TokenId>{1, 2}, Noise(1, 0, 0), SamplerChain(),
-             std::make_shared<const StopStrings>(c.stops));
+  c.stops = {"bcd"};
+  Sequence s = c.run({1, 2});
   Candidates scratch;
-  test::expect_error([&] { s.sample(std::vector<float>(7, NAN), scratch); },
-                     {"prompt 0", "position 2"});
+  s.sample(std::vector<float>(7, NAN), scratch);
+  EXPECT_EQ(s.accept(), "bc") << "what was held back is no longer";
+  EXPECT_TRUE(s.finished());
+  EXPECT_EQ(s.completion().reason, FinishReason::kError);
+  EXPECT_EQ(s.completion().tokens.size(), 2u);
+  for (const char* part : {"prompt 0", "position 4", "NaN"})
+    EXPECT_NE(s.completion().error.find(part), std::string::npos) << s.completion().error;
 }
 
 }  // namespace

@@ -26,11 +26,6 @@ std::vector<AcceptanceRate> confidence_rates() {
   return rates;
 }
 
-size_t shared_length(std::span<const TokenId> a, std::span<const TokenId> b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
-                             a.begin());
-}
-
 }  // namespace
 
 // The tokens drafted so far for one query, and whether one more is worth a pass of the draft model.
@@ -105,7 +100,7 @@ class DraftModel::Attempt {
 
 DraftModel::DraftModel(Executor& executor, Vocabulary vocabulary, int64_t prefill_chunk,
                        int64_t adapter)
-    : decoder_(executor, CachedDecoder::Keeps::kLastSequence),
+    : decoder_(executor, /*keeps=*/1),
       vocabulary_(std::move(vocabulary)),
       prefill_chunk_(prefill_chunk),
       adapter_(adapter),
@@ -116,18 +111,12 @@ DraftModel::DraftModel(Executor& executor, Vocabulary vocabulary, int64_t prefil
     fail("the draft model has {} tokens, the vocabulary {}", own, vocabulary_.size);
 }
 
+// Samples of one prompt share it, as do prompts that begin alike.
 DraftModel::State DraftModel::begin(std::span<const TokenId> history) {
-  // Samples of one prompt share it.
-  const State* closest = nullptr;
-  size_t shared = 0;
-  for (const auto& [sequence, state] : states_) {
-    const size_t length = shared_length(history, state.cached);
-    if (length > shared) closest = &state, shared = length;
-  }
   State fresh;
-  fresh.cache_id = closest ? decoder_.fork(closest->cache_id) : decoder_.begin(history, adapter_);
-  const auto held = closest ? shared : static_cast<size_t>(decoder_.length(fresh.cache_id));
-  fresh.cached.assign(history.begin(), history.begin() + static_cast<int64_t>(held));
+  fresh.cache_id = decoder_.begin(history, adapter_);
+  const int64_t held = decoder_.length(fresh.cache_id);
+  fresh.cached.assign(history.begin(), history.begin() + held);
   return fresh;
 }
 
@@ -216,7 +205,7 @@ void DraftModel::learn(int64_t sequence, int64_t accepted, bool rejected) {
 void DraftModel::forget(int64_t sequence) {
   const auto found = states_.find(sequence);
   if (found == states_.end()) return;
-  decoder_.end(found->second.cache_id, found->second.cached);
+  decoder_.end(found->second.cache_id);
   states_.erase(found);
 }
 

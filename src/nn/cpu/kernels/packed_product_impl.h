@@ -234,6 +234,7 @@ constexpr Reading reading(PanelFormat format) {
 // multiplied from there: the same sums in the same order, begun and put aside in float32.
 constexpr int64_t kBlockInputs = 128;
 constexpr int64_t kManyRows = 9;
+constexpr int64_t kLine = 64;
 #if defined(__AVX512F__)
 constexpr int kBlockRows = 12;
 #else
@@ -291,20 +292,31 @@ struct BlockRun {
   int64_t stride_y;
 };
 
+template <int M, bool First>
+inline void multiply_block_of(const BlockRun& r) {
+  Vec sums[M][2];
+  for (int m = 0; m < M; ++m) {
+    sums[m][0] = First ? splat(0.0f) : load(r.y + m * r.stride_y);
+    sums[m][1] = First ? splat(0.0f) : load(r.y + m * r.stride_y + kLanes);
+  }
+  const float *w = r.weights, *x = r.x;
+  for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
+    const Vec w0 = load(w), w1 = load(w + kLanes);
+    for (int m = 0; m < M; ++m) {
+      const Vec v = splat(x[m * r.stride_x + k]);
+      sums[m][0] += w0 * v;
+      sums[m][1] += w1 * v;
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    store(r.y + m * r.stride_y, sums[m][0]);
+    store(r.y + m * r.stride_y + kLanes, sums[m][1]);
+  }
+}
+
 template <int M>
 void multiply_block(const BlockRun& r) {
-  Sums<M> sums;
-  for (int m = 0; m < M && !r.first; ++m) {
-    sums.at[m][0] = load(r.y + m * r.stride_y);
-    sums.at[m][1] = load(r.y + m * r.stride_y + kLanes);
-  }
-  const float* w = r.weights;
-  for (int64_t k = 0; k < r.inputs; ++k, w += kPanel)
-    sums.add_float(load(w), load(w + kLanes), r.x + k, r.stride_x);
-  for (int m = 0; m < M; ++m) {
-    store(r.y + m * r.stride_y, sums.at[m][0]);
-    store(r.y + m * r.stride_y + kLanes, sums.at[m][1]);
-  }
+  r.first ? multiply_block_of<M, true>(r) : multiply_block_of<M, false>(r);
 }
 
 template <int... M>
@@ -316,14 +328,22 @@ void multiply_some(std::integer_sequence<int, M...>, int64_t count, const BlockR
 void product_by_blocks(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
                        const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
+  // While one block is multiplied, the next one comes from memory: a share with every group of
+  // rows.
+  const int64_t block_lines = (bytes - panel_header(format)) * kBlockInputs / stride / kLine + 1,
+                groups = (rows + kBlockRows - 1) / kBlockRows;
   alignas(64) float room[kBlockInputs * kPanel];
   alignas(64) float widened[kBlockRows * kBlockInputs];
   for (int64_t p = begin; p < end; ++p) {
     for (int64_t k = 0; k < stride; k += kBlockInputs) {
       const int64_t inputs = stride - k < kBlockInputs ? stride - k : kBlockInputs;
       const float* weights = block_weights(format, data + p * bytes, k, inputs, room);
+      const std::byte* next = data + p * bytes + panel_header(format) +
+                              (k + inputs) * (bytes - panel_header(format)) / stride;
       for (int64_t m = 0; m < rows; m += kBlockRows) {
-        const int64_t count = rows - m < kBlockRows ? rows - m : kBlockRows;
+        const int64_t count = rows - m < kBlockRows ? rows - m : kBlockRows, g = m / kBlockRows;
+        for (int64_t i = block_lines * g / groups; i < block_lines * (g + 1) / groups; ++i)
+          __builtin_prefetch(next + kLine * i, 0, 2);
         BlockRun run = {.x = x.values + m * stride + k,
                         .weights = weights,
                         .stride_x = stride,

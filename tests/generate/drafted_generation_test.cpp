@@ -1,13 +1,13 @@
 // Speculative decoding gives what plain decoding gives, token by token and bit by bit; and what is
 // left in a resident cache spares prefill.
-#include "generate/generation_run.h"
-
 #include <functional>
 #include <set>
 
+#include "generate/cached_decoder.h"
 #include "generate/draft/draft_model.h"
 #include "generate/draft/drafting.h"
 #include "generate/fake_executor.h"
+#include "generate/generator.h"
 #include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
@@ -67,7 +67,7 @@ GenerationResult generate(Executor& executor, const GenerationConfig& config,
   return result;
 }
 
-TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
+TEST(Generation, AnyDraftGivesThePlainCompletions) {
   std::set<FinishReason> reasons;
   for (const char* run : kRuns) {
     FakeExecutor executor(kTokens, 64, hashed_logits(kTokens, 1.5));
@@ -94,7 +94,7 @@ TEST(GenerationRun, AnyDraftGivesThePlainCompletions) {
   EXPECT_EQ(reasons.size(), 4u);  // eos, stop, length, context
 }
 
-TEST(GenerationRun, RightDraftsSaveTheirPasses) {
+TEST(Generation, RightDraftsSaveTheirPasses) {
   FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   const GenerationConfig config =
       generation_of("{ignore_eos: true, max_new_tokens: 31, samples: 2}");
@@ -103,14 +103,14 @@ TEST(GenerationRun, RightDraftsSaveTheirPasses) {
   executor.forwards = 0;
   const GenerationResult drafted = generate(executor, config, {.drafter = &drafter});
   EXPECT_EQ(executor.forwards,
-            static_cast<int64_t>(kRunPrompts.size()) + 5);  // 30 tokens after the first, 6 a pass
+            1 + 5);  // the prompts; 30 tokens after the first, 6 a pass
   EXPECT_EQ(drafted.timings.passes, 10 * 5);
   EXPECT_EQ(drafted.timings.drafted_tokens, 10 * 25);
   EXPECT_EQ(drafted.timings.accepted_tokens, 10 * 25);
   EXPECT_EQ(plain.timings.drafted_tokens, 0);
 }
 
-TEST(GenerationRun, LookupGivesThePlainCompletionsInFewerPasses) {
+TEST(Generation, LookupGivesThePlainCompletionsInFewerPasses) {
   for (const char* run : kRuns) {
     for (const double scale : {1.5, 4.0}) {
       FakeExecutor executor(kTokens, 64, short_memory(scale));
@@ -130,7 +130,7 @@ TEST(GenerationRun, LookupGivesThePlainCompletionsInFewerPasses) {
   EXPECT_GT(t.accepted_tokens, 2 * t.passes);
 }
 
-TEST(GenerationRun, APassMayHaveAnyNumberOfRows) {
+TEST(Generation, APassMayHaveAnyNumberOfRows) {
   FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   const GenerationConfig config =
       generation_of("{ignore_eos: true, max_new_tokens: 20, samples: 4, draft_tokens: 63}");
@@ -143,7 +143,7 @@ TEST(GenerationRun, APassMayHaveAnyNumberOfRows) {
 }
 
 // A cache may hold less than it is asked to keep; the rest is fed again.
-TEST(GenerationRun, ACacheMayForget) {
+TEST(Generation, ACacheMayForget) {
   FakeExecutor faithful(kTokens, 64, hashed_logits(kTokens, 1.5)),
       forgetful(kTokens, 64, hashed_logits(kTokens, 1.5));
   forgetful.forgetful = true;
@@ -173,7 +173,7 @@ TEST(GenerationRun, ACacheMayForget) {
 
 // The negative control of the comparisons above: logits that depend on the number of rows are
 // noticed.
-TEST(GenerationRun, LogitsThatDependOnTheirCompanyAreNoticed) {
+TEST(Generation, LogitsThatDependOnTheirCompanyAreNoticed) {
   int64_t rows = 0;
   FakeExecutor careless(kTokens, 64, [&](std::span<const TokenId> history) {
     std::vector<float> logits = hashed_logits(kTokens)(history);
@@ -198,7 +198,7 @@ ModelSpec small_spec(const std::function<void(BlockSpec&)>& change = [](BlockSpe
           .norm = block.norm};
 }
 
-TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
+TEST(Generation, ARealModelGivesTheSameBitsWhateverIsDrafted) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto model = tiny_model(small_spec(), 3);
   for (const auto format :
@@ -220,7 +220,7 @@ TEST(GenerationRun, ARealModelGivesTheSameBitsWhateverIsDrafted) {
   }
 }
 
-TEST(GenerationRun, SoDoModelsOfOtherKindsAndNarrowCaches) {
+TEST(Generation, SoDoModelsOfOtherKindsAndNarrowCaches) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto like_gpt = [](BlockSpec& block) {
     block.norm.centred = true;
@@ -248,7 +248,7 @@ TEST(GenerationRun, SoDoModelsOfOtherKindsAndNarrowCaches) {
   }
 }
 
-TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
+TEST(Generation, AModelDraftsForItselfInFewerBits) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto model = tiny_model(small_spec(), 3);
   const auto executor = make_executor(model, {});
@@ -263,7 +263,7 @@ TEST(GenerationRun, AModelDraftsForItselfInFewerBits) {
   }
 }
 
-TEST(GenerationRun, ADraftModelMustBeGiven) {
+TEST(Generation, ADraftModelMustBeGiven) {
   FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   expect_error(
       [&] { Generator(executor, small_vocabulary(), generation_of("{draft: some/where}")); },
@@ -271,9 +271,9 @@ TEST(GenerationRun, ADraftModelMustBeGiven) {
 }
 
 // Requests of a session: each continues what the one before left.
-TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
+TEST(Generation, AResidentCacheSparesWhatPromptsShare) {
   FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
-  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
+  CachedDecoder resident(executor, /*keeps=*/1);
   const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
   Generator fresh(executor, small_vocabulary(), config),
       session(executor, small_vocabulary(), config, {.resident = &resident});
@@ -298,10 +298,10 @@ TEST(GenerationRun, AResidentCacheSparesWhatPromptsShare) {
   EXPECT_GT(resident.bytes(), 0);
 }
 
-TEST(GenerationRun, WhatAResidentCacheForgotIsPrefilledAgain) {
+TEST(Generation, WhatAResidentCacheForgotIsPrefilledAgain) {
   FakeExecutor executor(kTokens, 64, hashed_logits(kTokens));
   executor.forgetful = true;
-  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
+  CachedDecoder resident(executor, /*keeps=*/1);
   const GenerationConfig config = generation_of("{ignore_eos: true, max_new_tokens: 6}");
   Generator fresh(executor, small_vocabulary(), config),
       session(executor, small_vocabulary(), config, {.resident = &resident});
@@ -314,9 +314,9 @@ TEST(GenerationRun, WhatAResidentCacheForgotIsPrefilledAgain) {
   }
 }
 
-TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
+TEST(Generation, AResidentCacheHoldsOneSequence) {
   FakeExecutor executor(kTokens, 2000, hashed_logits(kTokens));
-  CachedDecoder resident(executor, CachedDecoder::Keeps::kLastSequence);
+  CachedDecoder resident(executor, /*keeps=*/1);
   int64_t bytes = 0;
   for (int round = 0; round < 6; ++round) {
     OracleDrafter drafter({}, 0, 0);
@@ -327,25 +327,26 @@ TEST(GenerationRun, AResidentCacheHoldsOneSequence) {
   }
 }
 
-TEST(GenerationRun, ErrorsLeaveNothingInAResidentCache) {
+TEST(Generation, ErrorsLeaveNothingInAResidentCache) {
   FakeExecutor executor(kTokens, 64, [](std::span<const TokenId> history) {
     std::vector<float> logits(kTokens, 0);
     if (history.size() == 9) logits[7] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   });
   CachedDecoder resident(executor);
-  EXPECT_THROW(
-      generate(executor, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident}),
-      Error);
+  const GenerationResult result =
+      generate(executor, generation_of("{ignore_eos: true, samples: 2}"), {.resident = &resident});
+  for (const Completion& completion : result.completions)
+    EXPECT_EQ(completion.reason, FinishReason::kError);
   EXPECT_EQ(resident.bytes(), 0);
 }
 
-TEST(GenerationRun, AResidentCacheOfTheEngineIsExact) {
+TEST(Generation, AResidentCacheOfTheEngineIsExact) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const auto model = tiny_model(small_spec(), 3);
   for (const auto format : {WeightFormat::f32, WeightFormat::q4}) {
     const auto executor = make_executor(model, {.weights = format});
-    CachedDecoder resident(*executor, CachedDecoder::Keeps::kLastSequence);
+    CachedDecoder resident(*executor, /*keeps=*/1);
     const GenerationConfig config =
         generation_of("{ignore_eos: true, max_new_tokens: 20, sampler: [{temperature: 1}]}");
     Generator fresh(*executor, small_vocabulary(), config),

@@ -1,0 +1,152 @@
+// `continuo bench streams`: what live sequences notice of a long prompt that arrives beside them,
+// and what the prompt loses by their company.
+#include <algorithm>
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include "bench/bench.h"
+#include "bench/commands.h"
+#include "core/process.h"
+#include "generate/generation_config.h"
+#include "generate/scheduler.h"
+
+namespace continuo {
+namespace {
+
+using nlohmann::json;
+
+struct StreamsBenchConfig {
+  BenchModelConfig base;
+  ComputeConfig compute;
+  int64_t streams = 8;
+  int64_t prompt = 2000;
+  int64_t steps = 60;
+  double slowdown = 2.2;
+  int64_t prefill_chunk = 512;
+};
+
+void fields(FieldVisitor& v, StreamsBenchConfig& c) {
+  fields(v, c.compute);
+  fields(v, c.base);
+  v.field("streams", c.streams, "Live sequences.", Range::at_least(1));
+  v.field("prompt", c.prompt, "Tokens of the prompt that arrives.", Range::at_least(2));
+  v.field("steps", c.steps, "Undisturbed tokens of every stream before it.", Range::at_least(2));
+  v.field("slowdown", c.slowdown, "So many times as long may a pass take with a slice of it.",
+          Range::at_least(1));
+  v.field("prefill_chunk", c.prefill_chunk, "Prompt tokens of a pass at most.", Range::at_least(1));
+}
+
+struct FirstToken : Sink {
+  bool token(const Completion&, std::string_view) noexcept override { return came = true; }
+  void finished(Completion&&) noexcept override {}
+  bool came = false;
+};
+
+double quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  return values.at(at);
+}
+
+class StreamsBench {
+ public:
+  StreamsBench(Executor& executor, const StreamsBenchConfig& c) : config_(c), decoder_(executor) {
+    auto rules = std::make_shared<SequenceRules>();
+    rules->vocabulary =
+        std::make_shared<const Vocabulary>(plain_vocabulary(executor.spec().embedding.vocabulary));
+    rules->chain = SamplerChain(resolve_chain(GenerationConfig{}), *rules->vocabulary);
+    rules->stops = std::make_shared<StopStrings>(std::vector<std::string>{});
+    rules->max_new_tokens = executor.spec().context;
+    rules->context = executor.spec().context;
+    rules->ignore_eos = true;
+    rules_ = std::move(rules);
+  }
+
+  // Seconds to the first token of the prompt by itself.
+  double prompt_alone() {
+    Scheduler scheduler(decoder_, {.prefill_chunk = config_.prefill_chunk});
+    const double start = seconds_now();
+    const auto sink = ask(scheduler, config_.prompt, 1000);
+    while (!sink->came) scheduler.step();
+    const double seconds = seconds_now() - start;
+    scheduler.finish_all(FinishReason::kInterrupted);
+    return seconds;
+  }
+
+  json together() {
+    Scheduler scheduler(decoder_, {.max_batch = config_.streams + 1,
+                                   .prefill_chunk = config_.prefill_chunk,
+                                   .slowdown = config_.slowdown});
+    for (int64_t i = 0; i < config_.streams; ++i) {
+      const auto sink = ask(scheduler, 16, i);
+      while (!sink->came) scheduler.step();
+    }
+    const auto gap = [&] {
+      const double start = seconds_now();
+      scheduler.step();
+      return seconds_now() - start;
+    };
+    std::vector<double> undisturbed, disturbed;
+    for (int64_t i = 0; i < config_.steps; ++i) undisturbed.push_back(gap());
+    const auto sink = ask(scheduler, config_.prompt, 1000);
+    while (!sink->came) disturbed.push_back(gap());
+    scheduler.finish_all(FinishReason::kInterrupted);
+    const double seconds = std::accumulate(disturbed.begin(), disturbed.end(), 0.0);
+    return {{"undisturbed_gap_ms", 1e3 * quantile(undisturbed, 0.5)},
+            {"undisturbed_gap_p99_ms", 1e3 * quantile(undisturbed, 0.99)},
+            {"gap_ms", 1e3 * quantile(disturbed, 0.5)},
+            {"gap_p99_ms", 1e3 * quantile(disturbed, 0.99)},
+            {"passes", disturbed.size()},
+            {"prompt_tokens_per_s", static_cast<double>(config_.prompt) / seconds}};
+  }
+
+ private:
+  std::shared_ptr<FirstToken> ask(Scheduler& scheduler, int64_t length, int64_t salt) {
+    Request request;
+    for (int64_t i = 0; i < length; ++i) {
+      request.prompt.push_back(
+          static_cast<TokenId>((i * 7919 + 13 + 101 * salt) % rules_->vocabulary->size));
+    }
+    const auto sink = std::make_shared<FirstToken>();
+    request.rules = rules_;
+    request.key = static_cast<uint64_t>(salt);
+    request.sink = sink;
+    scheduler.submit(std::move(request));
+    return sink;
+  }
+
+  const StreamsBenchConfig& config_;
+  CachedDecoder decoder_;
+  std::shared_ptr<const SequenceRules> rules_;
+};
+
+void bench_streams(const std::string& directory, const StreamsBenchConfig& c) {
+  const Compute compute = start_compute(c.compute);
+  const Model model = open_bench_model(directory, c.base, compute, false);
+  const std::unique_ptr<Executor> executor = make_executor(model.decoder, compute.executor);
+  StreamsBench bench(*executor, c);
+  bench.prompt_alone();  // warms up
+  const double alone = static_cast<double>(c.prompt) / bench.prompt_alone();
+  json line = bench.together();
+  line.update(
+      {{"what", "streams"},
+       {"streams", c.streams},
+       {"prompt", c.prompt},
+       {"slowdown", c.slowdown},
+       {"prompt_alone_tokens_per_s", alone},
+       {"prompt_share", line["prompt_tokens_per_s"].get<double>() / alone},
+       {"gap_ratio", line["gap_p99_ms"].get<double>() / line["undisturbed_gap_ms"].get<double>()},
+       {"weights", enum_name(c.compute.weights)},
+       {"kv_cache", enum_name(c.compute.kv_cache)}});
+  print_bench_line(std::move(line), compute);
+}
+
+}  // namespace
+
+void add_bench_streams_command(CLI::App& bench) {
+  add_bench_model_command(bench, "streams", "Live sequences while a long prompt arrives",
+                          bench_streams);
+}
+
+}  // namespace continuo

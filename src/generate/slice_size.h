@@ -1,0 +1,35 @@
+// How many prompt tokens may go with a pass of live sequences, so that it takes no longer than they
+// can bear: learnt from the passes themselves.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace continuo {
+
+class SliceSize {
+ public:
+  // A pass without prompts, or with a slice of them, took so long.
+  void observe(int64_t slice, double seconds) {
+    if (slice == 0) {
+      alone_ = alone_ > 0 ? 0.8 * alone_ + 0.2 * seconds : seconds;
+    } else if (alone_ > 0) {
+      const double token = std::max(0.0, seconds - alone_) / static_cast<double>(slice);
+      token_ = token_ > 0 ? 0.7 * token_ + 0.3 * token : token;
+    }
+  }
+
+  // Tokens with which a pass takes `slowdown` times as long, or a barely noticeable while.
+  int64_t limit(double slowdown, int64_t most) const {
+    constexpr int64_t kFirst = 16;       // before anything is known
+    constexpr double kUnnoticed = 0.06;  // seconds between two tokens
+    if (alone_ <= 0 || token_ <= 0) return std::min(kFirst, most);
+    const double spare = std::max(slowdown * alone_, kUnnoticed) - alone_;
+    return std::clamp(static_cast<int64_t>(spare / token_), int64_t{1}, most);
+  }
+
+ private:
+  double alone_ = 0, token_ = 0;  // seconds
+};
+
+}  // namespace continuo

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/IListRef.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 
@@ -136,26 +138,58 @@ int64_t CpuEngine::add_adapter(const AdapterWeights& adapter) {
   return next_adapter_++;
 }
 
+namespace {
+
+// Rows of a pass that are computed together: more would only push each other out of the caches.
+constexpr int64_t kMostRows = 1024;
+
+// The rows [begin, end) of a pass, in the documents that they belong to.
+Pass rows_of_pass(const Pass& pass, int64_t begin, int64_t end) {
+  const RaggedInput& in = pass.input;
+  Pass part = {.input = {}, .cache = pass.cache, .sequences = {}};
+  part.input.tokens = in.tokens.narrow(0, begin, end - begin);
+  part.input.positions = in.positions.narrow(0, begin, end - begin);
+  part.input.boundaries = {0};
+  for (int64_t d = 0; d < in.documents(); ++d) {
+    const int64_t first = std::max(begin, in.boundaries[d]),
+                  last = std::min(end, in.boundaries[d + 1]);
+    if (first >= last) continue;
+    part.input.boundaries.push_back(last - begin);
+    part.sequences.push_back(pass.sequences[d]);
+    if (!pass.adapters.empty()) part.adapters.push_back(pass.adapters[d]);
+  }
+  return part;
+}
+
+}  // namespace
+
 PassResult CpuEngine::run(const Pass& pass) {
   const c10::NoGradGuard no_grad;
-  const CachedSequences cached = {pass.cache, pass.sequences};
   if (pass.input.documents() != std::ssize(pass.sequences)) {
     fail("{} cached sequences for {} documents", pass.sequences.size(), pass.input.documents());
   }
-  const std::vector<int64_t> lengths = document_lengths(pass.input, &cached);
-  const at::Tensor embedded =
-      embed_tokens(spec(), weights_.embedding, weights_.positions, pass.input, lengths);
-  const std::vector<Rotation> rotations = rope_.rotations(pass.input, lengths);
+  const int64_t rows = pass.input.boundaries.back();
   PassResult result;
-  result.hidden = forward(pass, rotations, embedded.contiguous());
+  if (rows <= kMostRows) {
+    result.hidden = forward(pass);
+  } else {
+    std::vector<at::Tensor> parts;
+    for (int64_t r = 0; r < rows; r += kMostRows)
+      parts.push_back(forward(rows_of_pass(pass, r, std::min(rows, r + kMostRows))));
+    result.hidden = at::cat(parts);
+  }
   if (!pass.wanted.empty()) result.logits = logits(data<float>(result.hidden), pass.wanted);
   return result;
 }
 
-at::Tensor CpuEngine::forward(const Pass& in, const std::vector<Rotation>& rotations,
-                              const at::Tensor& embedded) {
+at::Tensor CpuEngine::forward(const Pass& in) {
   auto* cache = dynamic_cast<PagedKVCache*>(&in.cache);
   if (!cache) fail("the cache belongs to another executor");
+  const CachedSequences cached = {in.cache, in.sequences};
+  const std::vector<int64_t> lengths = document_lengths(in.input, &cached);
+  const at::Tensor embedded =
+      embed_tokens(spec(), weights_.embedding, weights_.positions, in.input, lengths).contiguous();
+  const std::vector<Rotation> rotations = rope_.rotations(in.input, lengths);
   const int64_t documents = in.input.documents(), hidden = spec().embedding.hidden;
   for (int64_t d = 0; d < documents; ++d) cache->prepare(in.sequences[d], in.input.length(d));
   const int64_t members = members_for(in.input.boundaries.back() * parameters_);

@@ -48,8 +48,7 @@ class CpuEngine : public Executor {
   using Finish = std::function<void(int64_t begin, int64_t end)>;
 
   void pack();
-  at::Tensor forward(const Pass& pass, const std::vector<Rotation>& rotations,
-                     const at::Tensor& embedded);
+  at::Tensor forward(const Pass& pass);
   void fit_buffers(int64_t rows, int64_t adapted);
   // Threads that so many products are worth: a short region costs more than it saves, and among
   // other busy processes far more.

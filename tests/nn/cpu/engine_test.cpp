@@ -281,6 +281,15 @@ TEST(CpuEngine, AdaptersAreLowRankRowsOfTheirDocuments) {
   }
 }
 
+TEST(CpuEngine, HugePassesAreThoseOfTheirParts) {
+  const auto model = model_of(llama_spec());
+  CpuEngine engine(model, {});
+  std::vector<std::vector<int64_t>> documents;
+  for (const int64_t length : {900, 5, 1300, 300})
+    documents.push_back(random_tokens(length, 61, length));
+  EXPECT_TRUE(at::equal(in_pieces(engine, documents, 2000), in_pieces(engine, documents, 100)));
+}
+
 TEST(CpuEngine, ForkedAndTruncatedSequencesGoOnAsIfComputedAlone) {
   const auto model = model_of(llama_spec());
   CpuEngine engine(model, {});

@@ -240,29 +240,38 @@ constexpr int kBlockRows = 12;
 #else
 constexpr int kBlockRows = 3;
 #endif
-#if defined(__AVX512BF16__)
-constexpr bool kWidensHalves = false;  // the instruction rounds otherwise than floats would
+// Weights in bfloat16 become floats where no instruction multiplies pairs of them: there the sums
+// of pairs are those of floats.
+#if defined(__AVX2__) && !defined(__AVX512BF16__)
+using BlockHalf = float;
 #else
-constexpr bool kWidensHalves = true;
+using BlockHalf = uint16_t;
 #endif
 
-constexpr bool goes_by_blocks(PanelFormat format) {
-  return !reads_integers(format) && (kWidensHalves || !reads_halves(format));
-}
-
-// The values [first, first + count) of k of a panel, [count][kPanel]: where they lie, or in `room`.
-const float* block_weights(PanelFormat format, const std::byte* panel, int64_t first, int64_t count,
-                           float* room) {
+// The values [first, first + count) of k of a panel: floats [count][kPanel], or pairs of bfloat16
+// [count / 2][kPanel][2]; where they lie, or in `room`.
+template <class E>
+const E* block_weights(PanelFormat format, const std::byte* panel, int64_t first, int64_t count,
+                       E* room) {
   const std::byte* weights = panel + panel_header(format);
-  if (format == PanelFormat::f32) return reinterpret_cast<const float*>(weights) + first * kPanel;
   const auto put_floats = [&](int64_t k, Vec w0, Vec w1) {
-    store(room + k * kPanel, w0);
-    store(room + k * kPanel + kLanes, w1);
+    if constexpr (sizeof(E) == sizeof(float)) {
+      store(room + k * kPanel, w0);
+      store(room + k * kPanel + kLanes, w1);
+    }
   };
   const auto put_pair = [&](int64_t k, VecU w0, VecU w1) {
-    put_floats(k, bits_as<Vec>(w0 << 16), bits_as<Vec>(w1 << 16));
-    put_floats(k + 1, bits_as<Vec>(w0 & 0xffff0000u), bits_as<Vec>(w1 & 0xffff0000u));
+    if constexpr (sizeof(E) == sizeof(float)) {
+      put_floats(k, bits_as<Vec>(w0 << 16), bits_as<Vec>(w1 << 16));
+      put_floats(k + 1, bits_as<Vec>(w0 & 0xffff0000u), bits_as<Vec>(w1 & 0xffff0000u));
+    } else {
+      store_as(room + k * kPanel, w0);
+      store_as(room + k * kPanel + 2 * kLanes, w1);
+    }
   };
+  const bool as_stored = reads_halves(format) ? sizeof(E) == sizeof(uint16_t) : true;
+  if (as_stored && (format == PanelFormat::f32 || format == PanelFormat::bf16))
+    return reinterpret_cast<const E*>(weights) + first * kPanel;
   if (format == PanelFormat::bf16) {
     const auto* w = reinterpret_cast<const uint16_t*>(weights) + first * kPanel;
     for (int64_t k = 0; k < count; k += 2, w += 2 * kPanel)
@@ -284,28 +293,41 @@ const float* block_weights(PanelFormat format, const std::byte* panel, int64_t f
   return room;
 }
 
+template <class E>
 struct BlockRun {
-  const float *x, *weights;
+  const E *x, *weights;
   int64_t stride_x, inputs;
   bool first;  // of the panel's blocks
   float* y;
   int64_t stride_y;
 };
 
-template <int M, bool First>
-inline void multiply_block_of(const BlockRun& r) {
+template <int M, bool First, class E>
+inline void multiply_block_of(const BlockRun<E>& r) {
   Vec sums[M][2];
   for (int m = 0; m < M; ++m) {
     sums[m][0] = First ? splat(0.0f) : load(r.y + m * r.stride_y);
     sums[m][1] = First ? splat(0.0f) : load(r.y + m * r.stride_y + kLanes);
   }
-  const float *w = r.weights, *x = r.x;
-  for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
-    const Vec w0 = load(w), w1 = load(w + kLanes);
-    for (int m = 0; m < M; ++m) {
-      const Vec v = splat(x[m * r.stride_x + k]);
-      sums[m][0] += w0 * v;
-      sums[m][1] += w1 * v;
+  const E *w = r.weights, *x = r.x;
+  if constexpr (sizeof(E) == sizeof(float)) {
+    for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
+      const Vec w0 = load(w), w1 = load(w + kLanes);
+      for (int m = 0; m < M; ++m) {
+        const Vec v = splat(x[m * r.stride_x + k]);
+        sums[m][0] += w0 * v;
+        sums[m][1] += w1 * v;
+      }
+    }
+  } else {
+    for (int64_t k = 0; k < r.inputs; k += 2, w += 2 * kPanel) {
+      const VecU w0 = load_as<VecU>(w), w1 = load_as<VecU>(w + 2 * kLanes);
+      for (int m = 0; m < M; ++m) {
+        uint32_t pair;
+        std::memcpy(&pair, x + m * r.stride_x + k, sizeof pair);
+        sums[m][0] = dot2(sums[m][0], w0, pair);
+        sums[m][1] = dot2(sums[m][1], w1, pair);
+      }
     }
   }
   for (int m = 0; m < M; ++m) {
@@ -314,52 +336,68 @@ inline void multiply_block_of(const BlockRun& r) {
   }
 }
 
-template <int M>
-void multiply_block(const BlockRun& r) {
+template <int M, class E>
+void multiply_block(const BlockRun<E>& r) {
   r.first ? multiply_block_of<M, true>(r) : multiply_block_of<M, false>(r);
 }
 
-template <int... M>
-void multiply_some(std::integer_sequence<int, M...>, int64_t count, const BlockRun& run) {
-  static constexpr void (*kOf[])(const BlockRun&) = {multiply_block<M + 1>...};
+template <class E, int... M>
+void multiply_some(std::integer_sequence<int, M...>, int64_t count, const BlockRun<E>& run) {
+  static constexpr void (*kOf[])(const BlockRun<E>&) = {multiply_block<M + 1, E>...};
   kOf[count - 1](run);
 }
 
+// The rows' inputs as E: where they lie, or of halves as floats in `room`.
+template <class E>
+struct BlockRows {
+  const E* at;
+  int64_t stride;
+};
+template <class E>
+BlockRows<E> block_rows(PanelFormat format, const PackedInput& x, int64_t row, int64_t count,
+                        int64_t stride, int64_t k, int64_t inputs, E* room) {
+  if constexpr (sizeof(E) == sizeof(uint16_t)) {
+    return {x.halves + row * stride + k, stride};
+  } else {
+    if (!reads_halves(format)) return {x.values + row * stride + k, stride};
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = 0; i < inputs; i += kLanes)
+        store(room + r * kBlockInputs + i, load(x.halves + (row + r) * stride + k + i));
+    }
+    return {room, kBlockInputs};
+  }
+}
+
+template <class E>
 void product_by_blocks(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
                        const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
-  const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
+  const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in),
+                header = panel_header(format);
   // While one block is multiplied, the next one comes from memory: a share with every group of
   // rows.
-  const int64_t block_lines = (bytes - panel_header(format)) * kBlockInputs / stride / kLine + 1,
+  const int64_t block_lines = (bytes - header) * kBlockInputs / stride / kLine + 1,
                 groups = (rows + kBlockRows - 1) / kBlockRows;
-  alignas(64) float room[kBlockInputs * kPanel];
-  alignas(64) float widened[kBlockRows * kBlockInputs];
+  alignas(64) E weights_room[kBlockInputs * kPanel];
+  alignas(64) E rows_room[kBlockRows * kBlockInputs];
   for (int64_t p = begin; p < end; ++p) {
+    const std::byte* panel = data + p * bytes;
     for (int64_t k = 0; k < stride; k += kBlockInputs) {
       const int64_t inputs = stride - k < kBlockInputs ? stride - k : kBlockInputs;
-      const float* weights = block_weights(format, data + p * bytes, k, inputs, room);
-      const std::byte* next = data + p * bytes + panel_header(format) +
-                              (k + inputs) * (bytes - panel_header(format)) / stride;
-      for (int64_t m = 0; m < rows; m += kBlockRows) {
-        const int64_t count = rows - m < kBlockRows ? rows - m : kBlockRows, g = m / kBlockRows;
+      const E* weights = block_weights<E>(format, panel, k, inputs, weights_room);
+      const std::byte* next = panel + header + (k + inputs) * (bytes - header) / stride;
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t m = g * kBlockRows, count = rows - m < kBlockRows ? rows - m : kBlockRows;
         for (int64_t i = block_lines * g / groups; i < block_lines * (g + 1) / groups; ++i)
           __builtin_prefetch(next + kLine * i, 0, 2);
-        BlockRun run = {.x = x.values + m * stride + k,
-                        .weights = weights,
-                        .stride_x = stride,
-                        .inputs = inputs,
-                        .first = k == 0,
-                        .y = y + m * stride_y + p * kPanel,
-                        .stride_y = stride_y};
-        if (reads_halves(format)) {
-          for (int64_t r = 0; r < count; ++r) {
-            for (int64_t i = 0; i < inputs; i += kLanes)
-              store(widened + r * kBlockInputs + i, load(x.halves + (m + r) * stride + k + i));
-          }
-          run.x = widened;
-          run.stride_x = kBlockInputs;
-        }
-        multiply_some(std::make_integer_sequence<int, kBlockRows>(), count, run);
+        const auto [at, step] = block_rows<E>(format, x, m, count, stride, k, inputs, rows_room);
+        multiply_some(std::make_integer_sequence<int, kBlockRows>(), count,
+                      BlockRun<E>{.x = at,
+                                  .weights = weights,
+                                  .stride_x = step,
+                                  .inputs = inputs,
+                                  .first = k == 0,
+                                  .y = y + m * stride_y + p * kPanel,
+                                  .stride_y = stride_y});
       }
     }
   }
@@ -371,8 +409,11 @@ void packed_product(PanelFormat format, int64_t rows, int64_t in, int64_t begin,
                     const PackedInput& x, const std::byte* data, float* y, int64_t stride_y) {
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
   const PanelFunctions& functions = panel_functions(format);
-  if (rows >= kManyRows && goes_by_blocks(format))
-    return product_by_blocks(format, rows, in, begin, end, x, data, y, stride_y);
+  if (rows >= kManyRows && !reads_integers(format)) {
+    const auto by_blocks =
+        reads_halves(format) ? product_by_blocks<BlockHalf> : product_by_blocks<float>;
+    return by_blocks(format, rows, in, begin, end, x, data, y, stride_y);
+  }
   const Reading one = reading(format);
   const int64_t groups = (rows + functions.most - 1) / functions.most;
   int slower = 0;

@@ -15,6 +15,7 @@
 #include "nn/aten/module_executor.h"
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/served_decoder.h"
+#include "support/backend.h"
 #include "support/expect_error.h"
 #include "support/threads.h"
 #include "support/tiny_model.h"
@@ -173,6 +174,7 @@ std::vector<SpecCase> spec_cases() {
 }
 
 TEST(CpuEngine, ComputesEveryFieldOfASpecAsTheModulesDo) {
+  if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const std::vector<std::vector<int64_t>> documents = {random_tokens(60, 61, 1),
                                                        random_tokens(17, 61, 2)};
   const auto plain = model_of(llama_spec());
@@ -210,6 +212,7 @@ constexpr FormatCase kFormatCases[] = {{WeightFormat::f32, KVFormat::f32},
                                        {WeightFormat::q4, KVFormat::q8}};
 
 TEST(CpuEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
+  if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const std::vector<std::vector<int64_t>> tokens = {random_tokens(700, 61, 2)};  // three pages
   ModelSpec spec = llama_spec();
   spec.blocks[1].attend().window = 300;
@@ -230,6 +233,7 @@ TEST(CpuEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
 }
 
 TEST(CpuEngine, AnyNumberOfSequencesHaveTheBitsOfOneAlone) {
+  if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const auto model = model_of(llama_spec());
   std::vector<std::vector<int64_t>> documents;
   for (int64_t i = 0; i < 200; ++i) documents.push_back(random_tokens(3 + i % 4, 61, i));
@@ -282,6 +286,7 @@ TEST(CpuEngine, AdaptersAreLowRankRowsOfTheirDocuments) {
 }
 
 TEST(CpuEngine, HugePassesAreThoseOfTheirParts) {
+  if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const auto model = model_of(llama_spec());
   CpuEngine engine(model, {});
   std::vector<std::vector<int64_t>> documents;

@@ -15,6 +15,9 @@ namespace continuo {
 
 struct EngineAdapter;
 
+// Up to so many rows every member converts for itself, which is cheaper than a wait.
+inline constexpr int64_t kAlone = 8;
+
 // Grows only, zeros included: what lies between the values and their padded stride stays zero.
 inline void fit(std::vector<float>& v, int64_t size) {
   if (static_cast<int64_t>(v.size()) < size) v.resize(size);

@@ -77,6 +77,12 @@ void print_bench_line(json line, int64_t threads) {
   fmt::print("{}\n", line.dump());
 }
 
+double quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  return values.at(at);
+}
+
 Vocabulary plain_vocabulary(int64_t size) {
   Vocabulary vocabulary;
   vocabulary.size = size;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -37,6 +38,10 @@ Model open_bench_model(const std::string& directory, const BenchModelConfig& con
 double block_weights(const Model& model);
 // The largest side of one of these matrices.
 int64_t widest(const Model& model);
+
+// The value that a share of the others lies below.
+double quantile(std::vector<double> values, double share);
+inline double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
 
 // Tokens that are words or ends of lines, for what is measured without a tokenizer.
 Vocabulary plain_vocabulary(int64_t size);

@@ -67,11 +67,6 @@ bool same_tokens(const GenerationResult& a, const GenerationResult& b) {
       });
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   if (directory.empty())
     throw Error::usage("drafts are measured on a trained model", "give --model DIR");

@@ -102,12 +102,6 @@ std::vector<TokenId> made_up_history(const SampleBenchConfig& c, uint64_t sequen
   return ids;
 }
 
-double middle(std::vector<double> values) {
-  const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), half, values.end());
-  return *half;
-}
-
 // Rows and histories that every chain draws from.
 struct SampleData {
   std::vector<std::vector<float>> rows;
@@ -144,7 +138,7 @@ double draw_seconds(const SampleBenchConfig& c, const SampleData& data, const Sa
     for (Sequence& sequence : sequences) sequence.accept();
     if (token >= 0) seconds.push_back(seconds_now() - start);
   }
-  return middle(seconds);
+  return median(seconds);
 }
 
 // Microseconds of reading the row, of every stage, and of the draw, on one thread.
@@ -180,11 +174,11 @@ json stage_microseconds(const SampleBenchConfig& c, const SampleData& data,
     history.push_back(drawn.id);
   }
   json parts = json::object();
-  parts["read"] = middle(seconds.front()) * 1e6;
+  parts["read"] = median(seconds.front()) * 1e6;
   for (size_t i = 0; i < stages.size(); ++i)
-    parts[std::string(stages[i].spec->name)] = middle(seconds[i + 1]) * 1e6;
-  parts["draw"] = middle(seconds[stages.size() + 1]) * 1e6;
-  parts["logprob"] = middle(seconds.back()) * 1e6;
+    parts[std::string(stages[i].spec->name)] = median(seconds[i + 1]) * 1e6;
+  parts["draw"] = median(seconds[stages.size() + 1]) * 1e6;
+  parts["logprob"] = median(seconds.back()) * 1e6;
   return parts;
 }
 

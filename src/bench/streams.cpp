@@ -1,6 +1,5 @@
 // `continuo bench streams`: what live sequences notice of a long prompt that arrives beside them,
 // and what the prompt loses by their company.
-#include <algorithm>
 #include <numeric>
 
 #include <nlohmann/json.hpp>
@@ -42,12 +41,6 @@ struct FirstToken : Sink {
   void finished(Completion&&) noexcept override {}
   bool came = false;
 };
-
-double quantile(std::vector<double> values, double share) {
-  std::ranges::sort(values);
-  const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
-  return values.at(at);
-}
 
 class StreamsBench {
  public:

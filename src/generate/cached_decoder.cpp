@@ -2,18 +2,10 @@
 
 #include <algorithm>
 
-#include <ATen/ops/tensor.h>
-
 #include "core/log.h"
+#include "nn/index_tensor.h"
 
 namespace continuo {
-namespace {
-
-at::Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
-  return at::tensor(at::IntArrayRef(values), at::kLong).to(device);
-}
-
-}  // namespace
 
 size_t shared_length(std::span<const TokenId> a, std::span<const TokenId> b) {
   return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -

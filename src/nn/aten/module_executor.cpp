@@ -6,12 +6,12 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
 #include "nn/aten/ops.h"
 #include "nn/backend.h"
+#include "nn/index_tensor.h"
 
 namespace continuo {
 
@@ -74,10 +74,6 @@ class Borrowed {
   std::vector<std::pair<LinearImpl*, std::shared_ptr<LinearAdapter>>> saved_;
 };
 
-at::Tensor index_of(const std::vector<int64_t>& rows, at::Device device) {
-  return at::tensor(at::IntArrayRef(rows), at::kLong).to(device);
-}
-
 }  // namespace
 
 ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
@@ -135,7 +131,7 @@ PassResult ModuleExecutor::run(const Pass& pass) {
         boundaries.push_back(static_cast<int64_t>(rows.size()));
         sequences.push_back(pass.sequences[d]);
       }
-      const at::Tensor index = index_of(rows, device());
+      const at::Tensor index = index_tensor(rows, device());
       const RaggedInput part = {.tokens = in.tokens.index_select(0, index),
                                 .positions = in.positions.index_select(0, index),
                                 .boundaries = boundaries};
@@ -143,7 +139,8 @@ PassResult ModuleExecutor::run(const Pass& pass) {
     }
   }
   if (pass.wanted.empty()) return result;
-  result.logits = model_->logits(result.hidden.index_select(0, index_of(pass.wanted, device())));
+  result.logits =
+      model_->logits(result.hidden.index_select(0, index_tensor(pass.wanted, device())));
   return result;
 }
 

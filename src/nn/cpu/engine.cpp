@@ -78,16 +78,8 @@ void CpuEngine::refresh() {
   // Norms are cheap, and so is looking at them anew.
   const ModelSpec& spec = model_->spec();
   norm_ = {spec.norm, weights_.norm};
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const BlockWeights& w = weights_.blocks[i];
-    const NormSpec& norm = spec.blocks[i].norm;
-    layers_[i].mixer_norm = {norm, w.mixer_norm};
-    layers_[i].mixer_post_norm = {norm, w.mixer_post_norm};
-    layers_[i].mlp_norm = {norm, w.mlp_norm};
-    layers_[i].mlp_post_norm = {norm, w.mlp_post_norm};
-    layers_[i].query_norm = {norm, w.query_norm};
-    layers_[i].key_norm = {norm, w.key_norm};
-  }
+  for (size_t i = 0; i < layers_.size(); ++i)
+    set_norms(layers_[i], spec.blocks[i].norm, weights_.blocks[i]);
 }
 
 std::string CpuEngine::description() const {

@@ -4,7 +4,6 @@
 // its document's tokens came together.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,7 +44,6 @@ class CpuEngine : public Executor {
     std::vector<float> normalised;
     AttentionScratch attention;
   };
-  using Finish = std::function<void(int64_t begin, int64_t end)>;
 
   void pack();
   at::Tensor forward(const Pass& pass);

@@ -63,6 +63,15 @@ int64_t layer_bytes(const BlockWeights& w, PanelFormat format) {
          concatenated_panels({w.down.weight}) * panel_bytes(format, w.down.weight.size(1));
 }
 
+void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& w) {
+  layer.mixer_norm = {spec, w.mixer_norm};
+  layer.mixer_post_norm = {spec, w.mixer_post_norm};
+  layer.mlp_norm = {spec, w.mlp_norm};
+  layer.mlp_post_norm = {spec, w.mlp_post_norm};
+  layer.query_norm = {spec, w.query_norm};
+  layer.key_norm = {spec, w.key_norm};
+}
+
 EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& spec,
                        const BlockWeights& w) {
   const auto& [norm, placement, parallel, mixer, mlp] = spec;
@@ -70,12 +79,12 @@ EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& 
                        .dense = std::get<Dense>(mlp),
                        .placement = placement,
                        .parallel = parallel,
-                       .mixer_norm = {norm, w.mixer_norm},
-                       .mixer_post_norm = {norm, w.mixer_post_norm},
-                       .mlp_norm = {norm, w.mlp_norm},
-                       .mlp_post_norm = {norm, w.mlp_post_norm},
-                       .query_norm = {norm, w.query_norm},
-                       .key_norm = {norm, w.key_norm},
+                       .mixer_norm = {},
+                       .mixer_post_norm = {},
+                       .mlp_norm = {},
+                       .mlp_post_norm = {},
+                       .query_norm = {},
+                       .key_norm = {},
                        .qkv_bias = joined_bias({w.query, w.key, w.value}),
                        .output_bias = host_floats(w.output.bias),
                        .gate_bias = host_floats(w.gate.bias),
@@ -85,6 +94,7 @@ EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& 
                        .output = {},
                        .gate_up = {},
                        .down = {}};
+  set_norms(layer, norm, w);
   layer.qkv = pack_concatenated(arena, format, {w.query.weight, w.key.weight, w.value.weight});
   layer.output = pack_concatenated(arena, format, {w.output.weight});
   layer.gate_up = pack_gate_up(arena, format, w.gate.weight, w.up.weight);

@@ -47,6 +47,8 @@ int64_t layer_bytes(const BlockWeights& weights, PanelFormat format);
 EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& spec,
                        const BlockWeights& weights);
 
+void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& weights);
+
 // An adapter of joint matrices: y = (base + B·(A·x)) · factor, the ranks of all of them one under
 // the other; float32 panels whatever the base's are.
 struct JointAdapter {

@@ -150,7 +150,10 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
     }
   }
   int64_t attended = 0;  // values of all layers' heads
-  for (const BlockSpec& block : spec.blocks) attended += block.attend().heads * block.attend().dim;
+  for (const BlockSpec& block : spec.blocks) {
+    if (const auto* attend = std::get_if<Attend>(&block.mixer))
+      attended += attend->heads * attend->dim;
+  }
   const double frozen = adapters.empty() ? 6 : 4;
   const double head = static_cast<double>(spec.embedding.vocabulary * spec.embedding.hidden);
   return static_cast<double>(step.tokens) * (frozen * block_weights(model) + 6 * adapter) +

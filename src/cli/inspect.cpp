@@ -86,16 +86,26 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
   }
 }
 
+std::string describe_shape(const ModelSpec& spec) {
+  std::string shape = fmt::format("{} layers, hidden {}", spec.layers(), spec.embedding.hidden);
+  for (const BlockSpec& block : spec.blocks) {
+    if (const auto* attend = std::get_if<Attend>(&block.mixer)) {
+      shape += fmt::format(", {} heads sharing {} key/value heads of {}", attend->heads,
+                           attend->kv_heads, attend->dim);
+      break;
+    }
+  }
+  return shape + fmt::format(", context {}", spec.context);
+}
+
 void inspect_model(const std::string& path) {
   const ModelDirectory m = open_model_directory(path, {});
   const ModelSpec& spec = m.model.decoder->spec();
-  const Attend& attend = spec.blocks.front().attend();
   print_heading("model");
   fmt::print(
-      "{}\n{}: {} layers, hidden {}, {} heads sharing {} key/value heads of {}, context {}\n"
+      "{}\n{}: {}\n"
       "generation runs on the {}\n\n{}",
-      m.path.string(), m.model.family->architecture, spec.layers(), spec.embedding.hidden,
-      attend.heads, attend.kv_heads, attend.dim, spec.context,
+      m.path.string(), m.model.family->architecture, describe_shape(spec),
       backend_of(m.model.decoder->device()).executor(), parameter_table(m.model));
   if (m.adapter) {
     const LoraOptions& o = m.adapter->options;

@@ -111,10 +111,17 @@ struct AttendOps {
   AttendValues (*forward)(const AttendInput& input);
   AttendGradients (*backward)(const AttendInput& input, const AttendValues& values,
                               const at::Tensor& dout);
-  // For documents that continue sequences of a cache that `make_cache` gave: writes keys and values
-  // into the layer, does not commit.
-  at::Tensor (*cached)(const AttendInput& input, const CachedSequences& cached, int64_t layer);
-  std::unique_ptr<KVCache> (*make_cache)(std::span<const LayerCache> layers, at::Device device);
+};
+
+// For documents that continue sequences of a cache that `make` gave: what a layer reads of it, and
+// writes into it for the new tokens. None of them commits.
+struct CacheOps {
+  std::unique_ptr<KVCache> (*make)(std::span<const LayerCache> layers, at::Device device);
+  at::Tensor (*attend)(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+  // inputs: [N, width] of a StateLayer → [N + D · seen, width] float32: each document's behind the
+  // `seen` ones before it, zeros before its sequence begins.
+  at::Tensor (*recall)(const at::Tensor& inputs, const std::vector<int64_t>& boundaries,
+                       const CachedSequences& cached, int64_t layer);
 };
 
 // Softmax cross-entropy of rows of logits, their gradient in their place.
@@ -144,6 +151,7 @@ struct Backend {
   RotateOps rotate;
   GateOps gate;
   AttendOps attend;
+  CacheOps cache;
   LossOps loss;
   // What runs finished models, and why it is this: for people.
   std::string (*executor)();

@@ -49,6 +49,15 @@ struct Attend {
   bool operator==(const Attend&) const = default;
 };
 
+// A gated convolution over the latest tokens (LFM2, arXiv 2511.23404): b, c, x = In·h, then
+// Out·(c · k), k the causal depthwise convolution of b · x.
+struct Convolve {
+  int64_t kernel = 3;   // tokens that it sees, itself included
+  bool biases = false;  // of all three
+
+  bool operator==(const Convolve&) const = default;
+};
+
 struct Dense {
   int64_t width = 0;
   Activation activation = Activation::silu;
@@ -58,6 +67,16 @@ struct Dense {
   bool operator==(const Dense&) const = default;
 };
 
+// A mixture of MLPs (arXiv 2401.04088): each token goes through those that its router finds most
+// probable, and their outputs are summed with their probabilities.
+struct Experts {
+  int64_t count = 0, chosen = 0;
+  Dense expert = {};
+  bool normalised = true;  // the probabilities of the chosen sum to 1
+
+  bool operator==(const Experts&) const = default;
+};
+
 // Where a block normalises: what its sublayers read, what they write before it is added, or both.
 enum class NormPlacement { before, after, around };
 
@@ -65,9 +84,10 @@ struct BlockSpec {
   NormSpec norm = {};
   NormPlacement placement = NormPlacement::before;
   bool parallel = false;  // mixer and MLP both read the block's input
-  std::variant<Attend> mixer = {};
-  std::variant<Dense> mlp = {};
+  std::variant<Attend, Convolve> mixer = {};
+  std::variant<Dense, Experts> mlp = {};
 
+  // Of a block that is known to have them.
   Attend& attend() { return std::get<Attend>(mixer); }
   const Attend& attend() const { return std::get<Attend>(mixer); }
   Dense& dense() { return std::get<Dense>(mlp); }

@@ -2,6 +2,9 @@
 // loaded or made them. Matrices are [out, in], vectors [out]; undefined where the spec has none.
 #pragma once
 
+#include <compare>
+#include <cstdint>
+#include <map>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -16,21 +19,32 @@ struct LinearWeights {
   at::Tensor weight, bias;
 };
 
+// The matrices of a block: those of its mixer, then those of its MLP or of each of its experts.
+enum class Matrix { query, key, value, output, convolve_in, convolve_out, router, gate, up, down };
+
+struct MatrixPlace {
+  int64_t block;
+  Matrix matrix;
+  int64_t expert = 0;
+
+  auto operator<=>(const MatrixPlace&) const = default;
+};
+
 struct BlockWeights {
   NormWeights mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm, query_norm, key_norm;
-  LinearWeights query, key, value, output, gate, up, down;
+  LinearWeights kernel;  // [hidden, kernel] of a convolution
 };
 
 struct ModelWeights {
   at::Tensor embedding;  // [V, hidden]
   at::Tensor positions;  // [context, hidden]
   std::vector<BlockWeights> blocks;
+  std::map<MatrixPlace, LinearWeights> matrices;
   NormWeights norm;
   at::Tensor head;  // [V, hidden]
 };
 
-// An adapter of one matrix: y = (x·Wᵀ + scale · x·Aᵀ·Bᵀ) · factor + bias. All float32; undefined
-// where the adapter leaves the matrix alone.
+// An adapter of one matrix: y = (x·Wᵀ + scale · x·Aᵀ·Bᵀ) · factor + bias. All float32.
 struct LowRank {
   at::Tensor a;  // [rank, in]
   at::Tensor b;  // [out, rank]
@@ -38,9 +52,6 @@ struct LowRank {
   at::Tensor factor = {};  // [out] of DoRA (arXiv 2402.09353), or undefined
 };
 
-struct BlockAdapter {
-  LowRank query, key, value, output, gate, up, down;
-};
-using AdapterWeights = std::vector<BlockAdapter>;  // one for each block
+using AdapterWeights = std::map<MatrixPlace, LowRank>;  // of the matrices that it changes
 
 }  // namespace continuo

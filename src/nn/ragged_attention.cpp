@@ -63,7 +63,7 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::
   if (std::ssize(cached.ids) + 1 != std::ssize(boundaries)) {
     fail("{} cached sequences for {} documents", cached.ids.size(), boundaries.size() - 1);
   }
-  return backend_of(q).attend.cached(
+  return backend_of(q).cache.attend(
       {q.contiguous(), k.contiguous(), v.contiguous(), boundaries, options}, cached, layer);
 }
 

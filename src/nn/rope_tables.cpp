@@ -11,11 +11,12 @@ namespace continuo {
 
 RopeTables::RopeTables(const ModelSpec& spec) {
   for (const BlockSpec& block : spec.blocks) {
-    const std::optional<Rotary>& rotary = block.attend().rotary;
-    if (!rotary) {
+    const auto* attend = std::get_if<Attend>(&block.mixer);
+    if (!attend || !attend->rotary) {
       table_of_.push_back(-1);
       continue;
     }
+    const std::optional<Rotary>& rotary = attend->rotary;
     const auto known = std::find(kinds_.begin(), kinds_.end(), *rotary);
     table_of_.push_back(known - kinds_.begin());
     if (known != kinds_.end()) continue;

@@ -64,10 +64,19 @@ BlockImpl::BlockImpl(int64_t hidden, const BlockSpec& spec, int64_t layer) {
   };
   const bool before = placement != NormPlacement::after, after = placement != NormPlacement::before;
   if (before) attention_norm = norm_named("attention_norm");
-  attention = register_module("attention", Attention(hidden, std::get<Attend>(mixer), norm, layer));
+  if (const auto* attend = std::get_if<Attend>(&mixer)) {
+    attention = register_module("attention", Attention(hidden, *attend, norm, layer));
+  } else {
+    const Convolve& convolve = std::get<Convolve>(mixer);
+    convolution = register_module("convolution", Convolution(hidden, convolve, layer));
+  }
   if (after) attention_post_norm = norm_named("attention_post_norm");
   if (before) mlp_norm = norm_named("mlp_norm");
-  mlp = register_module("mlp", Mlp(hidden, std::get<Dense>(mlp_spec)));
+  if (const auto* dense = std::get_if<Dense>(&mlp_spec)) {
+    mlp = register_module("mlp", Mlp(hidden, *dense));
+  } else {
+    mixture = register_module("mixture", Mixture(hidden, std::get<Experts>(mlp_spec)));
+  }
   if (after) mlp_post_norm = norm_named("mlp_post_norm");
 }
 
@@ -85,17 +94,25 @@ at::Tensor leave(Norm& norm, const at::Tensor& x) { return norm ? norm->apply_to
 
 }  // namespace
 
+at::Tensor BlockImpl::mix(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
+                          const CachedSequences* cached) {
+  return attention ? attention(x, input, rotation, cached) : convolution(x, input, cached);
+}
+
 Stream BlockImpl::forward(const Stream& stream, const RaggedInput& input, const Rotation& rotation,
                           const CachedSequences* cached, at::ScalarType dtype) {
+  const auto through_mlp = [&](const at::Tensor& x) {
+    return leave(mlp_post_norm, mlp ? mlp(x) : mixture(x));
+  };
   const NormOutput before = enter(attention_norm, stream.residual, stream.delta, dtype);
-  const at::Tensor attended =
-      leave(attention_post_norm, attention(before.normalised, input, rotation, cached));
+  const at::Tensor mixed =
+      leave(attention_post_norm, mix(before.normalised, input, rotation, cached));
   if (parallel_) {
     const NormOutput beside = enter(mlp_norm, before.residual, {}, dtype);
-    return {before.residual, attended + leave(mlp_post_norm, mlp(beside.normalised))};
+    return {before.residual, mixed + through_mlp(beside.normalised)};
   }
-  const NormOutput between = enter(mlp_norm, before.residual, attended, dtype);
-  return {between.residual, leave(mlp_post_norm, mlp(between.normalised))};
+  const NormOutput between = enter(mlp_norm, before.residual, mixed, dtype);
+  return {between.residual, through_mlp(between.normalised)};
 }
 
 Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
@@ -161,59 +178,68 @@ ModelWeights Transformer::weights() const {
     const at::Tensor factor = n->weight.detach();
     return {n->spec.plus_one ? factor + 1 : factor, n->bias};
   };
-  const auto linear = [](const Linear& l) -> LinearWeights {
-    return l ? LinearWeights{l->weight, l->bias} : LinearWeights{};
-  };
   ModelWeights weights = {.embedding = embedding_,
                           .positions = positions_,
                           .blocks = {},
+                          .matrices = {},
                           .norm = norm(norm_),
                           .head = head_weight()};
   for (const Block& block : blocks_) {
-    const AttentionImpl& a = *block->attention;
-    const MlpImpl& m = *block->mlp;
-    weights.blocks.push_back({.mixer_norm = norm(block->attention_norm),
-                              .mixer_post_norm = norm(block->attention_post_norm),
-                              .mlp_norm = norm(block->mlp_norm),
-                              .mlp_post_norm = norm(block->mlp_post_norm),
-                              .query_norm = norm(a.query_norm),
-                              .key_norm = norm(a.key_norm),
-                              .query = linear(a.query),
-                              .key = linear(a.key),
-                              .value = linear(a.value),
-                              .output = linear(a.output),
-                              .gate = linear(m.gate),
-                              .up = linear(m.up),
-                              .down = linear(m.down)});
+    BlockWeights& w = weights.blocks.emplace_back();
+    w.mixer_norm = norm(block->attention_norm);
+    w.mixer_post_norm = norm(block->attention_post_norm);
+    w.mlp_norm = norm(block->mlp_norm);
+    w.mlp_post_norm = norm(block->mlp_post_norm);
+    if (block->attention) {
+      w.query_norm = norm(block->attention->query_norm);
+      w.key_norm = norm(block->attention->key_norm);
+    } else {
+      w.kernel = {block->convolution->kernel, block->convolution->bias};
+    }
   }
+  for (const auto& [place, layer] : linear_slots())
+    weights.matrices[place] = {layer->weight, layer->bias};
   return weights;
 }
 
 std::vector<Transformer::LinearSlot> Transformer::linear_slots() const {
   std::vector<LinearSlot> slots;
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const auto add = [&](const Linear& layer, LowRank BlockAdapter::* place) {
-      if (layer) slots.push_back({static_cast<int64_t>(i), layer.ptr().get(), place});
+  for (int64_t i = 0; i < std::ssize(blocks_); ++i) {
+    const auto add = [&](Matrix matrix, const Linear& layer, int64_t expert = 0) {
+      if (layer) slots.push_back({{i, matrix, expert}, layer.ptr().get()});
     };
-    const AttentionImpl& a = *blocks_[i]->attention;
-    const MlpImpl& m = *blocks_[i]->mlp;
-    add(a.query, &BlockAdapter::query);
-    add(a.key, &BlockAdapter::key);
-    add(a.value, &BlockAdapter::value);
-    add(a.output, &BlockAdapter::output);
-    add(m.gate, &BlockAdapter::gate);
-    add(m.up, &BlockAdapter::up);
-    add(m.down, &BlockAdapter::down);
+    const auto add_mlp = [&](const Mlp& mlp, int64_t expert) {
+      add(Matrix::gate, mlp->gate, expert);
+      add(Matrix::up, mlp->up, expert);
+      add(Matrix::down, mlp->down, expert);
+    };
+    const BlockImpl& block = *blocks_[i];
+    if (const Attention& a = block.attention) {
+      add(Matrix::query, a->query);
+      add(Matrix::key, a->key);
+      add(Matrix::value, a->value);
+      add(Matrix::output, a->output);
+    } else {
+      add(Matrix::convolve_in, block.convolution->in);
+      add(Matrix::convolve_out, block.convolution->output);
+    }
+    if (block.mlp) {
+      add_mlp(block.mlp, 0);
+      continue;
+    }
+    add(Matrix::router, block.mixture->router);
+    for (size_t e = 0; e < block.mixture->experts.size(); ++e)
+      add_mlp(block.mixture->experts[e], static_cast<int64_t>(e));
   }
   return slots;
 }
 
 std::optional<AdapterWeights> Transformer::adapter_weights() const {
   std::optional<AdapterWeights> adapters;
-  for (const auto& [block, layer, place] : linear_slots()) {
+  for (const auto& [place, layer] : linear_slots()) {
     if (!layer->adapter) continue;
-    if (!adapters) adapters.emplace(blocks_.size());
-    (*adapters)[block].*place = layer->adapter->low_rank(*layer);
+    if (!adapters) adapters.emplace();
+    adapters->emplace(place, layer->adapter->low_rank(*layer));
   }
   return adapters;
 }

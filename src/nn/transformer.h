@@ -8,9 +8,11 @@
 #include <optional>
 #include <vector>
 
+#include "nn/convolution.h"
 #include "nn/decoder.h"
 #include "nn/kv_cache.h"
 #include "nn/linear.h"
+#include "nn/mixture.h"
 #include "nn/mlp.h"
 #include "nn/model_weights.h"
 #include "nn/norm.h"
@@ -55,10 +57,15 @@ struct BlockImpl : torch::nn::Module {
 
   Norm attention_norm{nullptr}, attention_post_norm{nullptr}, mlp_norm{nullptr},
       mlp_post_norm{nullptr};
-  Attention attention{nullptr};
-  Mlp mlp{nullptr};
+  Attention attention{nullptr};  // or
+  Convolution convolution{nullptr};
+  Mlp mlp{nullptr};  // or
+  Mixture mixture{nullptr};
 
  private:
+  at::Tensor mix(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
+                 const CachedSequences* cached);
+
   bool parallel_;
 };
 TORCH_MODULE(Block);
@@ -84,11 +91,10 @@ class Transformer : public Decoder {
   at::Device device() const { return embedding_.device(); }
   // The parameters as executors take them; adapters are left out.
   ModelWeights weights() const;
-  // Every linear layer, and its place in an adapter.
+  // Every linear layer, and its place among a model's weights.
   struct LinearSlot {
-    int64_t block;
+    MatrixPlace place;
     LinearImpl* layer;
-    LowRank BlockAdapter::* place;
   };
   std::vector<LinearSlot> linear_slots() const;
   // What adapters of its layers do, or nothing where no layer has one.

@@ -200,13 +200,13 @@ TEST(CachedDecoder, AKeptSequenceOfAnotherAdapterIsNotReused) {
 TEST(CachedDecoder, AdaptersOfARealModelStayWithTheirSequences) {
   const auto model = tiny_model();
   const auto executor = make_executor(model, {});
-  AdapterWeights weights(model->spec().blocks.size());
+  AdapterWeights weights;
   const int64_t hidden = model->spec().embedding.hidden;
-  for (BlockAdapter& block : weights) {
-    for (LowRank* rows : {&block.query, &block.output}) {
-      const double scale = rows == &block.query ? 0.5 : 0.25;
-      rows->a = at::linspace(-scale, scale, 3 * hidden).view({3, hidden});
-      rows->b = at::linspace(scale, -scale, hidden * 3).view({hidden, 3});
+  for (int64_t block = 0; block < model->spec().layers(); ++block) {
+    for (const Matrix matrix : {Matrix::query, Matrix::output}) {
+      const double scale = matrix == Matrix::query ? 0.5 : 0.25;
+      weights[{block, matrix}] = {.a = at::linspace(-scale, scale, 3 * hidden).view({3, hidden}),
+                                  .b = at::linspace(scale, -scale, hidden * 3).view({hidden, 3})};
     }
   }
   const int64_t adapter = executor->add_adapter(weights);

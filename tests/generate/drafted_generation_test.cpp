@@ -5,13 +5,13 @@
 
 #include "generate/cached_decoder.h"
 #include "generate/draft/draft_model.h"
-#include "generate/draft/drafting.h"
 #include "generate/fake_executor.h"
 #include "generate/generator.h"
-#include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
+#include "support/drafting.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 #include "support/tiny_model.h"
 
 namespace continuo::test {

@@ -3,9 +3,9 @@
 #include <set>
 
 #include "generate/fake_executor.h"
-#include "generate/naive_generator.h"
-#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
+#include "support/naive_generator.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

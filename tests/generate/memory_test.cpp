@@ -5,9 +5,9 @@
 #include <malloc.h>
 
 #include "generate/generator.h"
-#include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,12 +1,12 @@
 // The generator over executors of the shared Transformer: cached, batched and chunked decoding
 // against the naive generator. Rounding differs between an engine and the modules of training, so
 // the rows are spread wide enough not to tie.
-#include "generate/draft/drafting.h"
 #include "generate/generator.h"
-#include "generate/naive_generator.h"
-#include "generate/sampling/row_fixture.h"
 #include "nn/transformer.h"
 #include "support/backend.h"
+#include "support/drafting.h"
+#include "support/naive_generator.h"
+#include "support/row_fixture.h"
 #include "support/tiny_model.h"
 
 namespace continuo::test {

@@ -7,11 +7,11 @@
 
 #include <gtest/gtest.h>
 
-#include "generate/draft/drafting.h"
 #include "generate/draft/prompt_lookup.h"
 #include "generate/fake_executor.h"
-#include "generate/sampling/row_fixture.h"
+#include "support/drafting.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -44,7 +44,7 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 std::unique_ptr<KVCache> one_layer_cache() {
   const LayerCache layer = KeyLayer{.kv_heads = 2, .key_dim = 16, .value_dim = 16};
-  return backend_of(at::Device(at::kCPU)).attend.make_cache(std::span(&layer, 1), at::kCPU);
+  return backend_of(at::Device(at::kCPU)).cache.make(std::span(&layer, 1), at::kCPU);
 }
 
 void expect_reference(const std::vector<int64_t>& boundaries, int64_t heads, int64_t kv_heads,

@@ -15,24 +15,23 @@ std::string modules_of_training() {
 }  // namespace
 
 const Backend& aten_backend() {
-  static const Backend kBackend = {.name = "aten",
-                                   .products = {.nt = aten::product_nt,
-                                                .nn = aten::product_nn,
-                                                .tn = aten::product_tn,
-                                                .add_nt = aten::add_product_nt,
-                                                .add_nn = aten::add_product_nn,
-                                                .add_tn = aten::add_product_tn,
-                                                .row_multiple = any_rows},
-                                   .norm = {.forward = aten::norm, .backward = aten::norm_backward},
-                                   .rotate = {.rotate = aten::rotate},
-                                   .gate = {.forward = aten::gate, .backward = aten::gate_backward},
-                                   .attend = {.forward = aten::attend,
-                                              .backward = aten::attend_backward,
-                                              .cached = aten::attend_cached,
-                                              .make_cache = aten::make_cache},
-                                   .loss = {.cross_entropy = aten::cross_entropy},
-                                   .executor = modules_of_training,
-                                   .make_executor = aten::make_executor};
+  static const Backend kBackend = {
+      .name = "aten",
+      .products = {.nt = aten::product_nt,
+                   .nn = aten::product_nn,
+                   .tn = aten::product_tn,
+                   .add_nt = aten::add_product_nt,
+                   .add_nn = aten::add_product_nn,
+                   .add_tn = aten::add_product_tn,
+                   .row_multiple = any_rows},
+      .norm = {.forward = aten::norm, .backward = aten::norm_backward},
+      .rotate = {.rotate = aten::rotate},
+      .gate = {.forward = aten::gate, .backward = aten::gate_backward},
+      .attend = {.forward = aten::attend, .backward = aten::attend_backward},
+      .cache = {.make = aten::make_cache, .attend = aten::attend_cached, .recall = aten::recall},
+      .loss = {.cross_entropy = aten::cross_entropy},
+      .executor = modules_of_training,
+      .make_executor = aten::make_executor};
   return kBackend;
 }
 

@@ -3,16 +3,17 @@
 #include <algorithm>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "core/error.h"
 
 namespace continuo {
 
 TensorKVCache::TensorKVCache(std::span<const LayerCache> layers, at::Device device)
-    : device_(device) {
+    : layers_(layers.begin(), layers.end()), device_(device) {
   for (const LayerCache& layer : layers) {
-    layers_.push_back(std::get<KeyLayer>(layer));
-    if (layers_.back().format == KVFormat::q8) {
+    const auto* keys = std::get_if<KeyLayer>(&layer);
+    if (keys && keys->format == KVFormat::q8) {
       throw Error("8-bit keys and values need the CPU's engine", "Leave `cache` at auto.");
     }
   }
@@ -32,8 +33,14 @@ void TensorKVCache::forked(int64_t from, int64_t to) {
 void TensorKVCache::make_room(int64_t sequence, int64_t length) {
   constexpr int64_t kChunk = 128;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const KeyLayer& layer = layers_[i];
     at::Tensor& held = storage_[sequence][i];
+    if (const auto* state = std::get_if<StateLayer>(&layers_[i])) {
+      if (!held.defined())
+        held =
+            at::zeros({state->held, state->width}, at::TensorOptions(at::kFloat).device(device_));
+      continue;
+    }
+    const KeyLayer& layer = std::get<KeyLayer>(layers_[i]);
     const int64_t capacity = held.defined() ? held.size(2) : 0;
     if (length <= capacity) continue;
     // Growing by half keeps the copies linear in the final length.
@@ -45,6 +52,14 @@ void TensorKVCache::make_room(int64_t sequence, int64_t length) {
     if (capacity > 0) storage.narrow(2, 0, capacity).copy_(held);
     held = storage;
   }
+}
+
+int64_t TensorKVCache::shortened(int64_t sequence, int64_t asked) {
+  const bool known = std::ranges::all_of(layers_, [&](const LayerCache& layer) {
+    const auto* state = std::get_if<StateLayer>(&layer);
+    return !state || remembers(*state, sequence, asked);
+  });
+  return known ? asked : 0;
 }
 
 int64_t TensorKVCache::bytes() const {

@@ -52,11 +52,11 @@ class Borrowed {
       : model_(model), compute_(model.compute()), training_(model.is_training()) {
     model.set_compute({.dtype = dtype});
     if (training_) model.eval();
-    for (const auto& [block, layer, place] : model.linear_slots()) {
+    for (const auto& [place, layer] : model.linear_slots()) {
       saved_.emplace_back(layer, std::exchange(layer->adapter, nullptr));
       if (!adapter) continue;
-      const LowRank& rows = (*adapter)[block].*place;
-      if (rows.a.defined()) layer->adapter = std::make_shared<LowRankAdapter>(rows);
+      const auto rows = adapter->find(place);
+      if (rows != adapter->end()) layer->adapter = std::make_shared<LowRankAdapter>(rows->second);
     }
   }
   ~Borrowed() {
@@ -99,7 +99,7 @@ std::unique_ptr<KVCache> ModuleExecutor::make_cache() const {
   const KVFormat format = options_.cache == KVFormat::q8 ? KVFormat::q8
                           : dtype() == at::kBFloat16     ? KVFormat::bf16
                                                          : KVFormat::f32;
-  return backend_of(device()).attend.make_cache(cache_layout(spec(), format), device());
+  return backend_of(device()).cache.make(cache_layout(spec(), format), device());
 }
 
 at::Tensor ModuleExecutor::run_with(int64_t adapter, const RaggedInput& input,

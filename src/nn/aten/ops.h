@@ -28,8 +28,11 @@ AttendGradients attend_backward(const AttendInput& input, const AttendValues& va
 // Without softcap; values without lse.
 AttendValues attend_fused(const AttendInput& input);
 AttendGradients attend_fused_backward(const AttendInput& input, const at::Tensor& dout);
-at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+
 std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Device device);
+at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+at::Tensor recall(const at::Tensor& inputs, const std::vector<int64_t>& boundaries,
+                  const CachedSequences& cached, int64_t layer);
 
 RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
 

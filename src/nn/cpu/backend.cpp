@@ -36,24 +36,23 @@ std::unique_ptr<Executor> make_engine(const std::shared_ptr<Transformer>& model,
 }  // namespace
 
 const Backend& cpu_backend() {
-  static const Backend kBackend = {.name = "cpu",
-                                   .products = {.nt = matmul_nt,
-                                                .nn = matmul_nn,
-                                                .tn = matmul_tn,
-                                                .add_nt = add_matmul_nt,
-                                                .add_nn = add_matmul_nn,
-                                                .add_tn = add_matmul_tn,
-                                                .row_multiple = row_multiple},
-                                   .norm = {.forward = cpu::norm, .backward = cpu::norm_backward},
-                                   .rotate = {.rotate = cpu::rotate},
-                                   .gate = {.forward = cpu::gate, .backward = cpu::gate_backward},
-                                   .attend = {.forward = cpu::attend,
-                                              .backward = cpu::attend_backward,
-                                              .cached = aten::attend_cached,
-                                              .make_cache = aten::make_cache},
-                                   .loss = {.cross_entropy = cpu::cross_entropy},
-                                   .executor = engine_name,
-                                   .make_executor = make_engine};
+  static const Backend kBackend = {
+      .name = "cpu",
+      .products = {.nt = matmul_nt,
+                   .nn = matmul_nn,
+                   .tn = matmul_tn,
+                   .add_nt = add_matmul_nt,
+                   .add_nn = add_matmul_nn,
+                   .add_tn = add_matmul_tn,
+                   .row_multiple = row_multiple},
+      .norm = {.forward = cpu::norm, .backward = cpu::norm_backward},
+      .rotate = {.rotate = cpu::rotate},
+      .gate = {.forward = cpu::gate, .backward = cpu::gate_backward},
+      .attend = {.forward = cpu::attend, .backward = cpu::attend_backward},
+      .cache = {.make = aten::make_cache, .attend = aten::attend_cached, .recall = aten::recall},
+      .loss = {.cross_entropy = cpu::cross_entropy},
+      .executor = engine_name,
+      .make_executor = make_engine};
   return kBackend;
 }
 

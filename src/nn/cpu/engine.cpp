@@ -24,12 +24,13 @@ std::vector<std::pair<const void*, uint32_t>> sources_of(const ModelWeights& w) 
   const auto add = [&](const at::Tensor& t) {
     if (t.defined()) sources.emplace_back(t.const_data_ptr(), t.is_inference() ? 0 : t._version());
   };
+  for (const auto& [place, linear] : w.matrices) {
+    add(linear.weight);
+    add(linear.bias);
+  }
   for (const BlockWeights& b : w.blocks) {
-    for (const LinearWeights* l :
-         {&b.query, &b.key, &b.value, &b.output, &b.gate, &b.up, &b.down}) {
-      add(l->weight);
-      add(l->bias);
-    }
+    add(b.kernel.weight);
+    add(b.kernel.bias);
   }
   add(w.head);
   return sources;
@@ -38,7 +39,10 @@ std::vector<std::pair<const void*, uint32_t>> sources_of(const ModelWeights& w) 
 }  // namespace
 
 CpuEngine::CpuEngine(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
-    : model_(std::move(model)), options_(options), rope_(model_->spec()) {
+    : model_(std::move(model)),
+      options_(options),
+      rope_(model_->spec()),
+      joints_(joints_of(model_->spec())) {
   weights_ = model_->weights();
   pack();
   log_debug("the CPU's engine serves: {:.1f} MB of {}", static_cast<double>(weight_bytes()) / 1e6,
@@ -47,29 +51,39 @@ CpuEngine::CpuEngine(std::shared_ptr<Transformer> model, const ExecutorOptions& 
 
 void CpuEngine::pack() {
   const c10::NoGradGuard no_grad;
-  // The context bounds nothing here; embedding and head are bound where they are computed.
+  // The context bounds nothing here; embedding and head are bound where they are computed, blocks
+  // where their layers are made.
   const auto& [context, embedding, blocks, norm, head] = model_->spec();
   const PanelFormat plain = plain_panels(options_.weights);
   if (!arena_) {
     int64_t bytes =
         concatenated_panels({weights_.head}) * panel_bytes(plain, weights_.head.size(1));
-    for (const BlockWeights& block : weights_.blocks) bytes += layer_bytes(block, plain);
+    for (const Joint& joint : joints_) {
+      const int64_t in = weights_.matrices.at(joint.parts[0]).weight.size(1);
+      bytes += joint_panels(joint, weights_) * panel_bytes(plain_panels(format_of(joint)), in);
+    }
     arena_.emplace(bytes);
   }
   arena_->clear();
-  layers_.clear();
+  matrices_.clear();
   parameters_ = 0;
-  for (size_t i = 0; i < weights_.blocks.size(); ++i) {
-    layers_.push_back(pack_layer(*arena_, options_.weights, blocks[i], weights_.blocks[i]));
+  for (const Joint& joint : joints_) {
+    const PackedMatrix& w =
+        matrices_.emplace_back(pack_joint(*arena_, format_of(joint), joint, weights_));
+    parameters_ += w.in * w.stride_out();
+    formats_.insert(w.format);
   }
-  for (const EngineLayer& l : layers_) {
-    for (const PackedMatrix* w : {&l.qkv, &l.output, &l.gate_up, &l.down})
-      parameters_ += w->in * w->stride_out();
-  }
+  layers_ = engine_layers(model_->spec(), weights_);
   head_ = pack_concatenated(*arena_, options_.weights, {weights_.head});
+  formats_.insert(head_.format);
   norm_ = {norm, weights_.norm};
   unpacked_head_ = at::Tensor();
   sources_ = sources_of(weights_);
+}
+
+// A router is small, and what it rounds away is another expert.
+WeightFormat CpuEngine::format_of(const Joint& joint) const {
+  return joint.parts[0].matrix == Matrix::router ? WeightFormat::f32 : options_.weights;
 }
 
 void CpuEngine::refresh() {
@@ -92,8 +106,7 @@ std::unique_ptr<KVCache> CpuEngine::make_cache() const {
 
 int64_t CpuEngine::weight_bytes() const {
   int64_t bytes = head_.bytes();
-  for (const EngineLayer& l : layers_)
-    bytes += l.qkv.bytes() + l.output.bytes() + l.gate_up.bytes() + l.down.bytes();
+  for (const PackedMatrix& w : matrices_) bytes += w.bytes();
   return bytes;
 }
 
@@ -122,7 +135,7 @@ PassTime CpuEngine::pass_time() const {
 
 int64_t CpuEngine::add_adapter(const AdapterWeights& adapter) {
   const c10::NoGradGuard no_grad;
-  adapters_.try_emplace(next_adapter_, adapter, spec(), weights_.blocks);
+  adapters_.try_emplace(next_adapter_, adapter, joints_, weights_);
   return next_adapter_++;
 }
 
@@ -186,21 +199,10 @@ at::Tensor CpuEngine::forward(const Pass& in) {
     const Rotation& rotation = rope_.of(rotations, i);
     pass.rotations.push_back(rotation.cos.defined() ? &rotation : nullptr);
   }
-  int64_t widest = 0;
-  for (int64_t d = 0; d < documents && !in.adapters.empty(); ++d) {
-    if (in.adapters[d] == kNoAdapter) continue;
-    const EngineAdapter& adapter = adapters_.at(in.adapters[d]);
-    widest = std::max(widest, adapter.widest);
-    pass.adapted.push_back({&adapter, in.input.boundaries[d], in.input.boundaries[d + 1]});
-  }
-  fit_buffers(pass.rows, widest);
-  for (const AttentionPlan& plan : pass.plans) {
-    const int64_t queries = plan.queries * pass.kinds[&plan - pass.plans.data()].kv_heads;
-    int64_t width = 0;
-    for (const EngineLayer& l : layers_) width = std::max(width, padded_dim(l.attend.dim));
-    fit(partial_, queries * width);
-    if (std::ssize(parts_) < queries) parts_.resize(queries);
-  }
+  add_adapters(pass, in);
+  fit_buffers(pass);
+  fit_attention(pass);
+  fit_experts(pass);
   std::memcpy(residual_.data(), data<float>(embedded), pass.rows * hidden * sizeof(float));
   const at::Tensor out = at::empty({pass.rows, hidden}, at::TensorOptions(at::kFloat));
   pass.out = data<float>(out);
@@ -209,37 +211,81 @@ at::Tensor CpuEngine::forward(const Pass& in) {
   return out;
 }
 
+void CpuEngine::add_adapters(EnginePass& pass, const Pass& in) {
+  for (size_t d = 0; d < in.adapters.size(); ++d) {
+    if (in.adapters[d] == kNoAdapter) continue;
+    const EngineAdapter& adapter = adapters_.at(in.adapters[d]);
+    pass.adapted.push_back({&adapter, in.input.boundaries[d], in.input.boundaries[d + 1]});
+  }
+}
+
 int64_t CpuEngine::members_for(int64_t products) {
   constexpr int64_t kWorth = 2 << 20;
   return products < kWorth ? 1 : at::get_num_threads();
 }
 
-void CpuEngine::fit_buffers(int64_t n, int64_t adapted) {
+void CpuEngine::fit_buffers(const EnginePass& pass) {
+  const int64_t n = pass.rows, hidden = spec().embedding.hidden, stride = packed_inputs(hidden);
   int64_t in = 0, widest_out = 0;
-  fit(residual_, n * spec().embedding.hidden);
+  fit(residual_, n * hidden);
+  fit(normalised_, n * stride);
   for (const EngineLayer& l : layers_) {
-    fit(normalised_, n * l.qkv.stride_in());
-    fit(qkv_, n * l.qkv.stride_out());
-    fit(attended_, n * l.output.stride_in());
-    fit(gate_up_, n * l.gate_up.stride_out());
-    fit(result_, n * l.down.stride_in());
-    fit(product_, n * std::max(l.output.stride_out(), l.down.stride_out()));
-    in = std::max({in, l.qkv.stride_in(), l.output.stride_in(), l.down.stride_in()});
-    widest_out = std::max({widest_out, l.qkv.stride_out(), l.gate_up.stride_out(),
-                           l.output.stride_out(), l.down.stride_out()});
+    fit(mixer_in_, n * matrices_[l.in].stride_out());
+    fit(mixed_, n * matrices_[l.out].stride_in());
+    fit(product_, n * matrices_[l.out].stride_out());
+    for (const EngineDense& dense : l.mlps()) {
+      fit(gate_up_, n * matrices_[dense.in].stride_out());
+      fit(result_, n * matrices_[dense.out].stride_in());
+      fit(product_, n * matrices_[dense.out].stride_out());
+    }
   }
+  for (const PackedMatrix& w : matrices_) {
+    in = std::max(in, w.stride_in());
+    widest_out = std::max(widest_out, w.stride_out());
+  }
+  int64_t adapted = 0;
+  for (const AdapterRun& run : pass.adapted) adapted = std::max(adapted, run.adapter->widest());
   if (adapted > 0) {
     fit(down_ranks_, n * adapted);
     fit(up_ranks_, n * widest_out);
   }
   fit_scratch(n * in);
-  for (Scratch& s : scratch_) fit(s.normalised, std::min(n, kAlone) * layers_[0].qkv.stride_in());
+  for (Scratch& s : scratch_) fit(s.normalised, std::min(n, kAlone) * stride);
+}
+
+void CpuEngine::fit_attention(const EnginePass& pass) {
+  int64_t width = 0;
+  for (const EngineLayer& l : layers_) {
+    if (const auto* attend = std::get_if<EngineAttend>(&l.mixer))
+      width = std::max(width, padded_dim(attend->spec.dim));
+  }
+  for (size_t kind = 0; kind < pass.plans.size(); ++kind) {
+    const int64_t queries = pass.plans[kind].queries * pass.kinds[kind].kv_heads;
+    fit(partial_, queries * width);
+    if (std::ssize(parts_) < queries) parts_.resize(queries);
+  }
+}
+
+void CpuEngine::fit_experts(const EnginePass& pass) {
+  const int64_t n = pass.rows, hidden = spec().embedding.hidden, stride = packed_inputs(hidden);
+  for (const EngineLayer& l : layers_) {
+    const auto* experts = std::get_if<EngineExperts>(&l.mlp);
+    if (!experts) continue;
+    fit(routed_, n * matrices_[experts->router].stride_out());
+    fit(gathered_, n * stride);
+    fit(experts_sum_, n * hidden);
+    for (Scratch& s : scratch_) fit(s.gathered, std::min(n, kAlone) * stride);
+    const auto choices = static_cast<size_t>(n * experts->spec.chosen);
+    if (choices_.size() < choices) choices_.resize(choices);
+  }
 }
 
 void CpuEngine::fit_scratch(int64_t values) {
   scratch_.resize(std::max<size_t>(scratch_.size(), at::get_num_threads()));
-  shared_.fit(head_.format, values);
-  for (Scratch& s : scratch_) s.rows.fit(head_.format, values);
+  for (const PanelFormat format : formats_) {
+    shared_.fit(format, values);
+    for (Scratch& s : scratch_) s.rows.fit(format, values);
+  }
 }
 
 }  // namespace continuo

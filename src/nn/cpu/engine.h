@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,13 +42,28 @@ class CpuEngine : public Executor {
   // A member's own memory.
   struct Scratch {
     PackedScratch rows;
-    std::vector<float> normalised;
+    std::vector<float> normalised, gathered;
     AttentionScratch attention;
+  };
+  // y [rows, stride_out] = x [rows, stride_in] · W of a joint, the adapters included.
+  struct Product {
+    int64_t joint;
+    const float* x;
+    float* y;
+  };
+  // How a sublayer writes to the residual stream.
+  struct Leaving {
+    const std::vector<float>& bias;
+    const EngineNorm& norm;
   };
 
   void pack();
+  WeightFormat format_of(const Joint& joint) const;
   at::Tensor forward(const Pass& pass);
-  void fit_buffers(int64_t rows, int64_t adapted);
+  void add_adapters(EnginePass& pass, const Pass& in);
+  void fit_buffers(const EnginePass& pass);
+  void fit_attention(const EnginePass& pass);
+  void fit_experts(const EnginePass& pass);
   // Threads that so many products are worth: a short region costs more than it saves, and among
   // other busy processes far more.
   static int64_t members_for(int64_t products);
@@ -57,27 +73,40 @@ class CpuEngine : public Executor {
   void run(const EnginePass& pass, const Team::Member& member);
   void run_layer(const EnginePass& pass, int64_t layer, const Team::Member& member);
   template <class MakeRow, class Finished>
-  void multiply(const EnginePass& pass, int64_t layer, Joint joint, const float* x, float* y,
-                const Team::Member& member, const MakeRow& make, const Finished& finish);
+  void multiply(const EngineRows& rows, const Product& p, const Team::Member& member,
+                const MakeRow& make, const Finished& finish);
   template <class MakeRow>
-  PackedInput gather(const PackedMatrix& w, int64_t rows, const float* x, PackedScratch& own,
+  PackedInput gather(const PackedMatrix& w, int64_t rows, const float* x,
                      const Team::Member& member, const MakeRow& make);
-  void add_low_rank(const AdapterRun& run, int64_t layer, Joint joint, int64_t begin, int64_t end,
-                    float* y, int64_t stride);
-  Ahead share(const PackedMatrix& w, const Team::Member& member) const;
+  void add_low_rank(const AdapterRun& run, int64_t joint, int64_t begin, int64_t end, float* y);
+  // What a waiting member fetches: its first panels of a matrix that comes next.
+  static Ahead share(const PackedMatrix& w, const Team::Member& member);
+  Ahead share(int64_t joint, const Team::Member& member) const {
+    return share(joint < std::ssize(matrices_) ? matrices_[joint] : head_, member);
+  }
   // What a sublayer reads of a row: the residual stream, normalised where the family has a norm
-  // there.
-  void enter(const EngineNorm& norm, int64_t row, float* out, int64_t stride) const;
+  // there; zeros up to the stride.
+  void enter(const EngineNorm& norm, int64_t row, float* out) const;
   // Adds product_ + bias to the residual stream: at once for the columns of panels [first, last),
   // or, where a norm comes between, row by row once the whole product is there.
-  void add_panels(const EnginePass& pass, const PackedMatrix& w, const std::vector<float>& bias,
-                  int64_t first, int64_t last);
-  void add_normalised(const EnginePass& pass, const PackedMatrix& w, const std::vector<float>& bias,
-                      const EngineNorm& norm, const Team::Member& member);
-  void project(const EnginePass& pass, int64_t layer, Joint joint, const float* x,
-               const std::vector<float>& bias, const EngineNorm& norm, const Team::Member& member);
-  void multiply_gate(const EnginePass& pass, const EngineLayer& layer, int64_t begin, int64_t end);
+  void add_panels(int64_t rows, int64_t joint, const std::vector<float>& bias, int64_t first,
+                  int64_t last);
+  void add_normalised(const EnginePass& pass, int64_t joint, const Leaving& leaving,
+                      const Team::Member& member);
+  void project(const EnginePass& pass, int64_t joint, const float* x, const Leaving& leaving,
+               const Team::Member& member);
+  // The MLP up to its last product, and that; of a mixture, up to the sum over the experts.
+  void read_mlp(const EnginePass& pass, const EngineLayer& layer, const Team::Member& member);
+  void write_mlp(const EnginePass& pass, const EngineLayer& layer, const Team::Member& member);
+  void multiply_gate(int64_t rows, const EngineDense& dense, int64_t begin, int64_t end);
+  float* normalised(const EnginePass& pass, const Team::Member& member);
 
+  void mix_experts(const EnginePass& pass, const EngineLayer& layer, const Team::Member& member);
+  void choose_experts(const EngineExperts& experts, int64_t row);
+  void run_expert(const EnginePass& pass, const EngineExperts& experts, int64_t expert,
+                  const Team::Member& member);
+
+  void convolve(const EnginePass& pass, int64_t layer, const Team::Member& member);
   void attend(const EnginePass& pass, int64_t layer, const Team::Member& member);
   template <class T>
   void attend_in(const EnginePass& pass, int64_t layer, const Team::Member& member);
@@ -102,6 +131,9 @@ class CpuEngine : public Executor {
   std::vector<std::pair<const void*, uint32_t>> sources_;  // storage and version of what is packed
   RopeTables rope_;
   std::optional<PanelArena> arena_;
+  std::vector<Joint> joints_;
+  std::vector<PackedMatrix> matrices_;  // of the joints
+  std::set<PanelFormat> formats_;       // of these and the head
   std::vector<EngineLayer> layers_;
   int64_t parameters_ = 0;  // of the layers' matrices
   EngineNorm norm_;
@@ -113,10 +145,12 @@ class CpuEngine : public Executor {
   std::vector<Scratch> scratch_;
   PackedScratch shared_;  // rows of a pass of many, converted by all members together
   // These keep their memory from pass to pass.
-  std::vector<float> residual_, normalised_, qkv_, attended_, gate_up_, product_, result_;
+  std::vector<float> residual_, normalised_, mixer_in_, mixed_, gate_up_, product_, result_;
   std::vector<float> down_ranks_, up_ranks_;  // of adapters
   std::vector<float> partial_;
   std::vector<AttentionPart> parts_;
+  std::vector<float> routed_, gathered_, experts_sum_;
+  std::vector<ExpertChoice> choices_;  // [rows, chosen] of a mixture
 };
 
 }  // namespace continuo

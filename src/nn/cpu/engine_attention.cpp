@@ -11,7 +11,7 @@ namespace continuo {
 // The norm of a query or key, where the family has one for every head, and its rotation.
 void CpuEngine::rotate(const EnginePass& pass, int64_t layer, int64_t row, const EngineNorm& norm,
                        float* x) const {
-  const Attend& attend = layers_[layer].attend;
+  const Attend& attend = layers_[layer].attend().spec;
   if (attend.qk_norm == QkNorm::head) norm.apply(attend.dim, x, x);
   const Rotation* rotation = pass.rotations[layer];
   if (!rotation) return;
@@ -23,15 +23,15 @@ void CpuEngine::rotate(const EnginePass& pass, int64_t layer, int64_t row, const
 void CpuEngine::finish_projections(const EnginePass& pass, const EngineLayer& l,
                                    const Team::Member& member) {
   const auto& [heads, kv_heads, dim, window, scale, softcap, rotary, qk_norm, biases, output_bias] =
-      l.attend;
-  if (l.qkv_bias.empty() && qk_norm != QkNorm::whole) return;
+      l.attend().spec;
+  if (l.in_bias.empty() && qk_norm != QkNorm::whole) return;
   for (int64_t r = member.begin(pass.rows); r < member.end(pass.rows); ++r) {
-    float* row = qkv_.data() + r * l.qkv.stride_out();
-    for (size_t i = 0; i < l.qkv_bias.size(); ++i) row[i] += l.qkv_bias[i];
+    float* row = mixer_in_.data() + r * matrices_[l.in].stride_out();
+    for (size_t i = 0; i < l.in_bias.size(); ++i) row[i] += l.in_bias[i];
     if (qk_norm != QkNorm::whole) continue;
     float* keys = row + heads * dim;
-    l.query_norm.apply(heads * dim, row, row);
-    l.key_norm.apply(kv_heads * dim, keys, keys);
+    l.attend().query_norm.apply(heads * dim, row, row);
+    l.attend().key_norm.apply(kv_heads * dim, keys, keys);
   }
   member.wait();
 }
@@ -40,28 +40,30 @@ void CpuEngine::finish_projections(const EnginePass& pass, const EngineLayer& l,
 template <class T>
 void CpuEngine::write_token(const EnginePass& pass, int64_t layer, int64_t row, int64_t head) {
   const EngineLayer& l = layers_[layer];
-  const int64_t dim = l.attend.dim, position = pass.positions[row];
-  float* key = qkv_.data() + row * l.qkv.stride_out() + (l.attend.heads + head) * dim;
-  rotate(pass, layer, row, l.key_norm, key);
+  const int64_t dim = l.attend().spec.dim, position = pass.positions[row];
+  float* key =
+      mixer_in_.data() + row * matrices_[l.in].stride_out() + (l.attend().spec.heads + head) * dim;
+  rotate(pass, layer, row, l.attend().key_norm, key);
   const PagedKVCache::HeadPage page =
       pass.cache.head_page(pass.sequences[pass.documents[row]], layer, position / kPageKeys, head);
-  kernels().page<T>().write(dim, dim, position % kPageKeys, key, key + l.attend.kv_heads * dim,
-                            reinterpret_cast<T*>(page.keys), reinterpret_cast<T*>(page.values),
-                            page.key_scales, page.value_scales);
+  kernels().page<T>().write(dim, dim, position % kPageKeys, key,
+                            key + l.attend().spec.kv_heads * dim, reinterpret_cast<T*>(page.keys),
+                            reinterpret_cast<T*>(page.values), page.key_scales, page.value_scales);
 }
 
 // Divides by what the weights sum up to, and puts a tile's heads where the output's product reads
 // them.
 void CpuEngine::write_attended(const EngineLayer& l, const AttentionTile& tile, int64_t head,
                                const AttentionPart* parts, const float* out) {
-  const int64_t dim = l.attend.dim, group = l.attend.heads / l.attend.kv_heads,
-                width = padded_dim(dim), stride = l.output.stride_in();
+  const int64_t dim = l.attend().spec.dim, group = l.attend().spec.heads / l.attend().spec.kv_heads,
+                width = padded_dim(dim), stride = matrices_[l.out].stride_in();
   for (int64_t q = 0; q < tile.count * group; ++q) {
-    float* to = attended_.data() + (tile.row + q / group) * stride;
+    float* to = mixed_.data() + (tile.row + q / group) * stride;
     const float inverse = 1 / parts[q].total;
     float* own = to + (head * group + q % group) * dim;
     for (int64_t i = 0; i < dim; ++i) own[i] = out[q * width + i] * inverse;
-    if (head + 1 == l.attend.kv_heads) std::fill(to + l.attend.heads * dim, to + stride, 0.0f);
+    if (head + 1 == l.attend().spec.kv_heads)
+      std::fill(to + l.attend().spec.heads * dim, to + stride, 0.0f);
   }
 }
 
@@ -70,7 +72,7 @@ void CpuEngine::attend_unit(const EnginePass& pass, int64_t layer, const Attenti
                             int64_t head, AttentionScratch& s) {
   const EngineLayer& l = layers_[layer];
   const auto& [heads, kv_heads, dim, window, scale, softcap, rotary, qk_norm, biases, output_bias] =
-      l.attend;
+      l.attend().spec;
   const AttentionPlan& plan = pass.plan(layer);
   const AttentionTile& tile = plan.tiles[unit.tile];
   const int64_t group = heads / kv_heads, queries = tile.count * group, width = padded_dim(dim);
@@ -78,9 +80,10 @@ void CpuEngine::attend_unit(const EnginePass& pass, int64_t layer, const Attenti
   for (int64_t q = 0; q < queries; ++q) {
     const int64_t row = tile.row + q / group;
     float* query = s.query.data() + q * dim;
-    std::copy_n(qkv_.data() + row * l.qkv.stride_out() + (head * group + q % group) * dim, dim,
-                query);
-    rotate(pass, layer, row, l.query_norm, query);
+    std::copy_n(
+        mixer_in_.data() + row * matrices_[l.in].stride_out() + (head * group + q % group) * dim,
+        dim, query);
+    rotate(pass, layer, row, l.attend().query_norm, query);
   }
   if (pass.single && unit.index + 1 == tile.units) write_token<T>(pass, layer, tile.row, head);
   std::fill_n(s.parts.begin(), queries, AttentionPart{0, 0});
@@ -103,7 +106,7 @@ void CpuEngine::attend_unit(const EnginePass& pass, int64_t layer, const Attenti
                                 .values = reinterpret_cast<const T*>(page.values),
                                 .key_scales = page.key_scales,
                                 .value_scales = page.value_scales,
-                                .scale = static_cast<float>(l.attend.score_scale()),
+                                .scale = static_cast<float>(l.attend().spec.score_scale()),
                                 .softcap = static_cast<float>(softcap)},
                                s.scores.data(), s.page_parts.data(), s.page_out.data());
     for (int64_t q = 0; q < queries; ++q) {
@@ -121,8 +124,8 @@ void CpuEngine::attend_unit(const EnginePass& pass, int64_t layer, const Attenti
 void CpuEngine::merge_units(const EnginePass& pass, int64_t layer, const AttentionTile& tile,
                             int64_t head) {
   const EngineLayer& l = layers_[layer];
-  const int64_t queries = tile.count * (l.attend.heads / l.attend.kv_heads),
-                width = padded_dim(l.attend.dim),
+  const int64_t queries = tile.count * (l.attend().spec.heads / l.attend().spec.kv_heads),
+                width = padded_dim(l.attend().spec.dim),
                 at = head * pass.plan(layer).queries + tile.first_query;
   for (int64_t unit = 1; unit < tile.units; ++unit) {
     for (int64_t q = 0; q < queries; ++q) {
@@ -139,7 +142,7 @@ void CpuEngine::merge_units(const EnginePass& pass, int64_t layer, const Attenti
 template <class T>
 void CpuEngine::attend_in(const EnginePass& pass, int64_t layer, const Team::Member& member) {
   const EngineLayer& l = layers_[layer];
-  const int64_t kv_heads = l.attend.kv_heads;
+  const int64_t kv_heads = l.attend().spec.kv_heads;
   finish_projections(pass, l, member);
   if (!pass.single) {
     const int64_t tokens = pass.rows * kv_heads;

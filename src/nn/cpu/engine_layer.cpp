@@ -4,6 +4,7 @@
 
 #include <ATen/core/IListRef.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
 #include "nn/cpu/kernels/kernels.h"
@@ -28,13 +29,51 @@ void EngineNorm::apply(int64_t n, const float* x, float* y) const {
   kernels().f32.add_rms_norm(1, n, x, nullptr, factor.data(), eps, nullptr, y, &rstd);
 }
 
+std::span<const EngineDense> EngineLayer::mlps() const {
+  if (const auto* dense = std::get_if<EngineDense>(&mlp)) return {dense, 1};
+  return std::get<EngineExperts>(mlp).experts;
+}
+
+namespace {
+
+void add_mlp(std::vector<Joint>& joints, const Dense& spec, int64_t block, int64_t expert) {
+  const MatrixPlace gate{block, Matrix::gate, expert}, up{block, Matrix::up, expert},
+      down{block, Matrix::down, expert};
+  joints.push_back(spec.gated ? Joint{.parts = {gate, up}, .paired = true} : Joint{.parts = {up}});
+  joints.push_back({.parts = {down}});
+}
+
+}  // namespace
+
+std::vector<Joint> joints_of(const ModelSpec& spec) {
+  std::vector<Joint> joints;
+  for (int64_t i = 0; i < spec.layers(); ++i) {
+    if (std::holds_alternative<Attend>(spec.blocks[i].mixer)) {
+      joints.push_back({.parts = {{i, Matrix::query}, {i, Matrix::key}, {i, Matrix::value}}});
+      joints.push_back({.parts = {{i, Matrix::output}}});
+    } else {
+      joints.push_back({.parts = {{i, Matrix::convolve_in}}});
+      joints.push_back({.parts = {{i, Matrix::convolve_out}}});
+    }
+    if (const auto* dense = std::get_if<Dense>(&spec.blocks[i].mlp)) {
+      add_mlp(joints, *dense, i, 0);
+      continue;
+    }
+    const Experts& experts = std::get<Experts>(spec.blocks[i].mlp);
+    joints.push_back({.parts = {{i, Matrix::router}}});
+    for (int64_t e = 0; e < experts.count; ++e) add_mlp(joints, experts.expert, i, e);
+  }
+  return joints;
+}
+
 namespace {
 
 // Biases of matrices one under the other; empty when there is none.
-std::vector<float> joined_bias(const std::vector<LinearWeights>& parts) {
+std::vector<float> joined_bias(const Joint& joint, const ModelWeights& weights) {
   std::vector<float> all;
   bool any = false;
-  for (const auto& [weight, bias] : parts) {
+  for (const MatrixPlace& place : joint.parts) {
+    const auto& [weight, bias] = weights.matrices.at(place);
     any = any || bias.defined();
     const std::vector<float> own =
         bias.defined() ? host_floats(bias) : std::vector<float>(weight.size(0));
@@ -43,24 +82,69 @@ std::vector<float> joined_bias(const std::vector<LinearWeights>& parts) {
   return any ? all : std::vector<float>();
 }
 
-PackedMatrix pack_gate_up(PanelArena& arena, WeightFormat format, const at::Tensor& gate,
-                          const at::Tensor& up) {
-  return gate.defined() ? pack_paired(arena, format, gate, up)
-                        : pack_concatenated(arena, format, {up});
-}
+// The layers' parts, in the order of the joints that they take.
+class LayerMaker {
+ public:
+  LayerMaker(const ModelSpec& spec, const ModelWeights& weights)
+      : spec_(spec), weights_(weights), joints_(joints_of(spec)) {}
 
-int64_t gate_up_panels(const at::Tensor& gate, const at::Tensor& up) {
-  return gate.defined() ? paired_panels(gate) : concatenated_panels({up});
-}
+  EngineLayer layer(int64_t block) {
+    const auto& [norm, placement, parallel, mixer, mlp] = spec_.blocks[block];
+    const BlockWeights& w = weights_.blocks[block];
+    EngineLayer layer = {};
+    layer.placement = placement;
+    layer.parallel = parallel;
+    if (const auto* attend = std::get_if<Attend>(&mixer)) {
+      layer.mixer = EngineAttend{.spec = *attend, .query_norm = {}, .key_norm = {}};
+    } else {
+      layer.mixer = EngineConvolve{.spec = std::get<Convolve>(mixer),
+                                   .kernel = host_floats(w.kernel.weight.detach().t()),
+                                   .bias = host_floats(w.kernel.bias)};
+    }
+    set_norms(layer, norm, w);
+    layer.in_bias = joined_bias(joints_[next_], weights_);
+    layer.in = next_++;
+    layer.out_bias = joined_bias(joints_[next_], weights_);
+    layer.out = next_++;
+    if (const auto* one = std::get_if<Dense>(&mlp)) {
+      layer.mlp = dense(*one);
+    } else {
+      const Experts& experts = std::get<Experts>(mlp);
+      EngineExperts& all = layer.mlp.emplace<EngineExperts>(experts, next_++);
+      for (int64_t e = 0; e < experts.count; ++e) all.experts.push_back(dense(experts.expert));
+    }
+    return layer;
+  }
+
+ private:
+  EngineDense dense(const Dense& spec) {
+    const auto bias = [&](const MatrixPlace& place) {
+      return host_floats(weights_.matrices.at(place).bias);
+    };
+    const std::vector<MatrixPlace>&in = joints_[next_].parts, &out = joints_[next_ + 1].parts;
+    const EngineDense dense = {.spec = spec,
+                               .gate_bias = spec.gated ? bias(in.front()) : std::vector<float>(),
+                               .up_bias = bias(in.back()),
+                               .down_bias = bias(out.front()),
+                               .in = next_,
+                               .out = next_ + 1};
+    next_ += 2;
+    return dense;
+  }
+
+  const ModelSpec& spec_;
+  const ModelWeights& weights_;
+  std::vector<Joint> joints_;
+  int64_t next_ = 0;
+};
 
 }  // namespace
 
-int64_t layer_bytes(const BlockWeights& w, PanelFormat format) {
-  const at::Tensor &q = w.query.weight, &k = w.key.weight, &v = w.value.weight;
-  return concatenated_panels({q, k, v}) * panel_bytes(format, q.size(1)) +
-         concatenated_panels({w.output.weight}) * panel_bytes(format, w.output.weight.size(1)) +
-         gate_up_panels(w.gate.weight, w.up.weight) * panel_bytes(format, w.up.weight.size(1)) +
-         concatenated_panels({w.down.weight}) * panel_bytes(format, w.down.weight.size(1));
+std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const ModelWeights& weights) {
+  LayerMaker maker(spec, weights);
+  std::vector<EngineLayer> layers;
+  for (int64_t i = 0; i < spec.layers(); ++i) layers.push_back(maker.layer(i));
+  return layers;
 }
 
 void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& w) {
@@ -68,115 +152,84 @@ void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& w) 
   layer.mixer_post_norm = {spec, w.mixer_post_norm};
   layer.mlp_norm = {spec, w.mlp_norm};
   layer.mlp_post_norm = {spec, w.mlp_post_norm};
-  layer.query_norm = {spec, w.query_norm};
-  layer.key_norm = {spec, w.key_norm};
-}
-
-EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& spec,
-                       const BlockWeights& w) {
-  const auto& [norm, placement, parallel, mixer, mlp] = spec;
-  EngineLayer layer = {.attend = std::get<Attend>(mixer),
-                       .dense = std::get<Dense>(mlp),
-                       .placement = placement,
-                       .parallel = parallel,
-                       .mixer_norm = {},
-                       .mixer_post_norm = {},
-                       .mlp_norm = {},
-                       .mlp_post_norm = {},
-                       .query_norm = {},
-                       .key_norm = {},
-                       .qkv_bias = joined_bias({w.query, w.key, w.value}),
-                       .output_bias = host_floats(w.output.bias),
-                       .gate_bias = host_floats(w.gate.bias),
-                       .up_bias = host_floats(w.up.bias),
-                       .down_bias = host_floats(w.down.bias),
-                       .qkv = {},
-                       .output = {},
-                       .gate_up = {},
-                       .down = {}};
-  set_norms(layer, norm, w);
-  layer.qkv = pack_concatenated(arena, format, {w.query.weight, w.key.weight, w.value.weight});
-  layer.output = pack_concatenated(arena, format, {w.output.weight});
-  layer.gate_up = pack_gate_up(arena, format, w.gate.weight, w.up.weight);
-  layer.down = pack_concatenated(arena, format, {w.down.weight});
-  return layer;
+  if (auto* attend = std::get_if<EngineAttend>(&layer.mixer)) {
+    attend->query_norm = {spec, w.query_norm};
+    attend->key_norm = {spec, w.key_norm};
+  }
 }
 
 namespace {
 
-// An adapter of matrices that one product computes together, on its way into panels.
-struct JoinedRows {
-  std::vector<at::Tensor> a;        // those that are there, one under the other
-  std::vector<at::Tensor> b;        // [out_i, all ranks] of every matrix
-  std::vector<at::Tensor> factors;  // [out_i] of every matrix, where any has one
-};
+std::vector<at::Tensor> tensors_of(const Joint& joint, const ModelWeights& weights) {
+  std::vector<at::Tensor> tensors;
+  for (const MatrixPlace& place : joint.parts) tensors.push_back(weights.matrices.at(place).weight);
+  return tensors;
+}
 
-JoinedRows joined_rows(const std::vector<std::pair<LowRank, at::Tensor>>& parts) {
-  JoinedRows joined;
-  int64_t ranks = 0;
-  bool scaled = false;
-  for (const auto& [rows, weight] : parts) {
-    if (rows.a.defined()) ranks += rows.a.size(0);
-    scaled = scaled || rows.factor.defined();
-  }
-  if (ranks == 0) return joined;
-  int64_t at = 0;
-  for (const auto& [rows, weight] : parts) {
-    const at::TensorOptions floats(at::kFloat);
-    at::Tensor b = at::zeros({weight.size(0), ranks}, floats);
-    if (rows.a.defined()) {
-      joined.a.push_back(rows.a);
-      b.narrow(1, at, rows.a.size(0)).copy_(rows.b * rows.scale);
-      at += rows.a.size(0);
-    }
-    joined.b.push_back(b);
-    if (!scaled) continue;
-    joined.factors.push_back(rows.factor.defined() ? rows.factor.to(at::kFloat)
-                                                   : at::zeros({weight.size(0)}, floats) + 1);
-  }
-  return joined;
+PackedMatrix pack_parts(PanelArena& arena, WeightFormat format, bool paired,
+                        const std::vector<at::Tensor>& parts) {
+  return paired ? pack_paired(arena, format, parts[0], parts[1])
+                : pack_concatenated(arena, format, parts);
 }
 
 }  // namespace
 
-EngineAdapter::EngineAdapter(const AdapterWeights& weights, const ModelSpec& spec,
-                             const std::vector<BlockWeights>& blocks) {
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const BlockWeights& w = blocks[i];
-    const auto& [query, key, value, output, gate, up, down] = weights[i];
-    const bool gated = spec.blocks[i].dense().gated;
-    const JoinedRows joined[kJoints] = {
-        joined_rows({{query, w.query.weight}, {key, w.key.weight}, {value, w.value.weight}}),
-        joined_rows({{output, w.output.weight}}),
-        gated ? joined_rows({{gate, w.gate.weight}, {up, w.up.weight}})
-              : joined_rows({{up, w.up.weight}}),
-        joined_rows({{down, w.down.weight}})};
-    int64_t bytes = 0;
-    for (const JoinedRows& j : joined) {
-      if (j.a.empty()) continue;
-      bytes += concatenated_panels(j.a) * panel_bytes(PanelFormat::f32, j.a[0].size(1)) +
-               (concatenated_panels(j.b) + 1) * panel_bytes(PanelFormat::f32, j.b[0].size(1));
-    }
-    std::array<JointAdapter, kJoints>& layer = layers.emplace_back();
-    if (bytes == 0) continue;
-    PanelArena& arena = memory.emplace_back(bytes);
-    for (int k = 0; k < kJoints; ++k) {
-      const JoinedRows& j = joined[k];
-      if (j.a.empty()) continue;
-      const bool paired = k == static_cast<int>(Joint::gate_up) && gated;
-      const auto pack = [&](const std::vector<at::Tensor>& parts) {
-        return paired ? pack_paired(arena, WeightFormat::f32, parts[0], parts[1])
-                      : pack_concatenated(arena, WeightFormat::f32, parts);
-      };
-      layer[k].a = pack_concatenated(arena, WeightFormat::f32, j.a);
-      layer[k].b = pack(j.b);
-      widest = std::max(widest, layer[k].a.stride_out());
-      if (j.factors.empty()) continue;
-      layer[k].factor =
-          paired ? paired_values(j.factors[0], j.factors[1]) : host_floats(at::cat(j.factors));
-      layer[k].factor.resize(layer[k].b.stride_out(), 1.0f);
-    }
+int64_t joint_panels(const Joint& joint, const ModelWeights& weights) {
+  const std::vector<at::Tensor> parts = tensors_of(joint, weights);
+  return joint.paired ? paired_panels(parts[0]) : concatenated_panels(parts);
+}
+
+PackedMatrix pack_joint(PanelArena& arena, WeightFormat format, const Joint& joint,
+                        const ModelWeights& weights) {
+  return pack_parts(arena, format, joint.paired, tensors_of(joint, weights));
+}
+
+EngineAdapter::EngineAdapter(const AdapterWeights& adapter, const std::vector<Joint>& joints,
+                             const ModelWeights& weights) {
+  for (const Joint& joint : joints) {
+    joints_.push_back(pack(adapter, joint, weights));
+    widest_ = std::max(widest_, joints_.back().a.stride_out());
   }
+}
+
+JointAdapter EngineAdapter::pack(const AdapterWeights& adapter, const Joint& joint,
+                                 const ModelWeights& weights) {
+  std::vector<at::Tensor> a, b, factors;
+  int64_t ranks = 0;
+  bool scaled = false;
+  for (const MatrixPlace& place : joint.parts) {
+    const auto rows = adapter.find(place);
+    if (rows == adapter.end()) continue;
+    a.push_back(rows->second.a);
+    ranks += a.back().size(0);
+    scaled = scaled || rows->second.factor.defined();
+  }
+  if (ranks == 0) return {};
+  int64_t at = 0;
+  for (const MatrixPlace& place : joint.parts) {
+    const int64_t out = weights.matrices.at(place).weight.size(0);
+    const at::TensorOptions floats(at::kFloat);
+    b.push_back(at::zeros({out, ranks}, floats));
+    factors.push_back(at::ones({out}, floats));
+    const auto rows = adapter.find(place);
+    if (rows == adapter.end()) continue;
+    const LowRank& low = rows->second;
+    b.back().narrow(1, at, low.a.size(0)).copy_(low.b * low.scale);
+    if (low.factor.defined()) factors.back() = low.factor.to(at::kFloat);
+    at += low.a.size(0);
+  }
+  // Panels of pairs are at most one more than those of rows one under the other.
+  PanelArena& arena =
+      memory_.emplace_back(concatenated_panels(a) * panel_bytes(PanelFormat::f32, a[0].size(1)) +
+                           (concatenated_panels(b) + 1) * panel_bytes(PanelFormat::f32, ranks));
+  JointAdapter packed = {.a = pack_concatenated(arena, WeightFormat::f32, a),
+                         .b = pack_parts(arena, WeightFormat::f32, joint.paired, b),
+                         .factor = {}};
+  if (!scaled) return packed;
+  packed.factor =
+      joint.paired ? paired_values(factors[0], factors[1]) : host_floats(at::cat(factors));
+  packed.factor.resize(packed.b.stride_out(), 1.0f);
+  return packed;
 }
 
 }  // namespace continuo

@@ -1,7 +1,10 @@
-// What the CPU's engine holds of a block: its spec, packed matrices, norms, and the adapters on top
-// of the matrices. For the engine's own files only.
+// What the CPU's engine holds of a block: its spec, norms and biases, which of the engine's packed
+// matrices are its, and the adapters on top of them. For the engine's own files only.
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <variant>
 #include <vector>
 
 #include "nn/cpu/packed_matrix.h"
@@ -22,35 +25,61 @@ struct EngineNorm {
   void apply(int64_t n, const float* x, float* y) const;  // one row; y may be x
 };
 
-// The matrices that one product computes together, in the panels' order.
-enum class Joint { qkv, output, gate_up, down };
-inline constexpr int kJoints = 4;
-
-struct EngineLayer {
-  Attend attend;
-  Dense dense;
-  NormPlacement placement;
-  bool parallel;
-  EngineNorm mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm, query_norm, key_norm;
-  std::vector<float> qkv_bias, output_bias, gate_bias, up_bias, down_bias;
-  PackedMatrix qkv, output, gate_up, down;
-
-  const PackedMatrix& matrix(Joint joint) const {
-    const PackedMatrix* const all[] = {&qkv, &output, &gate_up, &down};
-    return *all[static_cast<int>(joint)];
-  }
+// Matrices that one product computes together: one under the other, or, two of them, in pairs of
+// half panels.
+struct Joint {
+  std::vector<MatrixPlace> parts;
+  bool paired = false;
 };
 
-// Room for all panels of a block, compressed or not.
-int64_t layer_bytes(const BlockWeights& weights, PanelFormat format);
-// Takes the panels' memory from the arena.
-EngineLayer pack_layer(PanelArena& arena, WeightFormat format, const BlockSpec& spec,
-                       const BlockWeights& weights);
+// All of a model, block by block: the mixer's first and last product; then the router, where there
+// is one; then for each MLP the product that its activation reads, and the one back.
+std::vector<Joint> joints_of(const ModelSpec& spec);
 
+// A number is an index into what joints_of gives.
+struct EngineAttend {
+  Attend spec;
+  EngineNorm query_norm, key_norm;
+};
+struct EngineConvolve {
+  Convolve spec;
+  std::vector<float> kernel, bias;  // [K, hidden]; [hidden] or empty
+};
+struct EngineDense {
+  Dense spec;
+  std::vector<float> gate_bias, up_bias, down_bias;
+  int64_t in, out;
+};
+struct EngineExperts {
+  Experts spec;
+  int64_t router;
+  std::vector<EngineDense> experts;
+};
+
+struct EngineLayer {
+  NormPlacement placement;
+  bool parallel;
+  EngineNorm mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm;
+  std::variant<EngineAttend, EngineConvolve> mixer;
+  std::vector<float> in_bias, out_bias;  // of the mixer
+  int64_t in, out;
+  std::variant<EngineDense, EngineExperts> mlp;
+
+  const EngineAttend& attend() const { return std::get<EngineAttend>(mixer); }
+  // Its MLP, or the MLPs of its experts.
+  std::span<const EngineDense> mlps() const;
+};
+
+// The layers of a model whose joints are packed in order.
+std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const ModelWeights& weights);
 void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& weights);
 
-// An adapter of joint matrices: y = (base + B·(A·x)) · factor, the ranks of all of them one under
-// the other; float32 panels whatever the base's are.
+int64_t joint_panels(const Joint& joint, const ModelWeights& weights);
+PackedMatrix pack_joint(PanelArena& arena, WeightFormat format, const Joint& joint,
+                        const ModelWeights& weights);
+
+// An adapter of a joint: y = (base + B·(A·x)) · factor, the ranks of all its matrices one under the
+// other; float32 panels whatever the base's are.
 struct JointAdapter {
   PackedMatrix a, b;
   std::vector<float> factor;  // [stride_out] in the panels' order, or empty
@@ -58,13 +87,20 @@ struct JointAdapter {
   explicit operator bool() const { return a.panels > 0; }
 };
 
-struct EngineAdapter {
-  EngineAdapter(const AdapterWeights& weights, const ModelSpec& spec,
-                const std::vector<BlockWeights>& blocks);
+class EngineAdapter {
+ public:
+  EngineAdapter(const AdapterWeights& adapter, const std::vector<Joint>& joints,
+                const ModelWeights& weights);
 
-  std::vector<PanelArena> memory;  // of each layer's panels
-  std::vector<std::array<JointAdapter, kJoints>> layers;
-  int64_t widest = 0;  // the largest stride of A's results
+  const JointAdapter& joint(int64_t index) const { return joints_[index]; }
+  int64_t widest() const { return widest_; }  // the largest stride of A's results
+
+ private:
+  JointAdapter pack(const AdapterWeights& adapter, const Joint& joint, const ModelWeights& weights);
+
+  std::vector<PanelArena> memory_;  // of each joint's panels
+  std::vector<JointAdapter> joints_;
+  int64_t widest_ = 0;
 };
 
 }  // namespace continuo

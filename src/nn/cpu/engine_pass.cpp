@@ -55,8 +55,12 @@ EnginePass::EnginePass(const ModelSpec& spec, const RaggedInput& input, PagedKVC
     }
   }
   for (const BlockSpec& block : spec.blocks) {
-    const Attend& attend = block.attend();
-    const Kind kind = {attend.window, attend.heads / attend.kv_heads, attend.kv_heads};
+    const auto* attend = std::get_if<Attend>(&block.mixer);
+    if (!attend) {
+      plan_of.push_back(-1);
+      continue;
+    }
+    const Kind kind = {attend->window, attend->heads / attend->kv_heads, attend->kv_heads};
     const auto known = std::find(kinds.begin(), kinds.end(), kind);
     plan_of.push_back(known - kinds.begin());
     if (known != kinds.end()) continue;

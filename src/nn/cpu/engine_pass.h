@@ -13,7 +13,7 @@
 
 namespace continuo {
 
-struct EngineAdapter;
+class EngineAdapter;
 
 // Up to so many rows every member converts for itself, which is cheaper than a wait.
 inline constexpr int64_t kAlone = 8;
@@ -49,6 +49,18 @@ struct AdapterRun {
   int64_t begin, end;
 };
 
+// Rows that one product multiplies.
+struct EngineRows {
+  int64_t count;
+  std::span<const AdapterRun> adapted;
+};
+
+// What the router chose for a row.
+struct ExpertChoice {
+  int64_t expert;
+  float share;
+};
+
 struct EnginePass {
   // Layers are alike when this is equal.
   struct Kind {
@@ -67,11 +79,12 @@ struct EnginePass {
   bool single = true;  // no document has more than one row: none reads what another one writes
   std::vector<Kind> kinds;
   std::vector<AttentionPlan> plans;             // by kind
-  std::vector<int64_t> plan_of;                 // by layer
+  std::vector<int64_t> plan_of;                 // by layer; of those that attend
   std::vector<const Rotation*> rotations = {};  // by layer, null where it does not rotate
   std::vector<AdapterRun> adapted = {};
   float* out = nullptr;  // [rows, hidden]
 
+  EngineRows all_rows() const { return {rows, adapted}; }
   const AttentionPlan& plan(int64_t layer) const { return plans[plan_of[layer]]; }
 };
 

@@ -54,13 +54,19 @@ PagedKVCache::Page::~Page() {
 
 PagedKVCache::PagedKVCache(std::span<const LayerCache> layers) {
   for (const LayerCache& layer : layers) {
+    if (const auto* state = std::get_if<StateLayer>(&layer)) {
+      layers_.push_back(
+          {.spec = {}, .key_bytes = 0, .value_bytes = 0, .scale_bytes = 0, .state = *state});
+      continue;
+    }
     const KeyLayer& spec = std::get<KeyLayer>(layer);
     const int64_t size = element_bytes(spec.format);
     layers_.push_back(
         {.spec = spec,
          .key_bytes = spec.key_dim * size,
          .value_bytes = padded_dim(spec.value_dim) * size,
-         .scale_bytes = spec.format == KVFormat::q8 ? static_cast<int64_t>(sizeof(float)) : 0});
+         .scale_bytes = spec.format == KVFormat::q8 ? static_cast<int64_t>(sizeof(float)) : 0,
+         .state = {}});
   }
 }
 
@@ -78,8 +84,25 @@ PagedKVCache::HeadPage PagedKVCache::head_page(int64_t sequence, int64_t layer, 
 }
 
 void PagedKVCache::added(int64_t sequence) {
-  if (sequence == std::ssize(pages_)) pages_.emplace_back();
+  if (sequence == std::ssize(pages_)) pages_.emplace_back(), states_.emplace_back();
   pages_[sequence].assign(layers_.size(), {});
+  states_[sequence].assign(layers_.size(), {});
+}
+
+void PagedKVCache::forked(int64_t from, int64_t to) {
+  pages_[to] = pages_[from];
+  states_[to] = states_[from];
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!states_[to][i].empty()) bytes_ += layers_[i].state->bytes();
+  }
+}
+
+void PagedKVCache::removed(int64_t sequence) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!states_[sequence][i].empty()) bytes_ -= layers_[i].state->bytes();
+  }
+  pages_[sequence].clear();
+  states_[sequence].clear();
 }
 
 std::shared_ptr<PagedKVCache::Page> PagedKVCache::copy_page(const Layer& layer, const Page* from,
@@ -102,6 +125,14 @@ std::shared_ptr<PagedKVCache::Page> PagedKVCache::copy_page(const Layer& layer, 
 void PagedKVCache::make_room(int64_t sequence, int64_t length) {
   const int64_t held = this->length(sequence);
   for (size_t i = 0; i < layers_.size(); ++i) {
+    if (const std::optional<StateLayer>& state = layers_[i].state) {
+      std::vector<float>& inputs = states_[sequence][i];
+      if (inputs.empty()) {
+        inputs.resize(state->held * state->width);
+        bytes_ += state->bytes();
+      }
+      continue;
+    }
     Pages& pages = pages_[sequence][i];
     const int64_t wanted = pages_for(length);
     if (std::ssize(pages) < wanted) pages.resize(wanted);
@@ -118,6 +149,9 @@ void PagedKVCache::make_room(int64_t sequence, int64_t length) {
 
 int64_t PagedKVCache::shortened(int64_t sequence, int64_t asked) {
   for (size_t i = 0; i < layers_.size(); ++i) {
+    const std::optional<StateLayer>& state = layers_[i].state;
+    if (state && !remembers(*state, sequence, asked)) asked = 0;
+    if (state) continue;
     Pages& pages = pages_[sequence][i];
     for (int64_t p = first_seen_page(layers_[i].spec, asked); p < pages_for(asked); ++p) {
       if (!pages[p]) asked = 0;  // what was freed can only be computed again, from the beginning

@@ -1,10 +1,12 @@
 // The CPU engine's cache: pages of at most kPageKeys tokens per sequence and layer, laid out as
 // kernels/page.h says. A sequence's last page grows by size classes. Forks share pages until one of
-// them writes into one; pages wholly behind a layer's window are freed.
+// them writes into one; pages wholly behind a layer's window are freed. The inputs of a state are
+// few, and each sequence has its own.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nn/cpu/kernels/page.h"
@@ -23,6 +25,10 @@ class PagedKVCache : public KVCache {
   };
   HeadPage head_page(int64_t sequence, int64_t layer, int64_t page, int64_t head) const;
   const KeyLayer& layer(int64_t index) const { return layers_[index].spec; }
+  const StateLayer& state_layer(int64_t index) const { return *layers_[index].state; }
+  float* state(int64_t sequence, int64_t layer) {  // [held, width]
+    return states_[sequence][layer].data();
+  }
 
   int64_t bytes() const override { return bytes_; }
 
@@ -30,6 +36,7 @@ class PagedKVCache : public KVCache {
   struct Layer {
     KeyLayer spec;
     int64_t key_bytes, value_bytes, scale_bytes;  // of one token and head
+    std::optional<StateLayer> state;              // then it has no keys
 
     int64_t head_bytes() const { return key_bytes + value_bytes + 2 * scale_bytes; }
   };
@@ -46,8 +53,8 @@ class PagedKVCache : public KVCache {
   using Pages = std::vector<std::shared_ptr<Page>>;  // null where freed behind a window
 
   void added(int64_t sequence) override;
-  void forked(int64_t from, int64_t to) override { pages_[to] = pages_[from]; }
-  void removed(int64_t sequence) override { pages_[sequence].clear(); }
+  void forked(int64_t from, int64_t to) override;
+  void removed(int64_t sequence) override;
   void make_room(int64_t sequence, int64_t length) override;
   int64_t shortened(int64_t sequence, int64_t asked) override;
   void grown(int64_t sequence) override;
@@ -60,6 +67,7 @@ class PagedKVCache : public KVCache {
   std::vector<Layer> layers_;
   int64_t bytes_ = 0;
   std::vector<std::vector<Pages>> pages_;  // by sequence and layer
+  std::vector<std::vector<std::vector<float>>> states_;
 };
 
 }  // namespace continuo

@@ -2,8 +2,8 @@
 
 #include <limits>
 
-#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "generate/sampling/draw.h"
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,6 +1,6 @@
 #include "generate/sampling/draw.h"
 
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

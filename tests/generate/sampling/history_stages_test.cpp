@@ -1,6 +1,6 @@
 // Penalties, DRY and n-grams by hand.
-#include "generate/sampling/row_fixture.h"
 #include "generate/sampling/stages/dry.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

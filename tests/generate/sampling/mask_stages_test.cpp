@@ -1,6 +1,6 @@
 // logit_bias, banned_words, min_new_tokens.
-#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

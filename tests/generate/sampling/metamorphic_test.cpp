@@ -1,7 +1,7 @@
 // What must not matter: which ids tokens have, a constant added to all logits, doing it twice.
 #include <numeric>
 
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

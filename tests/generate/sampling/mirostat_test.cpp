@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "generate/sampling/draw.h"
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

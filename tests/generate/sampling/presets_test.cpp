@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "generate/generation_config.h"
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,8 +1,8 @@
 #include "generate/sampling/sampler_chain.h"
 
 #include "generate/sampling/draw.h"
-#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,6 +1,6 @@
 // The edges of every stage: off values, extremes, ties, a vocabulary of one.
-#include "generate/sampling/row_fixture.h"
 #include "support/expect_error.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,5 +1,5 @@
 // Truncations against definitions written out independently in long double, over random rows.
-#include "generate/sampling/row_fixture.h"
+#include "support/row_fixture.h"
 
 namespace continuo::test {
 namespace {

@@ -1,0 +1,43 @@
+// Some steps of training on a few documents, for models that no family builds.
+#pragma once
+
+#include <vector>
+
+#include "nn/transformer.h"
+#include "train/optimizer.h"
+#include "train/sft.h"
+#include "train/step.h"
+
+namespace continuo::test {
+
+// All documents make one step, `rows` of them a micro-batch; everything but a document's first
+// token is trained. → the loss before every step.
+inline std::vector<double> fit(Transformer& model,
+                               const std::vector<std::vector<TokenId>>& documents, int64_t steps,
+                               size_t rows = 2) {
+  std::vector<std::vector<uint8_t>> masks;
+  for (const auto& ids : documents) masks.emplace_back(ids.size(), uint8_t{1})[0] = 0;
+  NamedParameters parameters;
+  for (const auto& item : model.named_parameters())
+    parameters.emplace_back(item.key(), item.value());
+  AdamW optimizer(parameters, {.weight_decay = 0});
+  SftObjective objective;
+  std::vector<double> losses;
+  for (int64_t i = 0; i < steps; ++i) {
+    TrainingStep step;
+    for (size_t begin = 0; begin < documents.size(); begin += rows) {
+      std::vector<ExampleView> views;
+      std::vector<int64_t> names;
+      for (size_t d = begin; d < std::min(documents.size(), begin + rows); ++d) {
+        views.push_back({documents[d], masks[d]});
+        names.push_back(static_cast<int64_t>(d));
+      }
+      step.add(make_batch(views, names));
+    }
+    losses.push_back(accumulate(step, objective, {.decoder = model, .number = i}).loss);
+    optimizer.step(3e-3);
+  }
+  return losses;
+}
+
+}  // namespace continuo::test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs: Debian packages, and LibTorch in .venv (unless CMAKE_PREFIX_PATH names one).
 # Safe to run again; quick and quiet when nothing is to do.
-#   scripts/setup.sh [--tests]           also clang-format, for the test `format`
+#   scripts/setup.sh [--tests]           also clang-format and lizard, for the tests `format` and `functions`
 #                    [--benchmarks]      also what -DCONTINUO_BENCHMARKS=ON needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,12 +68,13 @@ install_torch() {
   fi
 }
 
-# Debian's clang-format differs from release to release. The tree builds and every other test runs without it.
-install_clang_format() {
-  [ -e .venv/lib/python3*/site-packages/clang_format-"$CLANG_FORMAT_VERSION".dist-info ] && return 0
+# PACKAGE VERSION TEST: a tool whose verdicts differ from version to version, Debian's from release to release. The
+# tree builds and every other test runs without it.
+install_tool() {
+  [ -e .venv/lib/python3*/site-packages/"${1//-/_}-$2.dist-info" ] && return 0
   [ -x .venv/bin/pip ] || python3 -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check --retries 1 "clang-format==$CLANG_FORMAT_VERSION" \
-    >/dev/null 2>&1 || say "clang-format $CLANG_FORMAT_VERSION cannot be had now: the test \`format\` will be skipped"
+  .venv/bin/pip install --quiet --disable-pip-version-check --retries 1 "$1==$2" >/dev/null 2>&1 ||
+    say "$1 $2 cannot be had now: the test \`$3\` will be skipped"
 }
 
 given_torch() {
@@ -90,4 +91,6 @@ given_torch() {
 
 install_packages
 given_torch || install_torch
-[ -z "$tests" ] || install_clang_format
+[ -n "$tests" ] || exit 0
+install_tool clang-format "$CLANG_FORMAT_VERSION" format
+install_tool lizard "$LIZARD_VERSION" functions

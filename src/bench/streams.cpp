@@ -1,5 +1,6 @@
 // `continuo bench streams`: what live sequences notice of a long prompt that arrives beside them,
 // and what the prompt loses by their company.
+#include <cmath>
 #include <numeric>
 
 #include <nlohmann/json.hpp>
@@ -86,11 +87,14 @@ class StreamsBench {
     while (!sink->came) disturbed.push_back(gap());
     scheduler.finish_all(FinishReason::kInterrupted);
     const double seconds = std::accumulate(disturbed.begin(), disturbed.end(), 0.0);
+    std::vector<double> gaps;
+    for (const double s : disturbed) gaps.push_back(std::round(1e4 * s) / 10);
     return {{"undisturbed_gap_ms", 1e3 * quantile(undisturbed, 0.5)},
             {"undisturbed_gap_p99_ms", 1e3 * quantile(undisturbed, 0.99)},
             {"gap_ms", 1e3 * quantile(disturbed, 0.5)},
             {"gap_p99_ms", 1e3 * quantile(disturbed, 0.99)},
             {"passes", disturbed.size()},
+            {"gaps_ms", gaps},
             {"prompt_tokens_per_s", static_cast<double>(config_.prompt) / seconds}};
   }
 

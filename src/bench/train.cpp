@@ -176,8 +176,11 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   for (int64_t s = 0; s < c.warmup + c.steps; ++s) {
     TrainingStep step = next_step();
     const double start = seconds_now();
-    losses.push_back(accumulate(step, objective, {.decoder = decoder, .number = s}).loss);
-    norms.push_back(optimizer.step(c.lr));
+    const StepResult result = accumulate(
+        step, objective, {.decoder = decoder, .parameters = optimizer.parameters(), .number = s});
+    optimizer.step(c.lr, result.gradient_norm);
+    losses.push_back(result.loss);
+    norms.push_back(result.gradient_norm);
     if (s < c.warmup) continue;
     seconds.push_back(seconds_now() - start);
     tokens += static_cast<double>(step.tokens +

@@ -2,21 +2,15 @@
 #include <CLI/CLI.hpp>
 
 #include "app/adapters.h"
-#include "app/experiment.h"
-#include "app/experiment_tokenizer.h"
 #include "app/model_directory.h"
-#include "app/model_prompt.h"
-#include "app/prompt_choice.h"
+#include "app/training_run.h"
 #include "cli/commands.h"
 #include "core/files.h"
-#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "data/example_store.h"
 #include "data/step_loader.h"
 #include "generate/generator.h"
-#include "nn/cpu/kernels/kernels.h"
 #include "train/sft.h"
 #include "train/trainer.h"
 
@@ -26,26 +20,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
-  if (c.model.from.empty()) return make_model(c.model, vocabulary, compute.device);
-  const fs::path directory = resolve_model_directory(c.model.from);
-  if (is_adapter_directory(directory)) {
-    throw Error("model.from: " + directory.string() + " is an adapter",
-                "Merge it first (continuo merge), or go on with it: lora.from, with its base as "
-                "model.from.");
-  }
-  // Frozen weights need no float32 masters: they are held as the products want them.
-  const at::ScalarType held = c.lora.enabled() ? compute.dtype : at::kFloat;
-  Model model = load_model(directory, {.device = compute.device, .dtype = held, .map = false});
-  if (model.decoder->spec().embedding.vocabulary < vocabulary) {
-    throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
-                            model.decoder->spec().embedding.vocabulary));
-  }
-  return model;
-}
-
-std::string parameter_summary(const Model& model, const AdapterSet& adapters) {
-  const auto all = static_cast<double>(count_parameters(*model.decoder));
+std::string parameter_summary(const TrainingRun& run) {
+  const AdapterSet& adapters = run.adapters;
+  const auto all = static_cast<double>(count_parameters(*run.model.decoder));
   if (adapters.empty()) return format_count(all) + " parameters";
   double trained = 0;
   for (const auto& [name, tensor] : adapter_parameters(adapters))
@@ -57,42 +34,20 @@ std::string parameter_summary(const Model& model, const AdapterSet& adapters) {
                      adapters.layers.size());
 }
 
-// Restores weights in place: optimizer and decoder keep their tensors.
-void restore_weights(const Model& model, const fs::path& checkpoint) {
-  const c10::NoGradGuard no_grad;
-  const Model saved = load_model(checkpoint);
-  const auto from = saved.decoder->named_parameters();
-  for (const auto& item : model.decoder->named_parameters()) item.value().copy_(from[item.key()]);
-}
-
-// What ends a sequence of the model: the ids that its base's files name, and those that training
-// teaches.
-std::vector<int64_t> sequence_ends(const ExperimentConfig& c, const Tokenizer& tokenizer,
-                                   const PromptTemplate& prompt) {
-  std::vector<int64_t> ids;
-  if (!c.model.from.empty()) ids = read_model_eos_ids(resolve_model_directory(c.model.from)).ids;
-  for (const int64_t id : end_ids(tokenizer, prompt)) {
-    if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
-  }
-  return ids;
-}
-
 // Served anew every time: between two samples the memory is training's.
-std::string sample_text(const ExperimentConfig& c, const Model& model,
-                        const std::shared_ptr<const Tokenizer>& tokenizer,
-                        const PromptTemplate& prompt, const std::vector<int64_t>& eos) {
+std::string sample_text(const ExperimentConfig& c, const TrainingRun& run) {
+  const std::shared_ptr<Transformer>& decoder = run.model.decoder;
   std::vector<std::vector<TokenId>> prompts;
   for (const std::string& text : c.samples) {
-    prompts.push_back(encode_prompt(*tokenizer, prompt, prompt.render_prompt(text)));
+    prompts.push_back(encode_prompt(*run.tokenizer, run.prompt, run.prompt.render_prompt(text)));
   }
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
   const ServedModel served = serve_model(
-      model.decoder,
-      executor_options(model.decoder->compute().dtype, WeightChoice::kAuto, CacheChoice::kAuto));
+      decoder, executor_options(decoder->compute().dtype, WeightChoice::kAuto, CacheChoice::kAuto));
   Generator generator(*served.executor,
-                      vocabulary_of(tokenizer, eos, model.decoder->spec().embedding.vocabulary),
+                      vocabulary_of(run.tokenizer, run.eos, decoder->spec().embedding.vocabulary),
                       generation, {.adapter = served.adapter});
   const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
   std::string out;
@@ -125,86 +80,61 @@ int64_t total_steps(const ExperimentConfig& c, const ExampleStream& stream) {
   return std::max<int64_t>(1, steps);
 }
 
-void check_same_run(const TrainState& saved, const TrainState& now, const fs::path& checkpoint) {
-  const auto differs = [&](const char* what) {
-    throw Error(
-        fmt::format("{} cannot go on: {} changed since it was saved", checkpoint.string(), what),
-        "Restore it as it was (experiment.yaml in the checkpoint shows how), or start a new "
-        "run_dir.");
-  };
-  if (saved.tokenizer_hash != now.tokenizer_hash) differs("the tokenizer has");
-  if (saved.template_hash != now.template_hash) differs("the prompt template has");
-  if (saved.data_hash != now.data_hash) differs("the training data has");
-  if (saved.config_hash != now.config_hash)
-    differs("a setting of model, lora, batch, train, optimizer or schedule has");
-  const auto compare = [](const std::string& before, const std::string& after) {
-    if (before.empty() || before == after) return;  // earlier versions did not store all of it
-    log_warning(
-        "the run was made with {} and goes on with {}: its results differ from those of an "
-        "unbroken "
-        "run, if only in the last bits",
-        before, after);
-  };
-  const Arithmetic &before = saved.arithmetic, &after = now.arithmetic;
-  compare(fmt::format("{} threads", before.threads), fmt::format("{} threads", after.threads));
-  compare(before.dtype, after.dtype);
-  compare(before.instruction_set, after.instruction_set);
+void write_checkpoint_files(const TrainingRun& run, const std::string& experiment,
+                            const fs::path& directory) {
+  if (run.adapters.empty()) {
+    write_model_directory(run.model, *run.tokenizer, run.prompt, directory, run.eos);
+  } else {
+    write_adapter_directory(run.adapters, run.base, *run.tokenizer, run.prompt, directory);
+  }
+  atomic_write(directory / kExperimentFile, experiment);
 }
 
-int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
-  const Experiment e = load_experiment(file, overrides);
-  const ExperimentConfig& c = e.config;
-  const Compute compute = start_compute(c.machine, c.train.dtype);
-  install_interrupt_handlers();
+void show_samples(const ExperimentConfig& c, const TrainingRun& run, TensorBoardWriter& tensorboard,
+                  int64_t step) {
+  if (c.samples.empty()) return;
+  const std::string text = sample_text(c, run);
+  log_info("samples at step {}\n{}", step, text);
+  tensorboard.text(step, "samples", text);
+}
 
-  make_directories(e.run_dir);
-  CheckpointWriter checkpoints(e.run_dir, c.checkpoint);
-  std::optional<Checkpoint> previous;
-  if (resume) {
-    previous = checkpoints.resume();
-  } else {
-    checkpoints.start();
-  }
-  const std::shared_ptr<const Tokenizer> tokenizer = prepare_experiment_tokenizer(e);
-  const PromptTemplate prompt =
-      experiment_prompt(e, *tokenizer, previous ? previous->path : fs::path());
-  const std::vector<int64_t> eos = sequence_ends(c, *tokenizer, prompt);
-  Model model = prepare_model(c, tokenizer->size(), compute);
-  const AdapterSet adapters =
-      open_adapters(c.lora, model, c.model.from, locate(e.origins, "lora.targets"));
-  const fs::path base =
-      adapters.empty() ? fs::path() : fs::absolute(resolve_model_directory(c.model.from));
-  const DataSets data = open_data_sets(c.data, *tokenizer, prompt, model.decoder->spec().context);
+void log_plan(const TrainingRun& run, const Compute& compute, const Arithmetic& arithmetic,
+              const LrSchedule& schedule) {
+  log_info("{}, {} on {} ({}) with {} threads", parameter_summary(run), arithmetic.dtype,
+           compute.device.str(), arithmetic.instruction_set, compute.threads);
+  const StoreReport& report = run.data.train->report();
+  log_info("training: {}, {} tokens, {} trained; {} steps", summary(report),
+           format_count(static_cast<double>(report.tokens)),
+           format_count(static_cast<double>(report.trained)), schedule.total_steps());
+  log_debug("the learning rate warms up for {} steps", schedule.warmup_steps());
+}
 
+void log_totals(const TrainState& end) {
+  log_info("{} tokens in {} ({} tokens/s), best eval loss {}",
+           format_count(static_cast<double>(end.tokens)), format_duration(end.seconds),
+           format_count(end.seconds > 0 ? static_cast<double>(end.tokens) / end.seconds : 0),
+           end.best_eval_loss
+               ? fmt::format("{:.4f} at step {}", *end.best_eval_loss, end.best_eval_step)
+               : "not measured");
+}
+
+struct TrainingEnd {
+  TrainOutcome outcome;
   TrainState state;
-  state.config_hash = resume_hash(c);
-  state.data_hash = data.train->hash();
-  state.tokenizer_hash = tokenizer->hash();
-  state.template_hash = prompt.hash();
-  const Arithmetic arithmetic = {
-      .threads = compute.threads,
-      .dtype = std::string(dtype_name(compute.dtype)),
-      .instruction_set = compute.device.is_cpu()
-                             ? kernels().instruction_set
-                             : c10::DeviceTypeName(compute.device.type(), true)};
-  state.arithmetic = arithmetic;
-  if (previous) {
-    check_same_run(previous->state, state, previous->path);
-    state = previous->state;
-    state.arithmetic = arithmetic;
-    if (adapters.empty()) {
-      restore_weights(model, previous->path);
-    } else {
-      restore_adapters(adapters, base, previous->path);
-    }
-  }
-  model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
-  AdamW optimizer(trained_parameters(model, adapters), c.optimizer);
+};
+
+// `previous`: the checkpoint of a run that goes on.
+TrainingEnd run_training(const Experiment& e, const Compute& compute, const TrainingRun& run,
+                         CheckpointWriter& checkpoints, const std::optional<Checkpoint>& previous) {
+  const ExperimentConfig& c = e.config;
+  const TrainState state = start_run(run, c, compute, previous);
+  run.model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
+  AdamW optimizer(trained_parameters(run.model, run.adapters), c.optimizer);
   if (previous) {
     optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
   }
 
-  ExampleStream stream(data.train, {}, c.batch);
+  ExampleStream stream(run.data.train, {}, c.batch);
   stream.seek({.epoch = state.epoch, .index = state.index});
   const LrSchedule schedule(c.schedule, c.train.lr, total_steps(c, stream));
   StepLoader loader(stream);
@@ -215,52 +145,45 @@ int train(const std::string& file, const std::vector<std::string>& overrides, bo
   MetricsLog metrics(e.run_dir / "metrics.jsonl", resume_at);
   TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
 
-  log_info("{}, {} on {} ({}) with {} threads", parameter_summary(model, adapters),
-           arithmetic.dtype, compute.device.str(), arithmetic.instruction_set, compute.threads);
-  log_info("training: {}, {} tokens, {} trained; {} steps", summary(data.train->report()),
-           format_count(static_cast<double>(data.train->report().tokens)),
-           format_count(static_cast<double>(data.train->report().trained)), schedule.total_steps());
-  log_debug("the learning rate warms up for {} steps", schedule.warmup_steps());
+  log_plan(run, compute, state.arithmetic, schedule);
   if (previous) log_info("going on from step {} ({})", state.step, previous->path.string());
-
-  Trainer trainer({.decoder = *model.decoder,
-                   .optimizer = optimizer,
-                   .schedule = schedule,
-                   .source = loader,
-                   .objective = objective,
-                   .train = *data.train,
-                   .eval = data.eval.get(),
-                   .eval_tokens = c.batch.micro_tokens,
-                   .checkpoints = checkpoints,
-                   .checkpoint_every = c.checkpoint.every,
-                   .metrics = metrics,
-                   .tensorboard = tensorboard,
-                   .write_model =
-                       [&](const fs::path& directory) {
-                         if (adapters.empty()) {
-                           write_model_directory(model, *tokenizer, prompt, directory, eos);
-                         } else {
-                           write_adapter_directory(adapters, base, *tokenizer, prompt, directory);
-                         }
-                         atomic_write(directory / kExperimentFile, resolved);
-                       },
-                   .show_samples =
-                       [&](int64_t step) {
-                         if (c.samples.empty()) return;
-                         const std::string text = sample_text(c, model, tokenizer, prompt, eos);
-                         log_info("samples at step {}\n{}", step, text);
-                         tensorboard.text(step, "samples", text);
-                       },
-                   .dropout = adapters.pass.get()},
-                  c.train, state);
+  Trainer trainer(
+      {.decoder = *run.model.decoder,
+       .optimizer = optimizer,
+       .schedule = schedule,
+       .source = loader,
+       .objective = objective,
+       .train = *run.data.train,
+       .eval = run.data.eval.get(),
+       .eval_tokens = c.batch.micro_tokens,
+       .checkpoints = checkpoints,
+       .checkpoint_every = c.checkpoint.every,
+       .metrics = metrics,
+       .tensorboard = tensorboard,
+       .write_model = [&](const fs::path& at) { write_checkpoint_files(run, resolved, at); },
+       .show_samples = [&](int64_t step) { show_samples(c, run, tensorboard, step); },
+       .dropout = run.adapters.pass.get()},
+      c.train, state);
   const TrainOutcome outcome = trainer.run();
-  const TrainState& end = trainer.state();
-  log_info("{} tokens in {} ({} tokens/s), best eval loss {}",
-           format_count(static_cast<double>(end.tokens)), format_duration(end.seconds),
-           format_count(end.seconds > 0 ? static_cast<double>(end.tokens) / end.seconds : 0),
-           end.best_eval_loss
-               ? fmt::format("{:.4f} at step {}", *end.best_eval_loss, end.best_eval_step)
-               : "not measured");
+  log_totals(trainer.state());
+  return {outcome, trainer.state()};
+}
+
+int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
+  const Experiment e = load_experiment(file, overrides);
+  const Compute compute = start_compute(e.config.machine, e.config.train.dtype);
+  install_interrupt_handlers();
+
+  make_directories(e.run_dir);
+  CheckpointWriter checkpoints(e.run_dir, e.config.checkpoint);
+  std::optional<Checkpoint> previous;
+  if (resume) {
+    previous = checkpoints.resume();
+  } else {
+    checkpoints.start();
+  }
+  const TrainingRun run = prepare_run(e, compute, previous);
+  const auto [outcome, end] = run_training(e, compute, run, checkpoints, previous);
   if (outcome == TrainOutcome::kInterrupted) {
     log_warning("interrupted at step {}, saved; go on with: continuo train {} --resume", end.step,
                 file);

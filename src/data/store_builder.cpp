@@ -116,10 +116,21 @@ Location place(const DataSource& source, int64_t line, int64_t column = 0) {
   return {display_path(source.path), static_cast<int>(line), static_cast<int>(column)};
 }
 
+// What the sources of a store have in common.
+struct StoreBuild {
+  const StorePlan& plan;
+  const Tokenizer& tokenizer;
+  const PromptTemplate& prompt;
+  int64_t threads;
+  StoreWriter& writer;
+  Progress& progress;
+};
+
 // Writes the examples of a block and accounts for its rows. Throws on what the settings do not
 // tolerate.
-void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block,
-                StoreWriter& writer, StoreReport& report) {
+void take_block(const StoreBuild& build, int64_t source, const BlockOutcome& block,
+                StoreReport& report) {
+  const StorePlan& plan = build.plan;
   const DataSource& file = plan.sources[static_cast<size_t>(source)];
   for (const RowOutcome& row : block.rows) {
     if (row.fault && plan.faulty_rows == FaultyRows::kFail) {
@@ -145,7 +156,7 @@ void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block
     report.truncated += row.built.truncated;
     for (size_t i = 0; i < row.built.examples.size(); ++i) {
       const MaskedTokens& example = row.built.examples[i];
-      writer.add(example, source, row.line, row.built.grouped && i > 0);
+      build.writer.add(example, source, row.line, row.built.grouped && i > 0);
       ++report.examples;
       report.tokens += static_cast<int64_t>(example.tokens.size());
       report.trained += std::count(example.trained.begin(), example.trained.end(), 1);
@@ -153,16 +164,14 @@ void take_block(const StorePlan& plan, int64_t source, const BlockOutcome& block
   }
 }
 
-StoreReport build_source(const StorePlan& plan, int64_t index, const Tokenizer& tokenizer,
-                         const PromptTemplate& prompt, int64_t threads, StoreWriter& writer,
-                         Progress& progress, int64_t bytes_before) {
-  const DataSource& source = plan.sources[static_cast<size_t>(index)];
-  const SourceJob job(plan, source, tokenizer, prompt);
+StoreReport build_source(const StoreBuild& build, int64_t index, int64_t bytes_before) {
+  const DataSource& source = build.plan.sources[static_cast<size_t>(index)];
+  const SourceJob job(build.plan, source, build.tokenizer, build.prompt);
   RowReader reader(source);
   StoreReport report;
   OrderedWorkers<Block, BlockOutcome> workers(
-      threads, [&job](const Block& block) { return job.work(block); });
-  const size_t most = static_cast<size_t>(threads) * 3;
+      build.threads, [&job](const Block& block) { return job.work(block); });
+  const size_t most = static_cast<size_t>(build.threads) * 3;
   bool finished = false;
   // A file that cannot be read on is reported after the rows before it, whatever the number of
   // threads.
@@ -181,8 +190,8 @@ StoreReport build_source(const StorePlan& plan, int64_t index, const Tokenizer& 
     if (workers.pending() == 0) break;
     if (interrupted()) fail("interrupted while tokenizing; nothing was kept of it");
     const BlockOutcome block = workers.take();
-    take_block(plan, index, block, writer, report);
-    progress.update(bytes_before + block.bytes);
+    take_block(build, index, block, report);
+    build.progress.update(bytes_before + block.bytes);
   }
   if (read_error) std::rethrow_exception(read_error);
   return report;
@@ -213,10 +222,15 @@ void build_store(const StorePlan& plan, const Tokenizer& tokenizer, const Prompt
   Progress progress({.title = plan.split == Split::kEval ? "Tokenizing (held out)" : "Tokenizing",
                      .total = begins.back(),
                      .unit = "bytes"});
+  const StoreBuild build = {.plan = plan,
+                            .tokenizer = tokenizer,
+                            .prompt = prompt,
+                            .threads = threads,
+                            .writer = writer,
+                            .progress = progress};
   std::vector<StoreReport> reports;
   for (size_t i = 0; i < plan.sources.size(); ++i) {
-    reports.push_back(build_source(plan, static_cast<int64_t>(i), tokenizer, prompt, threads,
-                                   writer, progress, begins[i]));
+    reports.push_back(build_source(build, static_cast<int64_t>(i), begins[i]));
   }
   writer.commit(reports);
   progress.finish();

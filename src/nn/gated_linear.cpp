@@ -36,20 +36,26 @@ const RemadeInput& product_of(Activation activation) {
   return kProduct<Activation::relu>;
 }
 
+// What the layer computes with, besides the tensors that get gradients.
+struct GatedProduct {
+  Activation activation;
+  at::Tensor cast;  // the layer's weight in the dtype of the gate
+};
+
+// needs_input_grad counts the tensors that are there: those that may be missing come last.
 struct GatedLinear : torch::autograd::Function<GatedLinear> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate,
-                            const std::optional<at::Tensor>& up, const at::Tensor& weight,
-                            const at::Tensor& cast, const std::optional<at::Tensor>& bias,
-                            int64_t activation) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& up,
+                            const std::optional<at::Tensor>& bias, const GatedProduct& product) {
+    const auto& [activation, cast] = product;
     const at::Tensor second = up.value_or(at::Tensor());
     ctx->save_for_backward({gate, second, cast});
-    ctx->saved_data["activation"] = activation;
+    ctx->saved_data["activation"] = static_cast<int64_t>(activation);
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
     const Backend& backend = backend_of(gate);
-    at::Tensor y = backend.products.nt(
-        backend.gate.forward(gate, second, static_cast<Activation>(activation)), cast);
+    at::Tensor y = backend.products.nt(backend.gate.forward(gate, second, activation), cast);
     if (bias) y.add_(*bias);
     return y;
   }
@@ -60,14 +66,14 @@ struct GatedLinear : torch::autograd::Function<GatedLinear> {
     const at::Tensor dy = gradients[0].contiguous();
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
     const auto activation = static_cast<Activation>(ctx->saved_data["activation"].toInt());
-    variable_list result(6);
-    if (ctx->needs_input_grad(2)) {
-      result[2] = backend.products.tn(dy, backend.gate.forward(gate, up, activation), dtype);
+    at::Tensor dgate, dweight, dup, dbias;
+    if (ctx->needs_input_grad(1)) {
+      dweight = backend.products.tn(dy, backend.gate.forward(gate, up, activation), dtype);
     }
-    if (ctx->saved_data["bias"].toBool()) result[4] = dy.sum(0, false, dtype);
-    std::tie(result[0], result[1]) =
+    if (ctx->saved_data["bias"].toBool()) dbias = dy.sum(0, false, dtype);
+    std::tie(dgate, dup) =
         backend.gate.backward(backend.products.nn(dy, cast), gate, up, activation);
-    return result;
+    return {dgate, dweight, dup, dbias, at::Tensor()};
   }
 };
 
@@ -79,9 +85,9 @@ at::Tensor gated_linear(const at::Tensor& gate, const at::Tensor& up, Activation
   const RemadeInput& product = product_of(activation);
   if (down.adapter) return down.adapter->forward(down, g, u, product);
   if (!c10::GradMode::is_enabled()) return down.forward(product.make(g, u));
-  return GatedLinear::apply(g, optional_tensor(u), down.weight,
-                            down.cast_weight(gate.scalar_type()), optional_tensor(down.bias),
-                            static_cast<int64_t>(activation));
+  return GatedLinear::apply(
+      g, down.weight, optional_tensor(u), optional_tensor(down.bias),
+      GatedProduct{.activation = activation, .cast = down.cast_weight(gate.scalar_type())});
 }
 
 }  // namespace continuo

@@ -14,23 +14,29 @@ using torch::autograd::variable_list;
 
 namespace {
 
+// What a norm computes with, besides tensors.
+struct NormSettings {
+  double epsilon;
+  at::ScalarType dtype;  // of delta and the result
+};
+
 // → {sum (only with delta), y}
 struct AddNorm : torch::autograd::Function<AddNorm> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& residual,
                                const std::optional<at::Tensor>& delta, const at::Tensor& weight,
-                               const std::optional<at::Tensor>& bias, double epsilon,
-                               int64_t dtype) {
+                               const std::optional<at::Tensor>& bias,
+                               const NormSettings& settings) {
     const NormInput input = {.residual = residual,
                              .delta = delta.value_or(at::Tensor()),
                              .weight = weight,
                              .bias = bias.value_or(at::Tensor()),
-                             .epsilon = epsilon,
-                             .dtype = static_cast<at::ScalarType>(dtype)};
+                             .epsilon = settings.epsilon,
+                             .dtype = settings.dtype};
     const NormValues values = backend_of(residual).norm.forward(input);
     ctx->save_for_backward({values.sum, values.mean, values.rstd, weight, input.bias});
     ctx->saved_data["delta"] = delta.has_value();
-    ctx->saved_data["epsilon"] = epsilon;
-    ctx->saved_data["dtype"] = dtype;
+    ctx->saved_data["epsilon"] = settings.epsilon;
+    ctx->saved_data["dtype"] = static_cast<int64_t>(settings.dtype);
     ctx->set_materialize_grads(false);
     return delta ? variable_list{values.sum, values.y} : variable_list{values.y};
   }
@@ -42,7 +48,7 @@ struct AddNorm : torch::autograd::Function<AddNorm> {
     at::Tensor dsum = with_delta ? gradients[0] : at::Tensor();
     const at::Tensor dy = gradients[with_delta ? 1 : 0];
     if (dsum.defined()) dsum = dsum.contiguous();
-    variable_list result(6);
+    variable_list result(5);
     if (!dy.defined()) {
       result[0] = dsum;
       if (dsum.defined()) result[1] = dsum.to(dtype);
@@ -77,7 +83,7 @@ NormOutput NormImpl::forward(const at::Tensor& residual, const at::Tensor& delta
   const at::Tensor factor = spec.plus_one ? weight + 1 : weight;
   const variable_list out =
       AddNorm::apply(residual.contiguous(), optional_tensor(delta), factor, optional_tensor(bias),
-                     spec.epsilon, static_cast<int64_t>(dtype));
+                     NormSettings{.epsilon = spec.epsilon, .dtype = dtype});
   return out.size() == 2 ? NormOutput{out[0], out[1]} : NormOutput{residual, out[0]};
 }
 

@@ -56,15 +56,13 @@ at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::
   return AttendDocuments::apply(q.contiguous(), k.contiguous(), v.contiguous(), plan);
 }
 
-at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, const AttendOptions& options,
-                            const CachedSequences& cached, int64_t layer) {
-  check_documents(boundaries);
-  if (std::ssize(cached.ids) + 1 != std::ssize(boundaries)) {
-    fail("{} cached sequences for {} documents", cached.ids.size(), boundaries.size() - 1);
+at::Tensor cached_attention(AttendInput input, const CachedSequences& cached, int64_t layer) {
+  check_documents(input.boundaries);
+  if (std::ssize(cached.ids) + 1 != std::ssize(input.boundaries)) {
+    fail("{} cached sequences for {} documents", cached.ids.size(), input.boundaries.size() - 1);
   }
-  return backend_of(q).cache.attend(
-      {q.contiguous(), k.contiguous(), v.contiguous(), boundaries, options}, cached, layer);
+  for (at::Tensor* tensor : {&input.q, &input.k, &input.v}) *tensor = tensor->contiguous();
+  return backend_of(input.q).cache.attend(input, cached, layer);
 }
 
 }  // namespace continuo

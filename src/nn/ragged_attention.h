@@ -20,8 +20,6 @@ at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::
 // As above, for documents that continue cached sequences: their keys and values are appended to
 // `layer` and the queries see the whole sequence. No gradients. The cache must have been prepared;
 // the caller commits the lengths.
-at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, const AttendOptions& options,
-                            const CachedSequences& cached, int64_t layer);
+at::Tensor cached_attention(AttendInput input, const CachedSequences& cached, int64_t layer);
 
 }  // namespace continuo

@@ -51,7 +51,7 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input,
   const at::Tensor k = prepare(key(x), kv_heads, key_norm, rotation);
   const at::Tensor v = value(x).view({-1, kv_heads, head_dim});
   const at::Tensor attended =
-      cached ? cached_attention(q, k, v, input.boundaries, attend_, *cached, layer_)
+      cached ? cached_attention({q, k, v, input.boundaries, attend_}, *cached, layer_)
              : ragged_attention(q, k, v, input.boundaries, attend_);
   return output(attended.reshape({-1, heads * head_dim}));
 }

@@ -2,10 +2,8 @@
 
 #include <cmath>
 
-#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
@@ -38,31 +36,28 @@ AdamW::AdamW(NamedParameters parameters, const OptimizerConfig& config)
     group.steps.push_back(at::full({}, 0.0, parameter.options().requires_grad(false)));
   }
   for (Group* group : {&decayed, &plain}) {
+    trained_.insert(trained_.end(), group->parameters.begin(), group->parameters.end());
     if (!group->parameters.empty()) groups_.push_back(std::move(*group));
   }
 }
 
-double AdamW::step(double lr) {
+void AdamW::step(double lr, double norm) {
+  if (!std::isfinite(norm)) return;
   const c10::NoGradGuard no_grad;
   std::vector<std::vector<at::Tensor>> gradients(groups_.size());
-  std::vector<at::Tensor> all;
   for (size_t g = 0; g < groups_.size(); ++g) {
     for (at::Tensor& parameter : groups_[g].parameters) {
       // A parameter that no supervised token reached has a zero gradient; moments and decay still
       // act on it.
       if (!parameter.grad().defined()) parameter.mutable_grad() = at::zeros_like(parameter);
       gradients[g].push_back(parameter.grad());
-      all.push_back(parameter.grad());
     }
   }
-  const double norm = at::stack(at::_foreach_norm(all, 2)).norm().item<double>();
-  if (!std::isfinite(norm)) return norm;
-
   ++steps_;
   // The kernel divides gradients by grad_scale: clipping costs no pass of its own.
   const double divisor = config_.clip > 0 ? std::max(1.0, norm / config_.clip) : 1.0;
   std::optional<at::Tensor> scale;
-  if (divisor > 1.0) scale = at::full({}, divisor, all.front().options().requires_grad(false));
+  if (divisor > 1.0) scale = at::full({}, divisor, trained_.front().options().requires_grad(false));
   for (size_t g = 0; g < groups_.size(); ++g) {
     Group& group = groups_[g];
     for (at::Tensor& count : group.steps) count.fill_(static_cast<double>(steps_));
@@ -76,7 +71,6 @@ double AdamW::step(double lr) {
     }
   }
   zero_grad();
-  return norm;
 }
 
 void AdamW::zero_grad() {

@@ -30,10 +30,12 @@ class AdamW {
  public:
   AdamW(NamedParameters parameters, const OptimizerConfig& config);
 
-  // Clips the accumulated gradients to config.clip, updates the weights with learning rate `lr` and
-  // drops the gradients. Returns the global gradient norm before clipping; when it is not finite
-  // nothing is updated.
-  double step(double lr);
+  // Those that are trained, in the order of the update.
+  const std::vector<at::Tensor>& parameters() const { return trained_; }
+
+  // Clips the gradients, whose global norm is `norm`, to config.clip, updates the weights with
+  // learning rate `lr` and drops the gradients. When the norm is not finite nothing is updated.
+  void step(double lr, double norm);
   void zero_grad();
 
   // "<parameter>.exp_avg", "<parameter>.exp_avg_sq" in named order, and "step" [1] int64.
@@ -51,6 +53,7 @@ class AdamW {
   NamedParameters named_;
   std::map<std::string, std::pair<at::Tensor, at::Tensor>> moments_;
   std::vector<Group> groups_;
+  std::vector<at::Tensor> trained_;
   int64_t steps_ = 0;
 };
 

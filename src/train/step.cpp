@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -59,6 +61,16 @@ double divisor(PerStep per, const StepCounts& counts) {
 
 }  // namespace
 
+at::Tensor gradient_norm(std::span<const at::Tensor> parameters) {
+  const c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : parameters) {
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  }
+  if (gradients.empty()) return {};
+  return at::stack(at::_foreach_norm(gradients, 2)).norm().to(at::kDouble);
+}
+
 StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context) {
   {
     const c10::NoGradGuard no_grad;
@@ -78,10 +90,13 @@ StepResult accumulate(TrainingStep& step, Objective& objective, const StepContex
     sums = sums.defined() ? sums + part : part;
     per_target.back() = terms.per_target;
   }
-  const at::Tensor host = sums.to(at::kCPU).contiguous();
+  const at::Tensor norm = gradient_norm(context.parameters);
+  const at::Tensor first = norm.defined() ? norm.reshape({1}) : at::zeros({1}, sums.options());
+  const at::Tensor host = at::cat({first, sums}).to(at::kCPU);
   const double* value = host.const_data_ptr<double>();
-  if (!std::isfinite(value[0])) fail_not_finite(step, per_target, context);
-  StepResult result{.loss = value[0]};
+  StepResult result{.loss = value[1], .gradient_norm = value[0]};
+  if (!std::isfinite(result.loss)) fail_not_finite(step, per_target, context);
+  ++value;
   for (const MetricSpec& metric : objective.metrics()) {
     result.metrics.push_back(*++value / divisor(metric.per, counts));
   }

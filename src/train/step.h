@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace continuo {
 
 struct StepContext {
   Decoder& decoder;
+  std::span<const at::Tensor> parameters = {};  // those that are trained, for their gradients' norm
   int64_t number = 0;  // of the optimizer step, from 0: the noise of dropout is a function of it
   DropoutPass* dropout = nullptr;  // of the decoder's adapters
   // Names a row of the step for an error.
@@ -26,8 +28,12 @@ struct StepContext {
 
 struct StepResult {
   double loss = 0;
+  double gradient_norm = 0;          // over the context's parameters
   std::vector<double> metrics = {};  // as the objective lists them
 };
+
+// Over the parameters that have a gradient; [] float64 on their device, undefined where none has.
+at::Tensor gradient_norm(std::span<const at::Tensor> parameters);
 
 // Adds the gradients of the step's loss to those of the parameters. The step must have a trained
 // target. The host waits for the device once, at the end. Error: a loss that is not finite; it

@@ -37,15 +37,16 @@ Trainer::Measured Trainer::train_step(TrainingStep& step) {
   }
   measured.result = accumulate(step, parts_.objective,
                                {.decoder = parts_.decoder,
+                                .parameters = parts_.optimizer.parameters(),
                                 .number = state_.step,
                                 .dropout = parts_.dropout,
                                 .where = [this](int64_t row) { return parts_.train.where(row); }});
-  measured.grad_norm = parts_.optimizer.step(measured.lr);
-  if (!std::isfinite(measured.grad_norm)) {
+  if (!std::isfinite(measured.result.gradient_norm)) {
     throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
                             state_.step + 1, step_rows(step, parts_.train)),
                 "Lower train.lr. The last checkpoint is untouched.");
   }
+  parts_.optimizer.step(measured.lr, measured.result.gradient_norm);
   return measured;
 }
 
@@ -67,7 +68,7 @@ void Trainer::record(const TrainingStep& step, const Measured& measured) {
   for (size_t i = 0; i < metrics.size(); ++i) {
     scalars.emplace_back(metrics[i].name, measured.result.metrics[i]);
   }
-  scalars.insert(scalars.end(), {{"grad_norm", measured.grad_norm},
+  scalars.insert(scalars.end(), {{"grad_norm", measured.result.gradient_norm},
                                  {"lr", measured.lr},
                                  {"tokens_per_second", total / measured.seconds},
                                  {"trained_tokens_per_second", trained / measured.seconds},
@@ -94,7 +95,7 @@ void Trainer::show_progress(Progress& progress, const TrainingStep& step,
   progress.update(
       state_.step,
       fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
-                  step.epoch + 1, measured.result.loss, measured.grad_norm, measured.lr,
+                  step.epoch + 1, measured.result.loss, measured.result.gradient_norm, measured.lr,
                   rate(step.tokens), rate(step.trained_count), format_bytes(peak_memory_bytes())));
 }
 

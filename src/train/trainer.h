@@ -60,7 +60,7 @@ class Trainer {
  private:
   struct Measured {
     StepResult result;
-    double grad_norm = 0, lr = 0, seconds = 0;
+    double lr = 0, seconds = 0;
   };
   Measured train_step(TrainingStep& step);
   // Counts a step as done.

@@ -29,8 +29,14 @@ struct AttentionHead {
   }
   void forward(const AttentionKernels<T>& kernel) {
     for (int64_t i = 0; i < shape.queries; i += kAttentionTile) {
-      kernel.forward(shape, i, std::min(shape.queries, i + kAttentionTile), q.data(), k.data(),
-                     v.data(), packed.data(), out.data(), lse.data(), scratch.data());
+      kernel.forward(shape,
+                     {.q = q.data(),
+                      .k = k.data(),
+                      .v = v.data(),
+                      .packed = packed.data(),
+                      .out = out.data(),
+                      .lse = lse.data()},
+                     i, std::min(shape.queries, i + kAttentionTile), scratch.data());
     }
   }
 
@@ -52,11 +58,17 @@ void backward(benchmark::State& state, const Kernels& kernels) {
   const AttentionKernels<T>& kernel = kernels.attention<T>();
   AttentionHead<T> head(kernel, n);
   head.forward(kernel);
-  measure(state, {.flop = 5 * n * n * kDim}, [&] {
-    kernel.backward(head.shape, 0, 1, head.q.data(), head.k.data(), head.v.data(), head.out.data(),
-                    head.dout.data(), head.lse.data(), head.dq.data(), head.dk.data(),
-                    head.dv.data(), head.scratch.data());
-  });
+  const AttentionBackward<T> tensors = {.q = head.q.data(),
+                                        .k = head.k.data(),
+                                        .v = head.v.data(),
+                                        .out = head.out.data(),
+                                        .dout = head.dout.data(),
+                                        .lse = head.lse.data(),
+                                        .dq = head.dq.data(),
+                                        .dk = head.dk.data(),
+                                        .dv = head.dv.data()};
+  measure(state, {.flop = 5 * n * n * kDim},
+          [&] { kernel.backward(head.shape, tensors, 0, 1, head.scratch.data()); });
 }
 
 }  // namespace

@@ -22,14 +22,20 @@ template <class T>
 void multiply(benchmark::State& state, const Kernels& kernels) {
   const GemmKernels<T>& kernel = kernels.gemm<T>();
   Panels<T> p(kernel);
-  kernel.pack_left(Along::rows, kBlock, kHidden, p.a.data(), kHidden, kHidden, p.left.data());
-  kernel.pack_right(Along::rows, kIntermediate, kHidden, p.b.data(), kHidden, kHidden,
+  kernel.pack_left({Along::rows, kBlock, kHidden, p.a.data(), kHidden}, kHidden, p.left.data());
+  kernel.pack_right({Along::rows, kIntermediate, kHidden, p.b.data(), kHidden}, kHidden,
                     p.right.data());
   measure(state, {.flop = 2 * kBlock * kIntermediate * kHidden}, [&] {
     for (int64_t n = 0; n < kIntermediate; n += kernel.columns) {
-      kernel.multiply_float(Along::rows, kBlock, kernel.columns, kHidden, p.left.data(),
-                            p.right.data() + n * kHidden * kernel.element, p.c.data() + n,
-                            kIntermediate, false);
+      kernel.multiply_float({.along = Along::rows,
+                             .rows = kBlock,
+                             .columns = kernel.columns,
+                             .packed_k = kHidden,
+                             .left = p.left.data(),
+                             .right = p.right.data() + n * kHidden * kernel.element,
+                             .c = p.c.data() + n,
+                             .stride = kIntermediate,
+                             .add = false});
     }
   });
 }
@@ -46,7 +52,7 @@ void pack_left(benchmark::State& state, const Kernels& kernels) {
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kBlock;
   measure(state, {.bytes = packing_bytes(kernel, kBlock)}, [&] {
-    kernel.pack_left(along, kBlock, kHidden, p.a.data(), stride, kHidden, p.left.data());
+    kernel.pack_left({along, kBlock, kHidden, p.a.data(), stride}, kHidden, p.left.data());
   });
 }
 
@@ -56,7 +62,7 @@ void pack_right(benchmark::State& state, const Kernels& kernels) {
   Panels<T> p(kernel);
   const int64_t stride = along == Along::rows ? kHidden : kIntermediate;
   measure(state, {.bytes = packing_bytes(kernel, kIntermediate)}, [&] {
-    kernel.pack_right(along, kIntermediate, kHidden, p.b.data(), stride, kHidden, p.right.data());
+    kernel.pack_right({along, kIntermediate, kHidden, p.b.data(), stride}, kHidden, p.right.data());
   });
 }
 

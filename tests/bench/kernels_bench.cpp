@@ -14,11 +14,17 @@ void add_rms_norm(benchmark::State& state, const Kernels& kernels) {
   std::vector<float> sum(kRows * kHidden), rstd(kRows);
   std::vector<T> y(kRows * kHidden);
   const int64_t n = kRows * kHidden;
-  measure(
-      state, {.bytes = n * (2 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 5 * n}, [&] {
-        kernels.typed<T>().add_rms_norm(kRows, kHidden, residual.data(), delta.data(),
-                                        weight.data(), 1e-5f, sum.data(), y.data(), rstd.data());
-      });
+  const RmsNormRows<T> norm = {.rows = kRows,
+                               .hidden = kHidden,
+                               .residual = residual.data(),
+                               .delta = delta.data(),
+                               .weight = weight.data(),
+                               .eps = 1e-5f,
+                               .sum = sum.data(),
+                               .y = y.data(),
+                               .rstd = rstd.data()};
+  measure(state, {.bytes = n * (2 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 5 * n},
+          [&] { kernels.typed<T>().add_rms_norm(norm); });
 }
 
 template <class T>
@@ -29,12 +35,18 @@ void add_rms_norm_backward(benchmark::State& state, const Kernels& kernels) {
   const std::vector<float> rstd(kRows, 1.4f);
   std::vector<float> dx(n), dweight(kHidden);
   std::vector<T> ddelta(n);
+  const RmsNormRowsBackward<T> norm = {.rows = kRows,
+                                       .hidden = kHidden,
+                                       .dy = dy.data(),
+                                       .dsum = dsum.data(),
+                                       .sum = sum.data(),
+                                       .weight = weight.data(),
+                                       .rstd = rstd.data(),
+                                       .dx = dx.data(),
+                                       .ddelta = ddelta.data(),
+                                       .dweight = dweight.data()};
   measure(state, {.bytes = n * (3 * kFloat + 2 * static_cast<int64_t>(sizeof(T))), .flop = 10 * n},
-          [&] {
-            kernels.typed<T>().add_rms_norm_backward(kRows, kHidden, dy.data(), dsum.data(),
-                                                     sum.data(), weight.data(), rstd.data(),
-                                                     dx.data(), ddelta.data(), dweight.data());
-          });
+          [&] { kernels.typed<T>().add_rms_norm_backward(norm); });
 }
 
 template <class T>
@@ -45,10 +57,17 @@ void rope(benchmark::State& state, const Kernels& kernels) {
   std::vector<int64_t> positions(kRows);
   std::iota(positions.begin(), positions.end(), 0);
   std::vector<T> out(n);
-  measure(state, {.bytes = 2 * n * static_cast<int64_t>(sizeof(T)), .flop = 3 * n}, [&] {
-    kernels.typed<T>().rope(kRows, kHeads, kDim, in.data(), positions.data(), cos.data(),
-                            sin.data(), 1, out.data());
-  });
+  const RopeRows<T> rows = {.rows = kRows,
+                            .heads = kHeads,
+                            .dim = kDim,
+                            .in = in.data(),
+                            .positions = positions.data(),
+                            .cos = cos.data(),
+                            .sin = sin.data(),
+                            .sign = 1,
+                            .out = out.data()};
+  measure(state, {.bytes = 2 * n * static_cast<int64_t>(sizeof(T)), .flop = 3 * n},
+          [&] { kernels.typed<T>().rope(rows); });
 }
 
 template <class T>
@@ -77,8 +96,8 @@ template <class T>
 void cross_entropy(benchmark::State& state, const Kernels& kernels) {
   auto logits = values<T>(kVocabulary);
   measure(state, {.bytes = 3 * kVocabulary * static_cast<int64_t>(sizeof(T))}, [&] {
-    benchmark::DoNotOptimize(
-        kernels.typed<T>().cross_entropy(kVocabulary, logits.data(), 7, 0, 0, true, 1.0f));
+    benchmark::DoNotOptimize(kernels.typed<T>().cross_entropy(
+        {.vocabulary = kVocabulary, .logits = logits.data(), .target = 7, .gradient = true}));
   });
 }
 

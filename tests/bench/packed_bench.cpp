@@ -51,10 +51,15 @@ void product(benchmark::State& state, const Kernels& kernels) {
   const std::vector<std::byte> data = packed(k, format, kOut, kHidden);
   const Activations x(k, rows, kHidden);
   std::vector<float> y(rows * kOut);
-  measure(
-      state, {.bytes = static_cast<int64_t>(data.size()), .flop = 2 * rows * kOut * kHidden}, [&] {
-        k.product(format, rows, kHidden, 0, kOut / kPanel, x.input(), data.data(), y.data(), kOut);
-      });
+  const PackedProduct product = {.format = format,
+                                 .rows = rows,
+                                 .in = kHidden,
+                                 .x = x.input(),
+                                 .data = data.data(),
+                                 .y = y.data(),
+                                 .stride_y = kOut};
+  measure(state, {.bytes = static_cast<int64_t>(data.size()), .flop = 2 * rows * kOut * kHidden},
+          [&] { k.product(product, 0, kOut / kPanel); });
 }
 
 template <PanelFormat format>
@@ -92,6 +97,7 @@ template <PanelFormat format>
 void add_format(std::vector<KernelBench>& table, const std::string& name) {
   table.insert(table.end(), {{"product/" + name + "/1_row", product<format, 1>},
                              {"product/" + name + "/8_rows", product<format, 8>},
+                             {"product/" + name + "/16_rows", product<format, 16>},
                              {"product/" + name + "/32_rows", product<format, 32>},
                              {"pack/" + name, pack<format>},
                              {"unpack/" + name, unpack<format>}});

@@ -13,8 +13,15 @@ struct Page {
   void fill(const Kernels& kernels) {
     for (int64_t t = 0; t < kPageKeys; ++t) {
       const float* key = written.data() + 2 * t * kDim;
-      kernels.page<T>().write(kDim, kDim, t, key, key + kDim, keys.data(), page_values.data(),
-                              key_scales.data(), value_scales.data());
+      kernels.page<T>().write({.key_dim = kDim,
+                               .value_dim = kDim,
+                               .at = t,
+                               .key = key,
+                               .value = key + kDim,
+                               .keys = keys.data(),
+                               .values = page_values.data(),
+                               .key_scales = key_scales.data(),
+                               .value_scales = value_scales.data()});
     }
   }
   static constexpr int64_t token_bytes() {

@@ -40,11 +40,15 @@ void deviations(benchmark::State& state, const Kernels& kernels) {
 void gumbel_hits(benchmark::State& state, const Kernels& kernels) {
   const auto x = values<float>(kVocabulary);
   std::vector<int32_t> hits(kVocabulary + 1);
-  const NoiseKey key{{1, 2}, 3};
-  measure(state, {.bytes = kBytes}, [&] {
-    benchmark::DoNotOptimize(
-        kernels.row.gumbel_hits(0, kVocabulary, x.data(), 1.0f, 1.0f, 8.0f, key, hits.data()));
-  });
+  const GumbelDraw draw = {.first = 0,
+                           .n = kVocabulary,
+                           .x = x.data(),
+                           .max = 1.0f,
+                           .scale = 1.0f,
+                           .bar = 8.0f,
+                           .key = {{1, 2}, 3}};
+  measure(state, {.bytes = kBytes},
+          [&] { benchmark::DoNotOptimize(kernels.row.gumbel_hits(draw, hits.data())); });
 }
 
 }  // namespace

@@ -104,8 +104,11 @@ TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
     int64_t begin = 0;
     for (const int64_t size : {150, 1, 20, 1, 1, 57}) {
       cache->prepare(id, size);
-      const at::Tensor out = cached_attention(q.narrow(0, begin, size), k.narrow(0, begin, size),
-                                              v.narrow(0, begin, size), {0, size}, limits,
+      const at::Tensor out = cached_attention({.q = q.narrow(0, begin, size),
+                                               .k = k.narrow(0, begin, size),
+                                               .v = v.narrow(0, begin, size),
+                                               .boundaries = {0, size},
+                                               .options = limits},
                                               {*cache, std::span(&id, 1)}, 0);
       cache->commit(id, size);
       EXPECT_LT(max_difference(out, whole.narrow(0, begin, size)), 1e-5)
@@ -122,7 +125,7 @@ TEST(RaggedAttention, BatchesThatCannotBeAreErrors) {
   const auto cache = one_layer_cache();
   const int64_t id = cache->add();
   test::expect_error(
-      [&] { cached_attention(q, q, q, {0, 1, 3}, {}, {*cache, std::span(&id, 1)}, 0); },
+      [&] { cached_attention({q, q, q, {0, 1, 3}, {}}, {*cache, std::span(&id, 1)}, 0); },
       {"1 cached sequences for 2 documents"});
 }
 

@@ -1,15 +1,22 @@
-// Which backend the tests run on (CONTINUO_BACKEND).
+// Where the tests compute: the device that CONTINUO_TEST_DEVICE names (default: cpu), and on the
+// CPU the backend of CONTINUO_BACKEND.
 #pragma once
 
+#include <cstdlib>
 #include <string_view>
+
+#include <c10/core/Device.h>
 
 #include "nn/backend.h"
 
 namespace continuo::test {
 
-// The reference has no engine, and promises no row's bits: only the CPU's own backend does.
-inline bool on_reference() {
-  return backend_of(at::Device(at::kCPU)).name == std::string_view("aten");
+inline at::Device device() {
+  const char* setting = std::getenv("CONTINUO_TEST_DEVICE");
+  return setting ? at::Device(std::string(setting)) : at::Device(at::kCPU);
 }
+
+// The reference has no engine, and promises no row's bits: only the CPU's own backend does.
+inline bool on_reference() { return backend_of(device()).name == std::string_view("aten"); }
 
 }  // namespace continuo::test

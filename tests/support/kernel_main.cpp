@@ -1,7 +1,7 @@
 // main of the test binaries that compute with a backend. ctest starts them once per instruction set
 // of the CPU's, one that this CPU lacks being skipped, and once with the reference backend
-// (CONTINUO_BACKEND=aten). LibTorch's random numbers begin anew with
-// every test, so that none depends on which others ran before it.
+// (CONTINUO_BACKEND=aten); by hand also on CONTINUO_TEST_DEVICE. LibTorch's random numbers begin
+// anew with every test, so that none depends on which others ran before it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,9 +10,10 @@
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
+#include "nn/aten/backend.h"
 #include "nn/cpu/backend.h"
 #include "nn/cpu/kernels/kernels.h"
+#include "support/backend.h"
 
 namespace {
 
@@ -37,10 +38,12 @@ int main(int argc, char** argv) {
     return kSkipped;
   }
   try {
-    const continuo::Backend& backend = continuo::host_backend();
-    continuo::install_backend(at::kCPU, backend);
-    std::printf("backend: %s, kernels: %s\n", backend.name, continuo::kernels().instruction_set);
-  } catch (const continuo::Error& error) {
+    continuo::install_backend(at::kCPU, continuo::host_backend());
+    const at::Device device = continuo::test::device();
+    if (!device.is_cpu()) continuo::install_backend(device.type(), continuo::aten_backend());
+    std::printf("device: %s, backend: %s, kernels: %s\n", device.str().c_str(),
+                continuo::backend_of(device).name, continuo::kernels().instruction_set);
+  } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }

@@ -10,6 +10,7 @@
 #include <c10/core/GradMode.h>
 
 #include "nn/transformer.h"
+#include "support/backend.h"
 
 namespace continuo::test {
 
@@ -41,6 +42,7 @@ inline std::shared_ptr<Transformer> tiny_model(const ModelSpec& spec = tiny_spec
   for (at::Tensor& parameter : model->parameters()) {
     if (parameter.dim() >= 2) parameter.mul_(8);
   }
+  model->to(device());
   return model;
 }
 
@@ -59,8 +61,8 @@ inline RaggedInput ragged(const std::vector<std::vector<int64_t>>& documents,
         at::arange(first_position, first_position + n, at::TensorOptions(at::kLong)));
     input.boundaries.push_back(input.boundaries.back() + n);
   }
-  input.tokens = at::cat(tokens);
-  input.positions = at::cat(positions);
+  input.tokens = at::cat(tokens).to(device());
+  input.positions = at::cat(positions).to(device());
   return input;
 }
 
@@ -75,7 +77,8 @@ inline std::vector<int64_t> random_tokens(int64_t n, int64_t vocabulary, int64_t
 }
 
 inline double max_difference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+  const auto wide = [](const at::Tensor& t) { return t.detach().to(at::kCPU, at::kDouble); };
+  return (wide(a) - wide(b)).abs().max().item<double>();
 }
 
 }  // namespace continuo::test

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "nn/transformer.h"
+#include "support/threads.h"
 #include "train/optimizer.h"
 #include "train/sft.h"
 #include "train/step.h"
@@ -15,6 +16,7 @@ namespace continuo::test {
 inline std::vector<double> fit(Transformer& model,
                                const std::vector<std::vector<TokenId>>& documents, int64_t steps,
                                size_t rows = 2) {
+  const Threads one(1);  // steps this small are faster so, and do not mind their neighbours
   std::vector<std::vector<uint8_t>> masks;
   for (const auto& ids : documents) masks.emplace_back(ids.size(), uint8_t{1})[0] = 0;
   NamedParameters parameters;
@@ -34,8 +36,10 @@ inline std::vector<double> fit(Transformer& model,
       }
       step.add(make_batch(views, names));
     }
-    losses.push_back(accumulate(step, objective, {.decoder = model, .number = i}).loss);
-    optimizer.step(3e-3);
+    const StepResult result = accumulate(
+        step, objective, {.decoder = model, .parameters = optimizer.parameters(), .number = i});
+    optimizer.step(3e-3, result.gradient_norm);
+    losses.push_back(result.loss);
   }
   return losses;
 }

@@ -145,11 +145,12 @@ TEST(ToyPreference, LearnsWhatIsPreferred) {
   StepResult result;
   for (int64_t i = 0; i < 30; ++i) {
     TrainingStep step = preference_step(2);
-    result = accumulate(step, objective, {.decoder = *model, .number = i});
+    result = accumulate(step, objective,
+                        {.decoder = *model, .parameters = optimizer.parameters(), .number = i});
     if (i == 0) {
       EXPECT_NEAR(result.loss, std::log(2), 1e-5) << "the model is its own reference";
     }
-    optimizer.step(3e-3);
+    optimizer.step(3e-3, result.gradient_norm);
   }
   EXPECT_LT(result.loss, 0.3);
   EXPECT_GT(result.metrics[0], 1) << "margin";

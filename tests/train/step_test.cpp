@@ -42,7 +42,9 @@ TEST(Step, MicroBatchesAddUpToOneBatch) {
   SftObjective objective;
   for (TrainingStep* step : {&whole, &parts}) {
     model->zero_grad();
-    const StepResult result = accumulate(*step, objective, {.decoder = *model});
+    const std::vector<at::Tensor> parameters = model->parameters();
+    const StepResult result =
+        accumulate(*step, objective, {.decoder = *model, .parameters = parameters});
     EXPECT_NEAR(result.loss, expected.sum.item<double>(), 1e-5);
     ASSERT_EQ(result.metrics.size(), 3u);
     EXPECT_NEAR(result.metrics[0], mean(expected.nll), 1e-5);
@@ -50,6 +52,9 @@ TEST(Step, MicroBatchesAddUpToOneBatch) {
     EXPECT_EQ(result.metrics[1], mean(expected.correct));
     EXPECT_NEAR(result.metrics[2], mean(expected.entropy), 1e-5);
     EXPECT_LT(max_difference(model->head_weight().grad(), gradient), 1e-6);
+    double squares = 0;
+    for (const at::Tensor& p : parameters) squares += p.grad().square().sum().item<double>();
+    EXPECT_NEAR(result.gradient_norm, std::sqrt(squares), 1e-5 * std::sqrt(squares));
   }
 }
 

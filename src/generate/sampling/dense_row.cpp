@@ -236,9 +236,14 @@ std::vector<Candidate> DenseRow::contenders(TokenId from, double bar, const Nois
     const PhiloxKey key = noise.token_key();
     std::array<int32_t, kDrawSpan + 1> hits;
     const int64_t count = kernels().row.gumbel_hits(
-        from, to - from, logits_.data() + from, high, static_cast<float>(1 / divisor_),
-        static_cast<float>(bar - static_cast<double>(high) / divisor_),
-        {{key[0], key[1]}, position}, hits.data());
+        {.first = from,
+         .n = to - from,
+         .x = logits_.data() + from,
+         .max = high,
+         .scale = static_cast<float>(1 / divisor_),
+         .bar = static_cast<float>(bar - static_cast<double>(high) / divisor_),
+         .key = {{key[0], key[1]}, position}},
+        hits.data());
     for (int64_t h = 0; h < count; ++h) {
       const TokenId id = from + hits[static_cast<size_t>(h)];
       if (!is_edited(id)) found.push_back({id, scaled(id)});

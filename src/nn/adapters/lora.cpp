@@ -29,7 +29,8 @@ struct LoraPlan : torch::CustomClassHolder {
   std::shared_ptr<const DropoutPass> pass;
 };
 
-// In the compute dtype; magnitude and norms float32, undefined without DoRA.
+// In the compute dtype; magnitude and norms float32, undefined without DoRA. They go into a pass
+// beside the plan, which would hold them longer than the backward pass needs them.
 struct LoraWeights {
   at::Tensor base, bias, a, b, magnitude, norms;
 };
@@ -82,26 +83,18 @@ LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Te
   return v;
 }
 
-// A and B are arguments for their gradients alone; the products take them in the compute dtype.
+// The trained tensors, A, B and with DoRA the magnitudes, are arguments for their gradients alone:
+// the products take A and B in the compute dtype, from the weights.
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& first, const at::Tensor&,
-                            const at::Tensor&, const at::Tensor& cast, const at::Tensor& cast_a,
-                            const at::Tensor& cast_b, const std::optional<at::Tensor>& second,
-                            const std::optional<at::Tensor>& bias,
-                            const std::optional<at::Tensor>& magnitude,
-                            const std::optional<at::Tensor>& norms,
-                            const c10::intrusive_ptr<LoraPlan>& kept) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& first,
+                            const std::optional<at::Tensor>& second, at::TensorList,
+                            const LoraWeights& w, const c10::intrusive_ptr<LoraPlan>& kept) {
     const LoraPlan& plan = *kept;
-    const auto or_none = [](const std::optional<at::Tensor>& tensor) {
-      return tensor.value_or(at::Tensor());
-    };
-    const LoraWeights weights = {cast,   or_none(bias),      cast_a,
-                                 cast_b, or_none(magnitude), or_none(norms)};
-    const LoraValues v = lora_forward(plan, weights, input_of(plan, first, or_none(second)));
-    ctx->save_for_backward({first, or_none(second), cast, cast_a, cast_b, v.down, v.sum,
-                            weights.magnitude, weights.norms});
+    const at::Tensor other = second.value_or(at::Tensor());
+    const LoraValues v = lora_forward(plan, w, input_of(plan, first, other));
+    ctx->save_for_backward({first, other, w.base, w.a, w.b, v.down, v.sum, w.magnitude, w.norms});
     ctx->saved_data["plan"] = c10::IValue::make_capsule(kept);
-    ctx->saved_data["needs_input"] = first.requires_grad() || (second && second->requires_grad());
+    ctx->saved_data["needs_input"] = first.requires_grad() || other.requires_grad();
     return v.y;
   }
 
@@ -126,10 +119,9 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const at::Tensor ddown = products.nn(dsum, cast_b).mul_(plan.scaling);
     const at::Tensor da = products.tn(ddown, mask.defined() ? x * mask : x, at::kFloat);
     const at::Tensor db = products.tn(dsum, down, at::kFloat).mul_(plan.scaling);
-    variable_list result(11);
-    result[1] = da;
-    result[2] = db;
-    result[8] = dmagnitude;
+    variable_list result = {{}, {}, da, db};
+    if (magnitude.defined()) result.push_back(dmagnitude);
+    result.resize(result.size() + 2);  // weights and plan
     if (!ctx->saved_data["needs_input"].toBool()) return result;
 
     at::Tensor dx;
@@ -142,7 +134,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
       dx = products.nn(dy, cast).addcmul_(ddropped, mask);
     }
     if (plan.input) {
-      std::tie(result[0], result[6]) = plan.input->backward(dx, first, second);
+      std::tie(result[0], result[1]) = plan.input->backward(dx, first, second);
     } else {
       result[0] = dx;
     }
@@ -213,15 +205,18 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
   if (drops) plan->dropout = dropout_;
   plan->pass = pass_;
   const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
-  const at::Tensor &cast = base.cast_weight(dtype), &cast_a = cast_a_.get(a_, dtype),
-                   &cast_b = cast_b_.get(b_, dtype);
+  const LoraWeights weights = {.base = base.cast_weight(dtype),
+                               .bias = base.bias,
+                               .a = cast_a_.get(a_, dtype),
+                               .b = cast_b_.get(b_, dtype),
+                               .magnitude = magnitude_,
+                               .norms = norms};
   if (!c10::GradMode::is_enabled()) {
-    const LoraWeights weights = {cast, base.bias, cast_a, cast_b, magnitude_, norms};
     return lora_forward(*plan, weights, input_of(*plan, first, second)).y;
   }
-  return LoraLinear::apply(first, a_, b_, cast, cast_a, cast_b, optional_tensor(second),
-                           optional_tensor(base.bias), optional_tensor(magnitude_),
-                           optional_tensor(norms), plan);
+  std::vector<at::Tensor> trained = {a_, b_};
+  if (magnitude_.defined()) trained.push_back(magnitude_);
+  return LoraLinear::apply(first, optional_tensor(second), at::TensorList(trained), weights, plan);
 }
 
 at::Tensor LoraAdapter::forward(LinearImpl& base, const at::Tensor& x) {

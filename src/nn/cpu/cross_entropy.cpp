@@ -20,9 +20,13 @@ RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const
       for (int64_t r = begin; r < end; ++r) {
         const double scale = r < weights ? o.scale * weight[r] : o.scale;
         const CrossEntropyTerms terms = kernels().typed<T>().cross_entropy(
-            vocabulary, data<T>(logits) + r * vocabulary, data<int64_t>(targets)[r],
-            static_cast<float>(o.label_smoothing), static_cast<float>(o.z_loss), o.gradient,
-            static_cast<float>(scale));
+            {.vocabulary = vocabulary,
+             .logits = data<T>(logits) + r * vocabulary,
+             .target = data<int64_t>(targets)[r],
+             .label_smoothing = static_cast<float>(o.label_smoothing),
+             .z_loss = static_cast<float>(o.z_loss),
+             .gradient = o.gradient,
+             .scale = static_cast<float>(scale)});
         data<float>(s.loss)[r] = terms.loss;
         data<float>(s.nll)[r] = terms.nll;
         data<float>(s.entropy)[r] = terms.entropy;

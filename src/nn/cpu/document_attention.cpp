@@ -74,11 +74,15 @@ AttendValues attention_forward(const at::Tensor& q, const std::vector<DocumentAt
         const AttentionShape& s = document.shape;
         const int64_t at = document.query * heads * dim + h * dim, kv = h / group;
         kernel.forward(
-            s, begin, std::min(s.queries, begin + kAttentionTile), data<T>(q) + at,
-            static_cast<const T*>(document.keys) + kv * document.head_step,
-            static_cast<const T*>(document.values) + kv * document.head_step,
-            packed ? packed + packed_at[d] + kv * kernel.packed_values(s.keys(), dim) : nullptr,
-            data<T>(out) + at, data<float>(lse) + h * rows + document.query, own);
+            s,
+            {.q = data<T>(q) + at,
+             .k = static_cast<const T*>(document.keys) + kv * document.head_step,
+             .v = static_cast<const T*>(document.values) + kv * document.head_step,
+             .packed = packed ? packed + packed_at[d] + kv * kernel.packed_values(s.keys(), dim)
+                              : nullptr,
+             .out = data<T>(out) + at,
+             .lse = data<float>(lse) + h * rows + document.query},
+            begin, std::min(s.queries, begin + kAttentionTile), own);
       }
     });
   });
@@ -115,8 +119,39 @@ int64_t parts_of(const DocumentAttention& d) {
   return std::clamp<int64_t>(d.shape.queries / 512, 1, kParts);
 }
 
-// A unit is a part of a head of a document; the shares of parts, and of the heads that have keys in
-// common, are summed afterwards.
+// to [rows, heads, dim] = Σ_i shares[i, heads, rows, dim], float32: a member's rows of it.
+template <class T>
+void sum_shares(const at::Tensor& shares, const at::Tensor& to, const Team::Member& member) {
+  const int64_t rows = to.size(0), heads = to.size(1), dim = to.size(2), begin = member.begin(rows);
+  for (int64_t h = 0; h < heads; ++h) {
+    kernels().attention<T>().sum_heads(
+        {.n = member.end(rows) - begin,
+         .dim = dim,
+         .group = shares.size(0),
+         .parts = data<float>(shares) + h * shares.stride(1) + begin * dim,
+         .part_stride = shares.stride(0),
+         .to = data<T>(to) + (begin * heads + h) * dim,
+         .stride = heads * dim});
+  }
+}
+
+// A part of a head of a document.
+struct BackwardUnit {
+  int64_t document, head, part;
+};
+
+std::vector<BackwardUnit> backward_units(const std::vector<DocumentAttention>& documents,
+                                         int64_t heads, int64_t parts) {
+  std::vector<BackwardUnit> units;
+  for (const int64_t d : longest_first(documents)) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t part = 0; part < parts; ++part) units.push_back({d, h, part});
+    }
+  }
+  return units;
+}
+
+// The shares of parts, and of the heads that have keys in common, are summed after all units.
 template <class T>
 AttendGradients attention_backward(const AttendInput& in, const AttendValues& values,
                                    const at::Tensor& dout) {
@@ -126,19 +161,15 @@ AttendGradients attention_backward(const AttendInput& in, const AttendValues& va
   const int64_t rows = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1),
                 group = heads / kv_heads;
   AttendGradients g{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
-  struct Unit {
-    int64_t document, head, part;
-  };
-  std::vector<Unit> units;
   int64_t parts = 1;  // the most that a document has
   for (const DocumentAttention& d : documents) parts = std::max(parts, parts_of(d));
-  const at::Tensor dk = at::empty({heads, rows, dim}, lse.options()), dv = at::empty_like(dk);
   const at::Tensor dq = at::empty({parts, heads, rows, dim}, lse.options());
-  for (const int64_t d : longest_first(documents)) {
-    for (int64_t h = 0; h < heads; ++h) {
-      for (int64_t part = 0; part < parts; ++part) units.push_back({d, h, part});
-    }
-  }
+  // In memory [heads, rows, dim], the heads that have keys in common one after the other.
+  const auto of_heads = [&] {
+    return at::empty({kv_heads, group, rows, dim}, lse.options()).transpose(0, 1);
+  };
+  const at::Tensor dk = of_heads(), dv = of_heads();
+  const std::vector<BackwardUnit> units = backward_units(documents, heads, parts);
   int64_t scratch_size = 0;
   for (const DocumentAttention& d : documents)
     scratch_size = std::max(scratch_size, kernel.backward_scratch(d.shape.queries, dim));
@@ -155,27 +186,23 @@ AttendGradients attention_backward(const AttendInput& in, const AttendValues& va
           std::fill_n(share, d.shape.queries * dim, 0.0f);
           continue;
         }
-        kernel.backward(d.shape, part, parts_of(d), data<T>(q) + at,
-                        static_cast<const T*>(d.keys) + h / group * d.head_step,
-                        static_cast<const T*>(d.values) + h / group * d.head_step,
-                        data<T>(out) + at, data<T>(dout) + at, data<float>(lse) + head, share,
-                        data<float>(dk) + head * dim, data<float>(dv) + head * dim, own);
+        kernel.backward(d.shape,
+                        {.q = data<T>(q) + at,
+                         .k = static_cast<const T*>(d.keys) + h / group * d.head_step,
+                         .v = static_cast<const T*>(d.values) + h / group * d.head_step,
+                         .out = data<T>(out) + at,
+                         .dout = data<T>(dout) + at,
+                         .lse = data<float>(lse) + head,
+                         .dq = share,
+                         .dk = data<float>(dk) + head * dim,
+                         .dv = data<float>(dv) + head * dim},
+                        part, parts_of(d), own);
       }
     });
     member.wait();
-    const int64_t begin = member.begin(rows), count = member.end(rows) - begin;
-    for (int64_t h = 0; h < heads; ++h) {
-      kernel.sum_heads(count, dim, parts, heads * rows * dim,
-                       data<float>(dq) + (h * rows + begin) * dim, heads * dim,
-                       data<T>(g.q) + (begin * heads + h) * dim);
-    }
-    for (int64_t h = 0; h < kv_heads; ++h) {
-      const int64_t from = (h * group * rows + begin) * dim, to = (begin * kv_heads + h) * dim;
-      kernel.sum_heads(count, dim, group, rows * dim, data<float>(dk) + from, kv_heads * dim,
-                       data<T>(g.k) + to);
-      kernel.sum_heads(count, dim, group, rows * dim, data<float>(dv) + from, kv_heads * dim,
-                       data<T>(g.v) + to);
-    }
+    sum_shares<T>(dq, g.q, member);
+    sum_shares<T>(dk, g.k, member);
+    sum_shares<T>(dv, g.v, member);
   });
   return g;
 }

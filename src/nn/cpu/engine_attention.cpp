@@ -15,8 +15,15 @@ void CpuEngine::rotate(const EnginePass& pass, int64_t layer, int64_t row, const
   if (attend.qk_norm == QkNorm::head) norm.apply(attend.dim, x, x);
   const Rotation* rotation = pass.rotations[layer];
   if (!rotation) return;
-  kernels().f32.rope(1, 1, 2 * rotation->cos.size(1), x, data<int64_t>(rotation->rows) + row,
-                     data<float>(rotation->cos), data<float>(rotation->sin), 1.0f, x);
+  kernels().f32.rope({.rows = 1,
+                      .heads = 1,
+                      .dim = 2 * rotation->cos.size(1),
+                      .in = x,
+                      .positions = data<int64_t>(rotation->rows) + row,
+                      .cos = data<float>(rotation->cos),
+                      .sin = data<float>(rotation->sin),
+                      .sign = 1.0f,
+                      .out = x});
 }
 
 // Biases of queries, keys and values, and norms over all their heads.
@@ -46,9 +53,15 @@ void CpuEngine::write_token(const EnginePass& pass, int64_t layer, int64_t row, 
   rotate(pass, layer, row, l.attend().key_norm, key);
   const PagedKVCache::HeadPage page =
       pass.cache.head_page(pass.sequences[pass.documents[row]], layer, position / kPageKeys, head);
-  kernels().page<T>().write(dim, dim, position % kPageKeys, key,
-                            key + l.attend().spec.kv_heads * dim, reinterpret_cast<T*>(page.keys),
-                            reinterpret_cast<T*>(page.values), page.key_scales, page.value_scales);
+  kernels().page<T>().write({.key_dim = dim,
+                             .value_dim = dim,
+                             .at = position % kPageKeys,
+                             .key = key,
+                             .value = key + l.attend().spec.kv_heads * dim,
+                             .keys = reinterpret_cast<T*>(page.keys),
+                             .values = reinterpret_cast<T*>(page.values),
+                             .key_scales = page.key_scales,
+                             .value_scales = page.value_scales});
 }
 
 // Divides by what the weights sum up to, and puts a tile's heads where the output's product reads

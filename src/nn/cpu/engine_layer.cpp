@@ -26,7 +26,15 @@ void EngineNorm::apply(int64_t n, const float* x, float* y) const {
   const auto eps = static_cast<float>(epsilon);
   if (centred) return kernels().engine.layer_norm(n, x, factor.data(), bias.data(), eps, y);
   float rstd;
-  kernels().f32.add_rms_norm(1, n, x, nullptr, factor.data(), eps, nullptr, y, &rstd);
+  kernels().f32.add_rms_norm({.rows = 1,
+                              .hidden = n,
+                              .residual = x,
+                              .delta = nullptr,
+                              .weight = factor.data(),
+                              .eps = eps,
+                              .sum = nullptr,
+                              .y = y,
+                              .rstd = &rstd});
 }
 
 std::span<const EngineDense> EngineLayer::mlps() const {

@@ -44,9 +44,13 @@ struct Operand {
   int64_t stride;
   Along along;
 
-  // The part that begins at row (or column) n and step k.
-  const T* at(int64_t n, int64_t k) const {
-    return along == Along::rows ? values + n * stride + k : values + k * stride + n;
+  // The `count` rows (or columns) from n on, `steps` values of each from k on.
+  GemmOperand<T> part(int64_t n, int64_t count, int64_t k, int64_t steps) const {
+    return {.along = along,
+            .count = count,
+            .k = steps,
+            .values = along == Along::rows ? values + n * stride + k : values + k * stride + n,
+            .stride = stride};
   }
 };
 
@@ -64,65 +68,114 @@ constexpr int64_t kGroupPanels = 16;  // panels of B in a unit of work: the last
 
 // C [m, n] (+)= A · B. To is float, or T where k is not cut.
 template <class T, class To>
-void multiply(int64_t m, int64_t n, int64_t k, const Operand<T>& a, const Operand<T>& b, To* c,
-              bool add) {
+struct MatrixProduct {
+  int64_t m, n, k;
+  Operand<T> a, b;
+  To* c;
+  bool add;
+};
+
+int64_t filled_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+
+// How much of a product is packed at once.
+struct GemmCut {
+  int64_t depth;  // values of k
+  int64_t block;  // rows of A, by each member
+  int64_t width;  // columns of B, by all members together
+};
+
+template <class T>
+GemmCut cut_of(int64_t m, int64_t n, int64_t k) {
   const GemmKernels<T>& kernel = kernels().gemm<T>();
-  const auto padded = [&](int64_t x, int64_t multiple) {
-    return (x + multiple - 1) / multiple * multiple;
-  };
-  const int64_t depth = std::min(padded(k, kernel.depth), longest_depth<T>()),
-                step_bytes = depth * kernel.element;
-  const int64_t threads = at::get_num_threads();
+  const int64_t depth = std::min(filled_up(k, kernel.depth), longest_depth<T>());
   // Blocks of A small enough that all members have some.
   const int64_t left_panels = (m + kernel.rows - 1) / kernel.rows;
   const int64_t block =
-      kernel.rows * std::clamp<int64_t>(left_panels / (8 * threads), 1, kBlockPanels);
-  const int64_t blocks = (m + block - 1) / block;
-  const int64_t fitting = kRightBytes / step_bytes / kernel.columns * kernel.columns;
-  const int64_t width = std::min(padded(n, kernel.columns), std::max(fitting, kernel.columns));
-  const auto options = at::TensorOptions(at::kByte);
-  const at::Tensor right_memory = at::empty({width * step_bytes}, options);
-  const at::Tensor left_memory = at::empty({threads * block * step_bytes}, options);
-  auto* right = data<std::byte>(right_memory);
+      kernel.rows * std::clamp<int64_t>(left_panels / (8 * at::get_num_threads()), 1, kBlockPanels);
+  const int64_t fitting = kRightBytes / (depth * kernel.element) / kernel.columns * kernel.columns;
+  return {.depth = depth,
+          .block = block,
+          .width = std::min(filled_up(n, kernel.columns), std::max(fitting, kernel.columns))};
+}
 
+// A part of B: `columns` columns from `column`, `steps` values of k from `from`, to be packed.
+struct RightPart {
+  int64_t column, columns, panels;
+  int64_t from, steps, packed;  // packed: the steps filled up
+  std::byte* memory;            // of its panels, one after the other
+};
+
+template <class T>
+void pack_right_part(const Operand<T>& b, const RightPart& r, const Team::Member& member) {
+  const GemmKernels<T>& kernel = kernels().gemm<T>();
+  member.deal(r.panels, [&](int64_t first, int64_t last) {
+    const int64_t begin = first * kernel.columns,
+                  count = std::min(r.columns, last * kernel.columns) - begin;
+    kernel.pack_right(b.part(r.column + begin, count, r.from, r.steps), r.packed,
+                      r.memory + begin * r.packed * kernel.element);
+  });
+}
+
+// C of all rows and the columns of a part of B that is packed; `left`: room for a block of A.
+template <class T, class To>
+void multiply_right_part(const MatrixProduct<T, To>& product, const RightPart& r, int64_t block,
+                         std::byte* left, const Team::Member& member) {
+  const GemmKernels<T>& kernel = kernels().gemm<T>();
+  const auto& [m, n, k, a, b, c, add] = product;
+  const int64_t blocks = (m + block - 1) / block,
+                groups = std::max<int64_t>(1, r.panels / kGroupPanels);
+  int64_t held = -1;  // the row whose block `left` holds
+  member.deal(blocks * groups, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = i / groups * block, rows = std::min(block, m - row), group = i % groups;
+      if (row != held) kernel.pack_left(a.part(row, rows, r.from, r.steps), r.packed, left);
+      held = row;
+      for (int64_t p = r.panels * group / groups; p < r.panels * (group + 1) / groups; ++p) {
+        const int64_t at = p * kernel.columns;
+        const GemmPanels<To> panels = {.along = a.along,
+                                       .rows = rows,
+                                       .columns = std::min(kernel.columns, r.columns - at),
+                                       .packed_k = r.packed,
+                                       .left = left,
+                                       .right = r.memory + at * r.packed * kernel.element,
+                                       .c = c + row * n + r.column + at,
+                                       .stride = n,
+                                       .add = add || r.from > 0};
+        if constexpr (sizeof(To) == sizeof(float)) {
+          kernel.multiply_float(panels);
+        } else {
+          kernel.multiply_narrow(panels);
+        }
+      }
+    }
+  });
+}
+
+template <class T, class To>
+void multiply(const MatrixProduct<T, To>& product) {
+  const GemmKernels<T>& kernel = kernels().gemm<T>();
+  const int64_t n = product.n, k = product.k;
+  const GemmCut cut = cut_of<T>(product.m, n, k);
+  const int64_t left_bytes = cut.block * cut.depth * kernel.element;
+  const auto options = at::TensorOptions(at::kByte);
+  const at::Tensor right = at::empty({cut.width * cut.depth * kernel.element}, options);
+  const at::Tensor left = at::empty({at::get_num_threads() * left_bytes}, options);
   Team::run([&](const Team::Member& member) {
-    std::byte* left = data<std::byte>(left_memory) + member.rank * block * step_bytes;
-    for (int64_t column = 0; column < n; column += width) {
-      const int64_t columns = std::min(width, n - column),
-                    panels = (columns + kernel.columns - 1) / kernel.columns;
-      for (int64_t from = 0; from < k; from += depth) {
-        const int64_t steps = std::min(depth, k - from), packed = padded(steps, kernel.depth),
-                      packed_bytes = packed * kernel.element;
-        const bool sums = add || from > 0;
-        member.deal(panels, [&](int64_t first, int64_t last) {
-          const int64_t begin = first * kernel.columns,
-                        count = std::min(columns, last * kernel.columns) - begin;
-          kernel.pack_right(b.along, count, steps, b.at(column + begin, from), b.stride, packed,
-                            right + begin * packed_bytes);
-        });
+    for (int64_t column = 0; column < n; column += cut.width) {
+      const int64_t columns = std::min(cut.width, n - column);
+      for (int64_t from = 0; from < k; from += cut.depth) {
+        const int64_t steps = std::min(cut.depth, k - from);
+        const RightPart part = {.column = column,
+                                .columns = columns,
+                                .panels = (columns + kernel.columns - 1) / kernel.columns,
+                                .from = from,
+                                .steps = steps,
+                                .packed = filled_up(steps, kernel.depth),
+                                .memory = data<std::byte>(right)};
+        pack_right_part(product.b, part, member);
         member.wait();
-        const int64_t groups = std::max<int64_t>(1, panels / kGroupPanels);
-        int64_t held = -1;  // the row whose block `left` holds
-        member.deal(blocks * groups, [&](int64_t first, int64_t last) {
-          for (int64_t i = first; i < last; ++i) {
-            const int64_t row = i / groups * block, rows = std::min(block, m - row),
-                          group = i % groups;
-            if (row != held)
-              kernel.pack_left(a.along, rows, steps, a.at(row, from), a.stride, packed, left);
-            held = row;
-            for (int64_t p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
-              const int64_t at = p * kernel.columns, here = std::min(kernel.columns, columns - at);
-              To* to = c + row * n + column + at;
-              if constexpr (sizeof(To) == sizeof(float)) {
-                kernel.multiply_float(a.along, rows, here, packed, left, right + at * packed_bytes,
-                                      to, n, sums);
-              } else {
-                kernel.multiply_narrow(a.along, rows, here, packed, left, right + at * packed_bytes,
-                                       to, n, sums);
-              }
-            }
-          }
-        });
+        multiply_right_part(product, part, cut.block,
+                            data<std::byte>(left) + member.rank * left_bytes, member);
         member.wait();
       }
     }
@@ -137,10 +190,11 @@ void multiply_into(at::Tensor& c, int64_t k, const Operand<T>& a, const Operand<
     c.zero_();
     return;
   }
-  if (c.scalar_type() == at::kFloat) return multiply<T, float>(m, n, k, a, b, data<float>(c), add);
-  if (k <= longest_depth<T>()) return multiply<T, T>(m, n, k, a, b, data<T>(c), add);
+  if (c.scalar_type() == at::kFloat)
+    return multiply<T, float>({m, n, k, a, b, data<float>(c), add});
+  if (k <= longest_depth<T>()) return multiply<T, T>({m, n, k, a, b, data<T>(c), add});
   at::Tensor wide = add ? c.to(at::kFloat) : at::empty(c.sizes(), c.options().dtype(at::kFloat));
-  multiply<T, float>(m, n, k, a, b, data<float>(wide), add);
+  multiply<T, float>({m, n, k, a, b, data<float>(wide), add});
   c.copy_(wide);
 }
 

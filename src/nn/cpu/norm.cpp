@@ -38,9 +38,15 @@ NormValues norm(const NormInput& in) {
     float* rstd = data<float>(values.rstd);
     const float* w = data<float>(in.weight);
     at::parallel_for(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().add_rms_norm(
-          end - begin, hidden, r + begin * hidden, d ? d + begin * hidden : nullptr, w,
-          static_cast<float>(in.epsilon), sum + begin * hidden, y + begin * hidden, rstd + begin);
+      kernels().typed<T>().add_rms_norm({.rows = end - begin,
+                                         .hidden = hidden,
+                                         .residual = r + begin * hidden,
+                                         .delta = d ? d + begin * hidden : nullptr,
+                                         .weight = w,
+                                         .eps = static_cast<float>(in.epsilon),
+                                         .sum = sum + begin * hidden,
+                                         .y = y + begin * hidden,
+                                         .rstd = rstd + begin});
     });
   });
   return values;
@@ -65,10 +71,16 @@ NormGradients norm_backward(const NormInput& in, const NormValues& values, const
         const int64_t begin = std::min(b * block, rows), end = std::min(begin + block, rows);
         const int64_t offset = begin * hidden;
         kernels().typed<T>().add_rms_norm_backward(
-            end - begin, hidden, data<T>(dy) + offset,
-            dsum.defined() ? data<float>(dsum) + offset : nullptr, data<float>(x) + offset,
-            data<float>(in.weight), data<float>(values.rstd) + begin, data<float>(g.sum) + offset,
-            narrow ? data<T>(g.delta) + offset : nullptr, data<float>(partial) + b * hidden);
+            {.rows = end - begin,
+             .hidden = hidden,
+             .dy = data<T>(dy) + offset,
+             .dsum = dsum.defined() ? data<float>(dsum) + offset : nullptr,
+             .sum = data<float>(x) + offset,
+             .weight = data<float>(in.weight),
+             .rstd = data<float>(values.rstd) + begin,
+             .dx = data<float>(g.sum) + offset,
+             .ddelta = narrow ? data<T>(g.delta) + offset : nullptr,
+             .dweight = data<float>(partial) + b * hidden});
       }
     });
   });

@@ -181,7 +181,14 @@ PackedInput prepared(const PackedMatrix&, const float* x, const PackedScratch& s
 
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
              float* y) {
-  kernels().packed.product(w.format, rows, w.in, begin, end, x, w.data, y, w.stride_out());
+  kernels().packed.product({.format = w.format,
+                            .rows = rows,
+                            .in = w.in,
+                            .x = x,
+                            .data = w.data,
+                            .y = y,
+                            .stride_y = w.stride_out()},
+                           begin, end);
   if (w.exceptions.empty()) return;
   for (int64_t p = begin; p < end; ++p) {
     for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {

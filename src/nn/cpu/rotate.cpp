@@ -17,10 +17,15 @@ at::Tensor rotate(const at::Tensor& x, const Rotation& r, double sign) {
     using T = decltype(type);
     const int64_t grain = std::max<int64_t>(1, (1 << 13) / row);
     at::parallel_for(0, x.size(0), grain, [&](int64_t begin, int64_t end) {
-      kernels().typed<T>().rope(end - begin, heads, dim, data<T>(x) + begin * row,
-                                data<int64_t>(r.rows) + begin, data<float>(r.cos),
-                                data<float>(r.sin), static_cast<float>(sign),
-                                data<T>(out) + begin * row);
+      kernels().typed<T>().rope({.rows = end - begin,
+                                 .heads = heads,
+                                 .dim = dim,
+                                 .in = data<T>(x) + begin * row,
+                                 .positions = data<int64_t>(r.rows) + begin,
+                                 .cos = data<float>(r.cos),
+                                 .sin = data<float>(r.sin),
+                                 .sign = static_cast<float>(sign),
+                                 .out = data<T>(out) + begin * row});
     });
   });
   return out;

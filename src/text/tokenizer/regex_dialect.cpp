@@ -83,13 +83,16 @@ class Translator {
         out_ += take();
         if (!done() && (next_is("?") || next_is("+"))) out_ += take();
         return;
-      default: {
+      default:
         atom();
-        size_t length = utf8_step(in_.substr(at_)).length;
-        out_ += in_.substr(at_, length);
-        at_ += length;
-      }
+        copy_character();
     }
+  }
+
+  void copy_character() {
+    size_t length = utf8_step(in_.substr(at_)).length;
+    out_ += in_.substr(at_, length);
+    at_ += length;
   }
 
   void open_group() {
@@ -158,30 +161,14 @@ class Translator {
   // Behind a backslash.
   void escape(bool in_class) {
     char c = take();
-    auto set = [&](std::string_view members, bool negated) {
-      if (in_class && negated) refuse(fmt::format("\\{} in a character class", c));
-      out_ += in_class ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members);
-    };
     switch (c) {
       case 's':
-        return set(kSpaces, false);
       case 'S':
-        // PCRE2 counts U+180E as white space.
-        if (in_class) {
-          out_ += "\\S\\x{180E}";
-          return;
-        }
-        return set(kSpaces, true);
       case 'w':
-        return set(kWords, false);
       case 'W':
-        return set(kWords, true);
       case 'd':
-        out_ += "\\p{Nd}";
-        return;
       case 'D':
-        out_ += "\\P{Nd}";
-        return;
+        return shorthand(c, in_class);
       case 'b':
       case 'B':
         return boundary(c, in_class);
@@ -208,16 +195,42 @@ class Translator {
       case 'u':
         return code_point(c);
       default:
-        break;
+        return literal(c);
     }
+  }
+
+  // \s, \w, \d and their complements.
+  void shorthand(char c, bool in_class) {
+    auto set = [&](std::string_view members, bool negated) {
+      if (in_class && negated) refuse(fmt::format("\\{} in a character class", c));
+      out_ += in_class ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members);
+    };
+    switch (c) {
+      case 's':
+        return set(kSpaces, false);
+      case 'S':
+        // PCRE2 counts U+180E as white space.
+        if (!in_class) return set(kSpaces, true);
+        out_ += "\\S\\x{180E}";
+        return;
+      case 'w':
+        return set(kWords, false);
+      case 'W':
+        return set(kWords, true);
+      default:
+        out_ += c == 'd' ? "\\p{Nd}" : "\\P{Nd}";
+    }
+  }
+
+  // A character that stands for itself behind its backslash.
+  void literal(char c) {
     auto byte = static_cast<unsigned char>(c);
     if (byte < 0x80 && std::isalnum(byte)) refuse(fmt::format("\\{}", c));
     if (byte < 0x80) {
       out_ += {'\\', c};
     } else {
-      size_t length = utf8_step(in_.substr(at_ - 1)).length;
-      out_ += in_.substr(at_ - 1, length);
-      at_ += length - 1;
+      --at_;
+      copy_character();
     }
   }
 
@@ -282,9 +295,8 @@ class Translator {
       } else if (c == ']') {
         out_ += "\\]";
       } else {
-        size_t length = utf8_step(in_.substr(at_ - 1)).length;
-        out_ += in_.substr(at_ - 1, length);
-        at_ += length - 1;
+        --at_;
+        copy_character();
       }
     }
   }

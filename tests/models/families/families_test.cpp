@@ -81,7 +81,7 @@ class FamilyTest : public testing::TestWithParam<std::string> {
 
 TEST_P(FamilyTest, LogitsOfPackedDocumentsEqualThoseOfTransformers) {
   const c10::NoGradGuard no_grad;
-  const Model model = load_model(directory_);
+  const Model model = load_model(directory_, {.device = test::device()});
   const at::Tensor packed =
       all_logits(model, ragged({documents_[0], documents_[1], documents_[0]}));
   const int64_t a = logits_[0].size(0), b = logits_[1].size(0);
@@ -91,7 +91,7 @@ TEST_P(FamilyTest, LogitsOfPackedDocumentsEqualThoseOfTransformers) {
 }
 
 TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
-  const Model model = load_model(directory_, {.map = false});
+  const Model model = load_model(directory_, {.device = test::device(), .map = false});
   const int64_t from = facts_["trained_from"];
   for (const bool recompute : {false, true}) {
     model.decoder->set_compute({.recompute = recompute});
@@ -103,8 +103,9 @@ TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
       const auto n = static_cast<int64_t>(documents_[i].size());
       const at::Tensor logits =
           model.decoder->logits(hidden.narrow(0, offset + from - 1, n - from));
-      const at::Tensor targets =
-          reference_.tensor("tokens." + std::to_string(i)).narrow(0, from, n - from);
+      const at::Tensor targets = reference_.tensor("tokens." + std::to_string(i))
+                                     .narrow(0, from, n - from)
+                                     .to(test::device());
       const at::Tensor loss = at::nll_loss(at::log_softmax(logits, 1), targets) * (n - from);
       total = total.defined() ? total + loss : loss;
       offset += n;
@@ -129,7 +130,7 @@ TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
 
 TEST_P(FamilyTest, GreedyDecodingThroughTheCacheGivesTheTextOfTransformers) {
   const c10::NoGradGuard no_grad;
-  const Model model = load_model(directory_);
+  const Model model = load_model(directory_, {.device = test::device()});
   const std::vector<int64_t> expected = id_list(reference_.tensor("greedy"));
   const int64_t prompt = facts_["prompt"];
   std::vector<int64_t> tokens(expected.begin(), expected.begin() + prompt);
@@ -147,7 +148,7 @@ TEST_P(FamilyTest, GreedyDecodingThroughTheCacheGivesTheTextOfTransformers) {
 
 TEST_P(FamilyTest, CachedPiecesAgreeWithTheWholeDocument) {
   const c10::NoGradGuard no_grad;
-  const Model model = load_model(directory_);
+  const Model model = load_model(directory_, {.device = test::device()});
   std::vector<int64_t> tokens = documents_[1];
   // Rotation by the document's length makes a cached key differ from that of a whole pass.
   const RopeScaling scaling = main_rotary(model.decoder->spec()).scaling;
@@ -179,7 +180,7 @@ TEST_P(FamilyTest, CachedPiecesAgreeWithTheWholeDocument) {
 TEST_P(FamilyTest, DecodingASequenceGivesTheSameBitsInAnyBatch) {
   if (test::on_reference()) GTEST_SKIP() << "a promise of the CPU\'s own backend";
   const c10::NoGradGuard no_grad;
-  const Model model = load_model(directory_);
+  const Model model = load_model(directory_, {.device = test::device()});
   const auto executor = executor_of(model);
   const auto prefill = [&](KVCache& cache, const std::vector<int64_t>& tokens) {
     const int64_t id = cache.add();
@@ -210,7 +211,7 @@ TEST_P(FamilyTest, SavingWritesTheSameTensorsAndAnEqualConfiguration) {
   const char* kept = std::getenv("CONTINUO_SAVED_FAMILIES");
   const fs::path directory = kept ? fs::path(kept) / GetParam() : temporary.path();
   fs::create_directories(directory);
-  const Model model = load_model(directory_);
+  const Model model = load_model(directory_, {.device = test::device()});
   save_model(model, directory, {.bos = 1, .pad = 0, .eos = {2}});
   const SafetensorsFile before(directory_ / "model.safetensors"),
       after(directory / "model.safetensors");

@@ -120,9 +120,14 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
     std::vector<std::byte> memory(kernel.forward_scratch(s.dim) + 64);
     std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
     for (int64_t begin = 0; begin < s.queries; begin += kAttentionTile) {
-      kernel.forward(s, begin, std::min(s.queries, begin + kAttentionTile), head.q.data(),
-                     head.k.data(), head.v.data(), packed.empty() ? nullptr : packed.data(),
-                     out.data(), lse.data(), scratch);
+      kernel.forward(s,
+                     {.q = head.q.data(),
+                      .k = head.k.data(),
+                      .v = head.v.data(),
+                      .packed = packed.empty() ? nullptr : packed.data(),
+                      .out = out.data(),
+                      .lse = lse.data()},
+                     begin, std::min(s.queries, begin + kAttentionTile), scratch);
     }
   }
 
@@ -154,9 +159,17 @@ class AttentionKernelTest : public testing::TestWithParam<const char*> {
     std::vector<std::byte> memory(kernel.backward_scratch(problem.queries, problem.dim) + 64);
     std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
     for (int64_t part = 0; part < parts; ++part) {
-      kernel.backward(head.shape, part, parts, head.q.data(), head.k.data(), head.v.data(),
-                      out.data(), head.dout.data(), lse.data(), share.data(), dk.data(), dv.data(),
-                      scratch);
+      kernel.backward(head.shape,
+                      {.q = head.q.data(),
+                       .k = head.k.data(),
+                       .v = head.v.data(),
+                       .out = out.data(),
+                       .dout = head.dout.data(),
+                       .lse = lse.data(),
+                       .dq = share.data(),
+                       .dk = dk.data(),
+                       .dv = dv.data()},
+                      part, parts, scratch);
       for (size_t i = 0; i < dq.size(); ++i) dq[i] += share[i];
     }
     double scale = 0;
@@ -211,7 +224,13 @@ TEST_P(AttentionKernelTest, SumsTheSharesOfHeads) {
   const int64_t n = 3, dim = 16, group = 3;
   std::vector<float> parts(group * 100), to(n * 40, -1.0f);
   for (size_t i = 0; i < parts.size(); ++i) parts[i] = static_cast<float>(i);
-  table_->attention_f32.sum_heads(n, dim, group, 100, parts.data(), 40, to.data());
+  table_->attention_f32.sum_heads({.n = n,
+                                   .dim = dim,
+                                   .group = group,
+                                   .parts = parts.data(),
+                                   .part_stride = 100,
+                                   .to = to.data(),
+                                   .stride = 40});
   for (int64_t t = 0; t < n; ++t) {
     for (int64_t d = 0; d < dim; ++d)
       EXPECT_EQ(to[t * 40 + d], static_cast<float>(3 * (t * dim + d) + 300));

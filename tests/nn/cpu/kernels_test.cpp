@@ -68,8 +68,15 @@ TEST_P(KernelTest, NormMatchesTheFormula) {
       const auto delta = stored<T>(numbers(rows * hidden, 3));
       std::vector<float> sum(rows * hidden), rstd(rows);
       std::vector<T> y(rows * hidden);
-      table_->typed<T>().add_rms_norm(rows, hidden, residual.data(), delta.data(), weight.data(),
-                                      1e-5f, sum.data(), y.data(), rstd.data());
+      table_->typed<T>().add_rms_norm({.rows = rows,
+                                       .hidden = hidden,
+                                       .residual = residual.data(),
+                                       .delta = delta.data(),
+                                       .weight = weight.data(),
+                                       .eps = 1e-5f,
+                                       .sum = sum.data(),
+                                       .y = y.data(),
+                                       .rstd = rstd.data()});
       for (int64_t r = 0; r < rows; ++r) {
         double squares = 0;
         for (int64_t i = 0; i < hidden; ++i) {
@@ -115,8 +122,13 @@ TEST_P(KernelTest, CrossEntropyAndItsGradient) {
         auto logits = numbers(vocabulary, 5, 4);
         const std::vector<float> original = logits;
         const int64_t target = vocabulary / 2;
-        const CrossEntropyTerms terms =
-            table_->f32.cross_entropy(vocabulary, logits.data(), target, smoothing, z, true, 0.5f);
+        const CrossEntropyTerms terms = table_->f32.cross_entropy({.vocabulary = vocabulary,
+                                                                   .logits = logits.data(),
+                                                                   .target = target,
+                                                                   .label_smoothing = smoothing,
+                                                                   .z_loss = z,
+                                                                   .gradient = true,
+                                                                   .scale = 0.5f});
         double total = 0, mean = 0;
         for (const float l : original) total += std::exp(static_cast<double>(l));
         const double lse = std::log(total);
@@ -144,7 +156,8 @@ TEST_P(KernelTest, CrossEntropyAndItsGradient) {
 
 TEST_P(KernelTest, CrossEntropyOfHugeLogitsStaysFinite) {
   std::vector<float> logits = {1e30f, -1e30f, 0.0f};
-  const CrossEntropyTerms terms = table_->f32.cross_entropy(3, logits.data(), 0, 0, 0, true, 1);
+  const CrossEntropyTerms terms = table_->f32.cross_entropy(
+      {.vocabulary = 3, .logits = logits.data(), .target = 0, .gradient = true});
   EXPECT_EQ(terms.nll, 0.0f);
   for (const float d : logits) EXPECT_TRUE(std::isfinite(d));
 }
@@ -157,7 +170,15 @@ TEST_P(KernelTest, Bfloat16RoundsToNearestEvenAndKeepsNaN) {
   for (const size_t odd : {3, 16}) {
     std::vector<uint16_t> given(34, 0x3f80), y(34);
     given[odd] = 0x7fc0;
-    table_->bf16.rope(1, 1, 34, given.data(), &position, cos.data(), sin.data(), 1, y.data());
+    table_->bf16.rope({.rows = 1,
+                       .heads = 1,
+                       .dim = 34,
+                       .in = given.data(),
+                       .positions = &position,
+                       .cos = cos.data(),
+                       .sin = sin.data(),
+                       .sign = 1,
+                       .out = y.data()});
     for (size_t i = 0; i < 17; ++i) {
       if (i == odd) {
         EXPECT_EQ(y[i] & 0x7fff, 0x7fc0);

@@ -67,13 +67,20 @@ class GemmKernelTest : public testing::TestWithParam<const char*> {
     const int64_t packed_bytes = packed_k * kernel.element;
     std::vector<std::byte> left(up(m, kernel.rows) * packed_bytes, std::byte(1)),
         right(up(n, kernel.columns) * packed_bytes, std::byte(1));
-    kernel.pack_left(a_along, m, k, a.data(), a_stride, packed_k, left.data());
-    kernel.pack_right(b_along, n, k, b.data(), b_stride, packed_k, right.data());
+    kernel.pack_left({a_along, m, k, a.data(), a_stride}, packed_k, left.data());
+    kernel.pack_right({b_along, n, k, b.data(), b_stride}, packed_k, right.data());
     const int64_t stride = n + 2;
     std::vector<float> c(m * stride, 0.5f);
     for (int64_t p = 0; p < n; p += kernel.columns) {
-      kernel.multiply_float(a_along, m, std::min(kernel.columns, n - p), packed_k, left.data(),
-                            right.data() + p * packed_bytes, c.data() + p, stride, true);
+      kernel.multiply_float({.along = a_along,
+                             .rows = m,
+                             .columns = std::min(kernel.columns, n - p),
+                             .packed_k = packed_k,
+                             .left = left.data(),
+                             .right = right.data() + p * packed_bytes,
+                             .c = c.data() + p,
+                             .stride = stride,
+                             .add = true});
     }
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {

@@ -126,7 +126,7 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
       for (const int64_t rows : {1, 2, 5, 6, 7, 8, 13, 33}) {
         const Activations a = activations(*kernels_, format_, rows, in);
         std::vector<float> y(rows * stride), alone(stride);
-        kernels_->product(format_, rows, in, 0, panels, a.input, data.data(), y.data(), stride);
+        kernels_->product({format_, rows, in, a.input, data.data(), y.data(), stride}, 0, panels);
         for (int64_t m = 0; m < rows; ++m) {
           for (int64_t n = 0; n < out; ++n) {
             double sum = 0, size = 0;
@@ -146,7 +146,7 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
                                  a.integers.empty() ? nullptr : a.integers.data() + begin,
                                  a.scales.empty() ? nullptr : a.scales.data() + last * blocks,
                                  a.offsets.empty() ? nullptr : a.offsets.data() + last * blocks};
-        kernels_->product(format_, 1, in, 0, panels, one, data.data(), alone.data(), stride);
+        kernels_->product({format_, 1, in, one, data.data(), alone.data(), stride}, 0, panels);
         EXPECT_EQ(std::memcmp(alone.data(), y.data() + last * stride, stride * sizeof(float)), 0)
             << "a row's bits depend on the " << rows << " rows";
       }
@@ -240,8 +240,8 @@ TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
   for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
     const Activations a = activations(*kernels_, plain_, rows, in);
     std::vector<float> found(rows * 2 * kPanel), expected(rows * 2 * kPanel);
-    kernels_->product(format_, rows, in, 0, 2, a.input, shorter.data(), found.data(), 2 * kPanel);
-    kernels_->product(plain_, rows, in, 0, 2, a.input, plain.data(), expected.data(), 2 * kPanel);
+    kernels_->product({format_, rows, in, a.input, shorter.data(), found.data(), 2 * kPanel}, 0, 2);
+    kernels_->product({plain_, rows, in, a.input, plain.data(), expected.data(), 2 * kPanel}, 0, 2);
     EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
         << rows << " rows";
   }

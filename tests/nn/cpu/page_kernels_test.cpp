@@ -36,8 +36,15 @@ struct FilledPage {
              const std::vector<float>& values)
       : k(kPageKeys * dim), v(kPageKeys * padded_dim(dim)), ks(kPageKeys), vs(kPageKeys) {
     for (int64_t t = 0; t < length; ++t) {
-      table.page<T>().write(dim, dim, t, keys.data() + t * dim, values.data() + t * dim, k.data(),
-                            v.data(), ks.data(), vs.data());
+      table.page<T>().write({.key_dim = dim,
+                             .value_dim = dim,
+                             .at = t,
+                             .key = keys.data() + t * dim,
+                             .value = values.data() + t * dim,
+                             .keys = k.data(),
+                             .values = v.data(),
+                             .key_scales = ks.data(),
+                             .value_scales = vs.data()});
     }
   }
   std::vector<T> k, v;

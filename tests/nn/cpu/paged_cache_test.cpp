@@ -31,10 +31,15 @@ void write_tokens(PagedKVCache& cache, int64_t id, int64_t layers, int64_t count
     for (int64_t layer = 0; layer < layers; ++layer) {
       for (int64_t head = 0; head < 2; ++head) {
         const auto page = cache.head_page(id, layer, t / kPageKeys, head);
-        kernels().page_f32.write(kHeadDim, kHeadDim, t % kPageKeys, key.data(), negative.data(),
-                                 reinterpret_cast<float*>(page.keys),
-                                 reinterpret_cast<float*>(page.values), page.key_scales,
-                                 page.value_scales);
+        kernels().page_f32.write({.key_dim = kHeadDim,
+                                  .value_dim = kHeadDim,
+                                  .at = t % kPageKeys,
+                                  .key = key.data(),
+                                  .value = negative.data(),
+                                  .keys = reinterpret_cast<float*>(page.keys),
+                                  .values = reinterpret_cast<float*>(page.values),
+                                  .key_scales = page.key_scales,
+                                  .value_scales = page.value_scales});
       }
     }
   }

@@ -151,8 +151,14 @@ TEST_P(RowKernelTest, GumbelHitsNameEveryTokenThatCouldWinAndFewOthers) {
         std::sort(order.rbegin(), order.rend());
         const double bar = order[std::min<size_t>(2, order.size() - 1)];
         std::vector<int32_t> hits(n + 1);
-        hits.resize(k->gumbel_hits(first, n, row.data(), max, static_cast<float>(1 / t),
-                                   static_cast<float>(bar), key, hits.data()));
+        hits.resize(k->gumbel_hits({.first = first,
+                                    .n = n,
+                                    .x = row.data(),
+                                    .max = max,
+                                    .scale = static_cast<float>(1 / t),
+                                    .bar = static_cast<float>(bar),
+                                    .key = key},
+                                   hits.data()));
         EXPECT_TRUE(std::is_sorted(hits.begin(), hits.end()));
         for (int64_t i = 0; i < n; ++i) {
           const bool is_named = std::binary_search(hits.begin(), hits.end(), i);

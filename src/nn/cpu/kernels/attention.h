@@ -26,6 +26,34 @@ struct AttentionShape {
 
 constexpr int64_t attention_tiles(int64_t n) { return (n + kAttentionTile - 1) / kAttentionTile; }
 
+// The tensors of one head, at query 0 and key 0.
+template <class T>
+struct AttentionForward {
+  const T *q, *k, *v;
+  const T* packed;  // from pack_values, or nullptr where that has no elements
+  T* out;           // as q lies
+  float* lse;       // [queries]
+};
+
+// The same of the backward pass, where past is 0: what it reads, and three shares of gradients
+// [queries, dim].
+template <class T>
+struct AttentionBackward {
+  const T *q, *k, *v, *out, *dout;
+  const float* lse;
+  float *dq, *dk, *dv;
+};
+
+// to[t, :] = Σ_g parts[g · part_stride + t · dim + :] for n tokens and g < group.
+template <class T>
+struct HeadSum {
+  int64_t n, dim, group;
+  const float* parts;
+  int64_t part_stride;
+  T* to;
+  int64_t stride;  // elements between tokens of `to`
+};
+
 template <class T>
 struct AttentionKernels {
   // Room that one call needs, in bytes, aligned to 64.
@@ -35,21 +63,14 @@ struct AttentionKernels {
   // reads them as they are.
   int64_t (*packed_values)(int64_t n, int64_t dim);
   void (*pack_values)(int64_t n, int64_t dim, int64_t stride, const T* values, T* packed);
-  // Queries [begin, end), at most a tile, `begin` a multiple of it. q: at query 0; packed: from
-  // pack_values, or nullptr where that has no elements. Writes out [end − begin rows at query
-  // `begin`] and lse [queries], both given at query 0.
-  void (*forward)(const AttentionShape& shape, int64_t begin, int64_t end, const T* q, const T* k,
-                  const T* v, const T* packed, T* out, float* lse, std::byte* scratch);
-  // What the tiles of keys with number % parts == part give; past is 0. Writes [queries, dim]
-  // float: dq, this part's share of it, and those rows of dk and dv that belong to its keys, this
-  // head's share of them.
-  void (*backward)(const AttentionShape& shape, int64_t part, int64_t parts, const T* q, const T* k,
-                   const T* v, const T* out, const T* dout, const float* lse, float* dq, float* dk,
-                   float* dv, std::byte* scratch);
-  // to[t, :] = Σ_g parts[g · part_stride + t · dim + :] for n tokens; `to` has `stride` elements
-  // between tokens.
-  void (*sum_heads)(int64_t n, int64_t dim, int64_t group, int64_t part_stride, const float* parts,
-                    int64_t stride, T* to);
+  // Writes out and lse of the queries [begin, end), at most a tile, `begin` a multiple of it.
+  void (*forward)(const AttentionShape& shape, const AttentionForward<T>& head, int64_t begin,
+                  int64_t end, std::byte* scratch);
+  // What the tiles of keys with number % parts == part give: writes dq, this part's share of it,
+  // and those rows of dk and dv that belong to its keys, this head's share of them.
+  void (*backward)(const AttentionShape& shape, const AttentionBackward<T>& head, int64_t part,
+                   int64_t parts, std::byte* scratch);
+  void (*sum_heads)(const HeadSum<T>& sum);
 };
 
 }  // namespace continuo

@@ -14,26 +14,39 @@ namespace continuo {
 // [k][m], B [k][n]).
 enum class Along { rows, columns };
 
+// What is to be packed: `count` rows of A or columns of B, `k` values of each.
+template <class T>
+struct GemmOperand {
+  Along along;
+  int64_t count, k;
+  const T* values;  // the first one
+  int64_t stride;   // elements between rows in memory
+};
+
+// C [rows, columns] from the packed rows of A, from their first panel on, and one panel of B.
+template <class To>
+struct GemmPanels {
+  Along along;  // as the rows of A were packed
+  int64_t rows, columns;
+  int64_t packed_k;
+  const std::byte *left, *right;
+  To* c;
+  int64_t stride;  // elements between rows of C
+  bool add;        // C is added to
+};
+
 template <class T>
 struct GemmKernels {
   int64_t rows, columns;
   int64_t depth;    // packed k is a multiple of this, filled up with zeros
   int64_t element;  // bytes of one value in a panel
 
-  // `count` rows of A (columns of B) from `from`, `stride` elements between rows in memory, to
-  // whole panels one after the other, each `packed_k` long in k. Missing rows and values of k are
-  // zeros. Panels begin on a multiple of `element`.
-  void (*pack_left)(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                    int64_t packed_k, std::byte* panels);
-  void (*pack_right)(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                     int64_t packed_k, std::byte* panels);
-  // m rows (from their first panel) by n ≤ columns of one panel of B; `along` as the rows were
-  // packed. add: C is added to.
-  void (*multiply_float)(Along along, int64_t m, int64_t n, int64_t packed_k, const std::byte* left,
-                         const std::byte* right, float* c, int64_t stride, bool add);
-  void (*multiply_narrow)(Along along, int64_t m, int64_t n, int64_t packed_k,
-                          const std::byte* left, const std::byte* right, T* c, int64_t stride,
-                          bool add);
+  // Write whole panels one after the other, each `packed_k` long in k. Missing rows and values of k
+  // are zeros. Panels begin on a multiple of `element`.
+  void (*pack_left)(const GemmOperand<T>& a, int64_t packed_k, std::byte* panels);
+  void (*pack_right)(const GemmOperand<T>& b, int64_t packed_k, std::byte* panels);
+  void (*multiply_float)(const GemmPanels<float>& panels);
+  void (*multiply_narrow)(const GemmPanels<T>& panels);
 };
 
 }  // namespace continuo

@@ -112,8 +112,8 @@ void pack_left_across(int64_t k, const T* from, int64_t stride, P* panel) {
 }
 
 template <class T>
-void gemm_pack_left(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                    int64_t packed_k, std::byte* memory) {
+void gemm_pack_left(const GemmOperand<T>& a, int64_t packed_k, std::byte* memory) {
+  const auto [along, count, k, from, stride] = a;
   using P = Packed<T>;
   P* panels = reinterpret_cast<P*>(memory);
   for (int64_t m = 0; m < count; m += kGemmRows, panels += kGemmRows * packed_k) {
@@ -165,8 +165,8 @@ void load_right_edge(Along along, int64_t columns, int64_t k, const T* from, int
 
 // Panels of B are [unit of k][column].
 template <class T>
-void gemm_pack_right(Along along, int64_t count, int64_t k, const T* from, int64_t stride,
-                     int64_t packed_k, std::byte* memory) {
+void gemm_pack_right(const GemmOperand<T>& operand, int64_t packed_k, std::byte* memory) {
+  const auto [along, count, k, from, stride] = operand;
   using P = Packed<T>;
   P* panels = reinterpret_cast<P*>(memory);
   constexpr int64_t kBlock = kLanes * kDepth<P>;
@@ -238,8 +238,11 @@ inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, 
 }
 
 template <Along A, class P, class To>
-void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const P* left, const P* right,
-                          To* c, int64_t stride, bool add) {
+void gemm_multiply_panels(const GemmPanels<To>& p) {
+  const int64_t m = p.rows, n = p.columns, packed_k = p.packed_k, stride = p.stride;
+  const P *left = reinterpret_cast<const P*>(p.left), *right = reinterpret_cast<const P*>(p.right);
+  To* c = p.c;
+  const bool add = p.add;
   for (int64_t r = 0; r < m;
        r += kGemmRows, left += kGemmRows * packed_k, c += kGemmRows * stride) {
     Vec sum[kGemmRows][kGemmVectors];
@@ -249,13 +252,10 @@ void gemm_multiply_panels(int64_t m, int64_t n, int64_t packed_k, const P* left,
 }
 
 template <class T, class To>
-void gemm_multiply(Along along, int64_t m, int64_t n, int64_t packed_k, const std::byte* left,
-                   const std::byte* right, To* c, int64_t stride, bool add) {
+void gemm_multiply(const GemmPanels<To>& panels) {
   using P = Packed<T>;
-  const auto f = along == Along::rows ? gemm_multiply_panels<Along::rows, P, To>
-                                      : gemm_multiply_panels<Along::columns, P, To>;
-  f(m, n, packed_k, reinterpret_cast<const P*>(left), reinterpret_cast<const P*>(right), c, stride,
-    add);
+  panels.along == Along::rows ? gemm_multiply_panels<Along::rows, P>(panels)
+                              : gemm_multiply_panels<Along::columns, P>(panels);
 }
 
 template <class T>

@@ -24,29 +24,62 @@ struct CrossEntropyTerms {
   bool correct = false;  // target is the (first) argmax
 };
 
+// sum = residual + delta, y = sum · rstd · weight, rstd = (mean(sum²) + eps)^-½.
+template <class T>
+struct RmsNormRows {
+  int64_t rows, hidden;
+  const float* residual;  // [rows, hidden]
+  const T* delta;         // [rows, hidden]; null: sum is residual and is not written
+  const float* weight;    // [hidden]
+  float eps;
+  float* sum;   // [rows, hidden]
+  T* y;         // [rows, hidden]
+  float* rstd;  // [rows]
+};
+
+// Its gradients, by what the forward pass read and wrote.
+template <class T>
+struct RmsNormRowsBackward {
+  int64_t rows, hidden;
+  const T* dy;        // [rows, hidden]
+  const float* dsum;  // [rows, hidden], what reaches `sum` from elsewhere; may be null
+  const float *sum, *weight, *rstd;
+  float* dx;       // [rows, hidden]
+  T* ddelta;       // [rows, hidden], dx as T; may be null
+  float* dweight;  // [hidden], is added to
+};
+
+// Rotates halves (x1, x2) → (x1·cos − x2·sin, x2·cos + x1·sin).
+template <class T>
+struct RopeRows {
+  int64_t rows, heads, dim;
+  const T* in;               // [rows, heads, dim]
+  const int64_t* positions;  // [rows]
+  const float *cos, *sin;    // [positions, dim / 2]
+  float sign;                // of sin; −1 is the backward
+  T* out;                    // [rows, heads, dim], may be `in`
+};
+
+// One row of logits.
+template <class T>
+struct CrossEntropyRow {
+  int64_t vocabulary;
+  T* logits;  // [vocabulary]; with `gradient` they are replaced by d(loss)/d(logits) · scale
+  int64_t target;
+  float label_smoothing = 0, z_loss = 0;
+  bool gradient = false;
+  float scale = 1;
+};
+
 template <class T>
 struct TypedKernels {
-  // sum = residual + delta (delta may be null: sum is residual and is not written), y = sum · rstd
-  // · weight, rstd = (mean(sum²) + eps)^-½. residual, sum: float [rows, hidden]; delta, y: T; rstd:
-  // [rows].
-  void (*add_rms_norm)(int64_t rows, int64_t hidden, const float* residual, const T* delta,
-                       const float* weight, float eps, float* sum, T* y, float* rstd);
-  // Its backward. dsum: gradient that reaches `sum` from elsewhere (may be null). Writes dx [rows,
-  // hidden] float, the same as T into ddelta (may be null), and adds to dweight [hidden].
-  void (*add_rms_norm_backward)(int64_t rows, int64_t hidden, const T* dy, const float* dsum,
-                                const float* sum, const float* weight, const float* rstd, float* dx,
-                                T* ddelta, float* dweight);
-  // Rotates halves (x1, x2) → (x1·cos − x2·sin, x2·cos + x1·sin); sign −1 is the backward. in, out:
-  // [rows, heads, dim]; cos, sin: [positions, dim/2] float.
-  void (*rope)(int64_t rows, int64_t heads, int64_t dim, const T* in, const int64_t* positions,
-               const float* cos, const float* sin, float sign, T* out);
+  void (*add_rms_norm)(const RmsNormRows<T>& norm);
+  void (*add_rms_norm_backward)(const RmsNormRowsBackward<T>& norm);
+  void (*rope)(const RopeRows<T>& rope);
   // out = silu(gate) · up over n elements.
   void (*swiglu)(int64_t n, const T* gate, const T* up, T* out);
   void (*swiglu_backward)(int64_t n, const T* dout, const T* gate, const T* up, T* dgate, T* dup);
-  // One row of logits [vocabulary]; with `gradient` they are replaced by d(loss)/d(logits) · scale.
-  CrossEntropyTerms (*cross_entropy)(int64_t vocabulary, T* logits, int64_t target,
-                                     float label_smoothing, float z_loss, bool gradient,
-                                     float scale);
+  CrossEntropyTerms (*cross_entropy)(const CrossEntropyRow<T>& row);
 };
 
 struct Kernels {

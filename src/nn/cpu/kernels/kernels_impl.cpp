@@ -1,4 +1,5 @@
 // Compiled once per instruction set; CONTINUO_KERNEL_TABLE names the table that this copy defines.
+#include <type_traits>
 #include <utility>
 
 #include "nn/cpu/kernels/kernels.h"
@@ -15,10 +16,25 @@ inline void for_lanes(int64_t n, Body body, Tail tail) {
   for (; i < n; ++i) tail(i);
 }
 
+template <int Count, class F>
+void call_with(const F& f) {
+  f(std::integral_constant<int, Count>());
+}
+
+// Calls f with `count`, one of 1 … Most, as a constant: so many rows' sums lie in registers.
+template <int Most, class F>
+inline void with_constant(int64_t count, const F& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    static constexpr void (*kCalls[])(const F&) = {call_with<I + 1, F>...};
+    kCalls[count - 1](f);
+  }(std::make_integer_sequence<int, Most>());
+}
+
 }  // namespace
 }  // namespace continuo
 
 #include "nn/cpu/kernels/attention_impl.h"
+#include "nn/cpu/kernels/cross_entropy_impl.h"
 #include "nn/cpu/kernels/gemm_impl.h"
 #include "nn/cpu/kernels/machine_impl.h"
 #include "nn/cpu/kernels/packed_impl.h"
@@ -31,8 +47,8 @@ namespace {
 inline float root(float x) { return __builtin_sqrtf(x); }
 
 template <class T>
-void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* delta,
-                  const float* weight, float eps, float* sum_out, T* y, float* rstd) {
+void add_rms_norm(const RmsNormRows<T>& norm) {
+  auto [rows, hidden, residual, delta, weight, eps, sum_out, y, rstd] = norm;
   for (int64_t r = 0; r < rows; ++r, residual += hidden, y += hidden) {
     const float* x = residual;
     Vec squares{};
@@ -75,9 +91,8 @@ void add_rms_norm(int64_t rows, int64_t hidden, const float* residual, const T* 
 
 // y = x·s·w with s = (mean x² + eps)^-½ gives dx = s·(w·dy) − x·s³/hidden · Σ(w·dy·x).
 template <class T>
-void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const float* dsum,
-                           const float* x, const float* weight, const float* rstd, float* dx,
-                           T* ddelta, float* dweight) {
+void add_rms_norm_backward(const RmsNormRowsBackward<T>& norm) {
+  auto [rows, hidden, dy, dsum, x, weight, rstd, dx, ddelta, dweight] = norm;
   for (int64_t r = 0; r < rows; ++r, dy += hidden, x += hidden, dx += hidden) {
     const float s = rstd[r];
     Vec dot{};
@@ -115,8 +130,8 @@ void add_rms_norm_backward(int64_t rows, int64_t hidden, const T* dy, const floa
 }
 
 template <class T>
-void rope(int64_t rows, int64_t heads, int64_t dim, const T* in, const int64_t* positions,
-          const float* cos, const float* sin, float sign, T* out) {
+void rope(const RopeRows<T>& given) {
+  auto [rows, heads, dim, in, positions, cos, sin, sign, out] = given;
   const int64_t half = dim / 2;
   for (int64_t r = 0; r < rows; ++r) {
     const float* c = cos + positions[r] * half;
@@ -170,73 +185,6 @@ void swiglu_backward(int64_t n, const T* dout, const T* gate, const T* up, T* dg
         put(dgate + i, d * to_float(up[i]) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
         put(dup + i, d * g * sigmoid);
       });
-}
-
-template <class T>
-CrossEntropyTerms cross_entropy(int64_t vocabulary, T* logits, int64_t target,
-                                float label_smoothing, float z_loss, bool gradient, float scale) {
-  Vec highs = splat(-__builtin_inff());
-  float high = -__builtin_inff();
-  Vec plain{};
-  float plain_tail = 0;
-  for_lanes(
-      vocabulary,
-      [&](int64_t i) {
-        const Vec v = load(logits + i);
-        highs = max(highs, v);
-        plain += v;
-      },
-      [&](int64_t i) {
-        const float v = to_float(logits[i]);
-        high = high > v ? high : v;
-        plain_tail += v;
-      });
-  const float highest_lane = max(highs);
-  high = high > highest_lane ? high : highest_lane;
-
-  Vec totals{}, weighted{};
-  float total = 0, weighted_tail = 0;
-  for_lanes(
-      vocabulary,
-      [&](int64_t i) {
-        const Vec v = load(logits + i) - high;
-        const Vec e = exp(v);
-        totals += e;
-        weighted += e * v;
-      },
-      [&](int64_t i) {
-        const float v = to_float(logits[i]) - high;
-        const float e = exp(v);
-        total += e;
-        weighted_tail += e * v;
-      });
-  total += sum(totals);
-  const float log_total = static_cast<float>(__builtin_log(static_cast<double>(total)));
-  const float lse = high + log_total;
-  const float at_target = to_float(logits[target]);
-
-  CrossEntropyTerms terms;
-  terms.nll = lse - at_target;
-  terms.entropy = log_total - (sum(weighted) + weighted_tail) / total;
-  terms.correct = at_target == high;
-  for (int64_t i = 0; terms.correct && i < target; ++i) terms.correct = to_float(logits[i]) < high;
-  const float mean_nll = lse - (sum(plain) + plain_tail) / static_cast<float>(vocabulary);
-  terms.loss = (1.0f - label_smoothing) * terms.nll + z_loss * lse * lse;
-  if (label_smoothing != 0.0f) terms.loss += label_smoothing * mean_nll;
-
-  if (gradient) {
-    // d/dl = p·(1 + 2·z·lse) − (1−ε)·[target] − ε/V
-    const float share = scale * (1.0f + 2.0f * z_loss * lse) / total;
-    const float floor = scale * label_smoothing / static_cast<float>(vocabulary);
-    const float target_share =
-        exp(at_target - high) * share - floor - scale * (1.0f - label_smoothing);
-    for_lanes(
-        vocabulary,
-        [&](int64_t i) { store(logits + i, exp(load(logits + i) - high) * share - floor); },
-        [&](int64_t i) { put(logits + i, exp(to_float(logits[i]) - high) * share - floor); });
-    put(logits + target, target_share);
-  }
-  return terms;
 }
 
 template <class T>

@@ -81,6 +81,17 @@ struct PackedInput {
   const int32_t* offsets = nullptr;  // q8, q4: [rows, stride / 32], Σ integers
 };
 
+// The products of all rows with a matrix: y[m · stride_y + p · kPanel + n] is that of row m with
+// output n < kPanel of panel p.
+struct PackedProduct {
+  PanelFormat format;
+  int64_t rows, in;
+  PackedInput x;
+  const std::byte* data;  // panel 0
+  float* y;
+  int64_t stride_y;
+};
+
 // A weight that a compressed panel cannot hold: row n of the panel, and its exact value.
 struct Exception {
   uint32_t n, k;
@@ -97,10 +108,8 @@ struct PackedKernels {
   bool compresses;  // quickly enough to be worth it
   // The values of row r of a panel as the products see them.
   void (*unpack)(PanelFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
-  // y[m · stride_y + p · kPanel + n] for all rows m, panels p in [begin, end), n < kPanel. data:
-  // panel 0.
-  void (*product)(PanelFormat format, int64_t rows, int64_t in, int64_t begin, int64_t end,
-                  const PackedInput& x, const std::byte* data, float* y, int64_t stride_y);
+  // Of the panels [begin, end), all rows.
+  void (*product)(const PackedProduct& product, int64_t begin, int64_t end);
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
   void (*round)(int64_t n, const float* x, uint16_t* halves);
   void (*quantise)(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets);

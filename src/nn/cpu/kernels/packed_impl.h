@@ -66,11 +66,23 @@ static_assert(kPanelVectors == 2);
 }  // namespace
 }  // namespace continuo
 
+#include "nn/cpu/kernels/packed_blocks_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
-#include "nn/cpu/kernels/packed_product_impl.h"
+#include "nn/cpu/kernels/packed_rows_impl.h"
 
 namespace continuo {
 namespace {
+
+void packed_product(const PackedProduct& product, int64_t begin, int64_t end) {
+  const PanelFormat format = product.format;
+  if (product.rows < kManyRows || reads_integers(format)) {
+    product_by_rows(product, begin, end);
+  } else if (reads_halves(format)) {
+    product_by_blocks<BlockHalf>(product, begin, end);
+  } else {
+    product_by_blocks<float>(product, begin, end);
+  }
+}
 
 void packed_round(int64_t n, const float* x, uint16_t* halves) {
   for (int64_t i = 0; i < n; i += kLanes) store(halves + i, load(x + i));

@@ -41,13 +41,21 @@ struct PageInput {
   float scale, softcap;                    // softcap 0: scores as they are
 };
 
+// A token's key and value for one KV head, and the page that they go to.
+template <class T>
+struct PageToken {
+  int64_t key_dim, value_dim;
+  int64_t at;                        // its place in the page
+  const float *key, *value;          // [key_dim], [value_dim]
+  T *keys, *values;                  // the page, as PageInput has it
+  float *key_scales, *value_scales;  // of int8 alone
+};
+
 template <class T>
 struct PageKernels {
   // → parts [queries], out [queries, padded value_dim]. scores: room for kPageScores.
   void (*attend)(const PageInput<T>& input, float* scores, AttentionPart* parts, float* out);
-  // One key [dim] and value [value_dim] into place `at` of a page; scales of int8 alone.
-  void (*write)(int64_t key_dim, int64_t value_dim, int64_t at, const float* key,
-                const float* value, T* keys, T* values, float* key_scales, float* value_scales);
+  void (*write)(const PageToken<T>& token);
 };
 inline constexpr int64_t kPageScores = 16 * kPageKeys;
 

@@ -126,20 +126,13 @@ void attend_queries(const PageInput<T>& in, int64_t query, float* scores, Attent
   for (; column < width; column += kLanes) weigh_values<M, 1>(in, begin, end, column, scores, out);
 }
 
-template <class T, int... M>
-void attend_some(std::integer_sequence<int, M...>, int64_t count, const PageInput<T>& in,
-                 int64_t query, float* scores, AttentionPart* parts, float* out) {
-  using Function = void (*)(const PageInput<T>&, int64_t, float*, AttentionPart*, float*);
-  static constexpr Function kOf[] = {attend_queries<M + 1, T>...};
-  kOf[count - 1](in, query, scores, parts, out);
-}
-
 template <class T>
 void attend_page(const PageInput<T>& in, float* scores, AttentionPart* parts, float* out) {
   for (int64_t query = 0; query < in.queries; query += kMostQueries) {
     const int64_t rest = in.queries - query;
-    attend_some(std::make_integer_sequence<int, kMostQueries>(),
-                rest < kMostQueries ? rest : kMostQueries, in, query, scores, parts, out);
+    with_constant<kMostQueries>(rest < kMostQueries ? rest : kMostQueries, [&](auto count) {
+      attend_queries<count()>(in, query, scores, parts, out);
+    });
   }
 }
 
@@ -162,8 +155,8 @@ inline float value_scale(int64_t n, const float* x) {
 }
 
 template <class T>
-void write_token(int64_t key_dim, int64_t value_dim, int64_t at, const float* key,
-                 const float* value, T* keys, T* values, float* key_scales, float* value_scales) {
+void write_token(const PageToken<T>& token) {
+  const auto [key_dim, value_dim, at, key, value, keys, values, key_scales, value_scales] = token;
   const float key_scale = value_scale<T>(key_dim, key),
               own_scale = value_scale<T>(value_dim, value);
   const float key_inverse = key_scale > 0 ? 1 / key_scale : 0,

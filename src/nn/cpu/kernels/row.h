@@ -34,6 +34,15 @@ struct NoiseKey {
   uint64_t position;
 };
 
+// A Gumbel-max draw over the tokens first … first + n − 1, `first` even.
+struct GumbelDraw {
+  int64_t first, n;
+  const float* x;  // [n], the logits, x[0] that of `first`
+  float max, scale;
+  float bar;  // the value to beat, less max · scale
+  NoiseKey key;
+};
+
 struct RowKernels {
   // block_max: [row_blocks(n)], the largest of every kRowBlock logits.
   RowSummary (*summary)(int64_t n, const float* x, float* block_max);
@@ -46,12 +55,9 @@ struct RowKernels {
   ExpSums (*exp_sums)(int64_t n, const float* x, float max, float scale, bool weighted);
   // −inf is left out.
   DeviationSums (*deviations)(int64_t n, const float* x, double center);
-  // Tokens first … first + n − 1 (first is even; x[0] is the logit of `first`) that may win a
-  // Gumbel-max draw: their offsets from `first`, ascending, into `hits` [n + 1] → how many. `bar`
-  // is the value to beat, less max · scale. Names every token with (x − max) · scale + noise ≥ bar,
-  // and few others.
-  int64_t (*gumbel_hits)(int64_t first, int64_t n, const float* x, float max, float scale,
-                         float bar, NoiseKey key, int32_t* hits);
+  // Tokens that may win a draw: their offsets from `first`, ascending, into `hits` [n + 1] → how
+  // many. Names every token with (x − max) · scale + noise ≥ bar, and few others.
+  int64_t (*gumbel_hits)(const GumbelDraw& draw, int32_t* hits);
 };
 
 }  // namespace continuo

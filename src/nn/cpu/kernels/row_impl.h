@@ -213,8 +213,8 @@ inline RowInts noise_tops(int64_t first, NoiseKey key) {
   return bits_as<RowInts>((c1 & uint64_t{0xffffffff}) | c3 << 32);
 }
 
-int64_t gumbel_hits(int64_t first, int64_t n, const float* x, float highest, float scale, float bar,
-                    NoiseKey key, int32_t* hits) {
+int64_t gumbel_hits(const GumbelDraw& draw, int32_t* hits) {
+  const auto [first, n, x, highest, scale, bar, key] = draw;
   // u, of which t are the upper 32 bits, can only win when 1 − u ≤ e^(y − bar), and 1 − u > (2^32 −
   // 1 − t)/2^32 ≥ w/2^24, w being the upper 24 bits of the complement. The bits of a float, read as
   // an integer, are a lower bound of 2^23·(log2 + 127): log2 w ≤ 24 + (y − bar)·log2 e.

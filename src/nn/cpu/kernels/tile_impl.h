@@ -37,9 +37,29 @@ struct Steps {
   int64_t row, k;
 };
 
+// C [rows][16 · vectors] of `rows` ≤ kProductRows rows.
+template <class T>
+struct TileProduct {
+  int64_t rows, vectors;
+  int64_t steps;  // of kDepth along k
+  const T* a;
+  Steps a_step;
+  const T* b;
+  int64_t b_step;  // elements between steps along k
+  float* c;
+  int64_t c_row;  // elements between rows
+  bool add;       // C is added to
+};
+
+// The vectors [first, first + Vectors) of Rows rows. Inlined by order: where the operands' steps
+// are known, so are the addresses.
 template <class T, int Rows, int Vectors>
-inline void product_tile(int64_t steps, const T* a, Steps at, const T* b, int64_t b_step, float* c,
-                         int64_t c_row, bool add) {
+[[gnu::always_inline]] inline void product_tile(const TileProduct<T>& p, int64_t first) {
+  const int64_t steps = p.steps, b_step = p.b_step, c_row = p.c_row;
+  const Steps at = p.a_step;
+  const T *a = p.a, *b = p.b + first * kLanes * kDepth<T>;
+  float* c = p.c + first * kLanes;
+  const bool add = p.add;
   Vec sum[Rows][Vectors];
   for (int r = 0; r < Rows; ++r) {
     for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec{};  // `= {}` costs a `rep stos` with g++ 12
@@ -68,32 +88,35 @@ constexpr int kProductVectors = 4;
 constexpr int kProductVectors = 1;
 #endif
 
-// C [rows][16 · vectors] of `rows` ≤ kProductRows rows; `steps` of kDepth along k.
+// What is left from vector v on: fewer rows, or fewer vectors, than the largest tile has.
 template <class T, int Rows = kProductRows, int Vectors = kProductVectors>
-inline void product_rows(int64_t rows, int64_t vectors, int64_t steps, const T* a, Steps at,
-                         const T* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+void product_edge(TileProduct<T> p, int64_t v) {
   if constexpr (Rows > 1) {
-    if (rows < Rows)
-      return product_rows<T, Rows - 1, Vectors>(rows, vectors, steps, a, at, b, b_step, c, c_row,
-                                                add);
+    if (p.rows < Rows) return product_edge<T, Rows - 1, Vectors>(p, v);
   }
-  int64_t v = 0;
-  for (; v + Vectors <= vectors; v += Vectors) {
-    product_tile<T, Rows, Vectors>(steps, a, at, b + v * kLanes * kDepth<T>, b_step, c + v * kLanes,
-                                   c_row, add);
-  }
+  for (; v + Vectors <= p.vectors; v += Vectors) product_tile<T, Rows, Vectors>(p, v);
   if constexpr (Vectors > 1) {
-    if (v == vectors) return;
-    product_rows<T, Rows, Vectors - 1>(rows, vectors - v, steps, a, at, b + v * kLanes * kDepth<T>,
-                                       b_step, c + v * kLanes, c_row, add);
+    if (v < p.vectors) product_edge<T, Rows, Vectors - 1>(p, v);
   }
+}
+
+// Inlined by order, and edges take a copy, so that a caller's struct never is in memory.
+template <class T>
+[[gnu::always_inline]] inline void product_rows(const TileProduct<T>& p) {
+  int64_t v = 0;
+  if (p.rows == kProductRows) {
+    for (; v + kProductVectors <= p.vectors; v += kProductVectors)
+      product_tile<T, kProductRows, kProductVectors>(p, v);
+  }
+  if (v < p.vectors) product_edge(p, v);
 }
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Sixteen vectors of 32-bit values, transposed in four steps of doubling distance.
-inline void transpose(VecU* v) {
+// Sixteen vectors of 32-bit values, transposed in four steps of doubling distance. Inlined by
+// order: a call would pass them through memory.
+[[gnu::always_inline]] inline void transpose(VecU* v) {
   VecU t[16];
   for (int i = 0; i < 8; ++i) {
     t[2 * i] = lower<1>(v[2 * i], v[2 * i + 1]);

@@ -117,6 +117,8 @@ std::vector<KernelBench> packed_benches() {
                                           {"bf16_in_12", product<PanelFormat::bf16_in_12, 1>}}) {
     table.push_back({"product/" + name + "/1_row", run});
   }
+  table.push_back({"product/f32_in_12/16_rows", product<PanelFormat::f32_in_12, 16>});
+  table.push_back({"product/f32_in_12/32_rows", product<PanelFormat::f32_in_12, 32>});
   table.insert(table.end(), {{"round", round}, {"quantise", quantise}});
   return table;
 }

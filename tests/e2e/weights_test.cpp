@@ -13,6 +13,10 @@
 namespace continuo {
 namespace {
 
+constexpr const char* kWords =
+    "the quick brown fox jumps over a lazy dog and every vixen hears it: one, two, three, four, "
+    "five; what is quick is brown, what is lazy is a dog, and the fox knows how far it can jump.";
+
 struct Trained {
   double loss;  // of the only step, before it
   at::Tensor embedding;
@@ -23,17 +27,18 @@ Trained train_rows(const TempDir& directory, const std::string& name, const std:
                    const std::string& source) {
   const auto count = std::count(rows.begin(), rows.end(), '\n');
   directory.write(name + ".jsonl", rows);
+  directory.write("words.txt", kWords);
   directory.write("words.txt",
                   "the quick brown fox jumps over a lazy dog, and says: one two three");
   directory.write(name + ".yaml", fmt::format(R"(run_dir: {0}
 threads: 1
 device: cpu
-tokenizer: {{train: {{inputs: [{{path: words.txt}}], vocab_size: 262}}}}
+tokenizer: {{train: {{inputs: [{{path: words.txt}}], vocab_size: 290}}}}
 model: {{layers: 1, hidden: 32, heads: 2, context: 128}}
 prompt: {{chat_template: "{{% for m in messages %}}{{{{ m.role }}}}: {{{{ m.content }}}};{{% endfor %}}"}}
 data: {{train: [{{path: {0}.jsonl{1}}}], cache: cache}}
 batch: {{rows: {2}}}
-train: {{lr: 1e-2, steps: 1, warmup: 0}}
+train: {{lr: 1e-2, steps: 1}}
 )",
                                               name, source, count));
   const Outcome outcome = run(directory, {"train", name + ".yaml"});
@@ -78,10 +83,11 @@ TEST(Weights, AnAnswerOfZeroIsNotTrained) {
 
 TEST(Weights, AWrongOneIsAnErrorWithItsPlace) {
   const TempDir directory;
+  directory.write("words.txt", kWords);
   directory.write("rows.jsonl",
                   talk("a", R"(, "importance": 1)") + talk("b", R"(, "importance": -1)"));
   directory.write("x.yaml", R"(run_dir: run
-tokenizer: {train: {inputs: [{path: rows.jsonl, fields: [messages]}], vocab_size: 262}}
+tokenizer: {train: {inputs: [{path: words.txt}], vocab_size: 292}}
 model: {layers: 1, hidden: 32, heads: 2, context: 128}
 data: {train: [{path: rows.jsonl, row_weight: importance}], cache: cache}
 )");

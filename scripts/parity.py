@@ -59,7 +59,8 @@ def logits():
     data = write_rows("text.jsonl", [{"text": f"{p['prompt']}\n{p['completion']}"} for p in pairs])
     continuo("eval", a.model, "--data", data, "--tokens", work / "tokens.jsonl", "--logits", work / "logits.safetensors",
              'prompt.prompt=""', 'prompt.completion="{text}"', "data.cache=" + str(work / "cache"))
-    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
+    # In float64: in float32 transformers rounds about as much as we do, and two roundings would be compared.
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float64).eval()
     ours = load_file(work / "logits.safetensors")
     worst = nll = 0.0
     same = positions = 0
@@ -72,9 +73,9 @@ def logits():
             text = json.loads(data.read_text().splitlines()[row["index"]])["text"]
             # BOS where the tokenizer itself opens a text with it.
             texts += tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] == row["tokens"]
-            theirs = model(ids[None, :-1]).logits[0].float()
+            theirs = model(ids[None, :-1]).logits[0]
             at = torch.tensor(row["trained"])
-            logp = torch.log_softmax(theirs.double(), -1)[at - 1]
+            logp = torch.log_softmax(theirs, -1)[at - 1]
             nll = max(nll, (-logp.gather(1, ids[at][:, None])[:, 0] - torch.tensor(row["nll"])).abs().max().item())
             same += (theirs.argmax(-1)[at - 1] == torch.tensor(row["argmax"])).sum().item()
             positions += len(at)

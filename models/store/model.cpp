@@ -31,7 +31,11 @@ std::string shape_text(at::IntArrayRef shape) {
 // Points the parameter at the tensor (dtype and device as asked), keeping its identity in the
 // module.
 void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& options) {
-  const at::ScalarType dtype = tensor.dim() < 2 ? at::kFloat : options.dtype;
+  const bool narrow =
+      tensor.is_floating_point() && tensor.itemsize() < c10::elementSize(options.dtype);
+  const at::ScalarType dtype = tensor.dim() < 2           ? at::kFloat
+                               : narrow && !options.widen ? tensor.scalar_type()
+                                                          : options.dtype;
   at::Tensor value = tensor.to(at::TensorOptions(dtype).device(options.device));
   if (!options.map && value.is_alias_of(tensor)) value = value.clone();
   parameter.set_data(value);

@@ -27,6 +27,9 @@ struct LoadOptions {
   at::Device device = at::kCPU;
   // Matrices are held in this dtype; norms stay float32. Training wants float32 masters.
   at::ScalarType dtype = at::kFloat;
+  // false: those that are stored in a narrower type stay in it, with the same values: enough for
+  // executors, which make their own.
+  bool widen = true;
   // Weights may stay views of the mapped file (fast start, pages read on demand); false = own
   // memory, for training.
   bool map = true;

@@ -20,10 +20,11 @@ ServedModel open_draft(const ModelDirectory& target, const ExecutorOptions& serv
           "Draft with draft=lookup.");
     }
   }
-  const Transformer& model = *target.model.decoder;
-  const bool narrow = model.head_weight().scalar_type() == at::kBFloat16;
-  ModelDirectory opened = open_model_directory(
-      config.draft, {.device = model.device(), .dtype = narrow ? at::kBFloat16 : at::kFloat});
+  const bool narrow = served.weights == WeightFormat::bf16;
+  ModelDirectory opened =
+      open_model_directory(config.draft, {.device = target.model.decoder->device(),
+                                          .dtype = narrow ? at::kBFloat16 : at::kFloat,
+                                          .widen = false});
   if (opened.tokenizer->hash() != target.tokenizer->hash()) {
     throw Error(fmt::format("the draft model {} has another tokenizer than {}",
                             opened.path.string(), target.path.string()),

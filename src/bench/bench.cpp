@@ -38,11 +38,14 @@ void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& 
 }
 
 Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
-                       const Compute& compute, bool trained) {
+                       const Compute& compute, BenchUse use) {
+  const bool trained = use == BenchUse::kTrained;
   const at::ScalarType held = trained ? at::kFloat : compute.dtype;
   if (!directory.empty()) {
-    return load_model(resolve_model_directory(directory),
-                      {.device = compute.device, .dtype = held, .map = !trained});
+    return load_model(resolve_model_directory(directory), {.device = compute.device,
+                                                           .dtype = held,
+                                                           .widen = use != BenchUse::kServed,
+                                                           .map = !trained});
   }
   Model model = make_model(config.model, config.vocabulary, compute.device);
   if (held != at::kFloat) {

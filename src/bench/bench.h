@@ -28,10 +28,13 @@ struct BenchModelConfig {
 void fields(FieldVisitor& v, BenchModelConfig& c);
 void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& problems);
 
-// The model of a directory, or random weights of config.model's shape where it is empty. Weights to
-// train are float32 in memory of their own, others are held in the products' type.
+// What the weights are for: to be trained, float32 in memory of their own; to be adapted, in the
+// products' type; to be served, as they are stored where that is narrower.
+enum class BenchUse { kTrained, kAdapted, kServed };
+
+// The model of a directory, or random weights of config.model's shape where it is empty.
 Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
-                       const Compute& compute, bool trained);
+                       const Compute& compute, BenchUse use);
 
 // Parameters in the matrices of the blocks: those that every token is multiplied with. The head is
 // not among them.

@@ -62,7 +62,7 @@ GenerationTimings best_generation(Executor& executor, const GenerateBenchConfig&
 
 void bench_generate(const std::string& directory, const GenerateBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
-  const Model model = open_bench_model(directory, c.base, compute, false);
+  const Model model = open_bench_model(directory, c.base, compute, BenchUse::kServed);
   const std::unique_ptr<Executor> executor = make_executor(model.decoder, compute.executor);
   const GenerationTimings p = best_generation(*executor, c, 1, c.prefill, 1);
   std::vector<json> lines = {{{"what", "prefill"},

@@ -120,7 +120,7 @@ class StreamsBench {
 
 void bench_streams(const std::string& directory, const StreamsBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
-  const Model model = open_bench_model(directory, c.base, compute, false);
+  const Model model = open_bench_model(directory, c.base, compute, BenchUse::kServed);
   const std::unique_ptr<Executor> executor = make_executor(model.decoder, compute.executor);
   StreamsBench bench(*executor, c);
   bench.prompt_alone();  // warms up

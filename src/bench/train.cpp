@@ -163,7 +163,8 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
 
 void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   const Compute compute = start_compute(c.machine, c.dtype);
-  const Model model = open_bench_model(directory, c.base, compute, !c.lora.enabled());
+  const Model model = open_bench_model(directory, c.base, compute,
+                                       c.lora.enabled() ? BenchUse::kAdapted : BenchUse::kTrained);
   Decoder& decoder = *model.decoder;
   const AdapterSet adapters = open_adapters(c.lora, model, directory, {});
   decoder.set_compute({.dtype = compute.dtype, .recompute = c.recompute});

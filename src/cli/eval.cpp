@@ -44,10 +44,13 @@ struct EvalArguments {
 
 // Formats that generation alone has are measured through its executor; without them the modules of
 // training say what training would.
+bool is_served(const ComputeConfig& config) {
+  return config.weights != WeightChoice::kAuto || config.kv_cache != CacheChoice::kAuto;
+}
+
 std::unique_ptr<Decoder> served_decoder(const ModelDirectory& m, const ComputeConfig& config,
                                         const Compute& compute) {
-  if (config.weights == WeightChoice::kAuto && config.kv_cache == CacheChoice::kAuto)
-    return nullptr;
+  if (!is_served(config)) return nullptr;
   ServedModel served = serve_model(m.model.decoder, compute.executor);
   return std::make_unique<ServedDecoder>(std::move(served.executor), served.adapter);
 }
@@ -66,8 +69,10 @@ int eval(const EvalArguments& a) {
 
   const Compute compute = start_compute(config.compute);
   install_interrupt_handlers();
-  ModelDirectory m =
-      open_model_directory(directory, {.device = compute.device, .dtype = compute.dtype}, base);
+  ModelDirectory m = open_model_directory(
+      directory,
+      {.device = compute.device, .dtype = compute.dtype, .widen = !is_served(config.compute)},
+      base);
   const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
   Decoder& decoder = served ? *served : *m.model.decoder;
   decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "io/safetensors.h"
+#include "nn/executor.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
 
@@ -89,6 +90,34 @@ TEST(Model, Bfloat16LoadingKeepsNormsInFloat) {
     EXPECT_EQ(item.value().scalar_type(), item.value().dim() < 2 ? at::kFloat : at::kBFloat16)
         << item.key();
   }
+}
+
+TEST(Model, NarrowMatricesServeAsTheyAreStored) {
+  const c10::NoGradGuard no_grad;
+  const test::TempDir directory;
+  save_model(load_model(kGolden, {.dtype = at::kBFloat16}), directory.path(),
+             {.bos = 1, .pad = 0, .eos = {2}});
+  const Model wide = load_model(directory.path()),
+              narrow = load_model(directory.path(), {.widen = false}),
+              half = load_model(directory.path(), {.dtype = at::kBFloat16, .widen = false}),
+              stored_wide = load_model(kGolden, {.widen = false});
+  EXPECT_EQ(wide.decoder->head_weight().scalar_type(), at::kFloat);
+  EXPECT_EQ(narrow.decoder->head_weight().scalar_type(), at::kBFloat16);
+  EXPECT_EQ(half.decoder->head_weight().scalar_type(), at::kBFloat16);
+  EXPECT_EQ(stored_wide.decoder->head_weight().scalar_type(), at::kFloat);
+  const RaggedInput input = golden_input(SafetensorsFile(kGolden / "reference.safetensors"));
+  std::vector<at::Tensor> logits;
+  for (const Model* model : {&wide, &narrow}) {
+    const auto executor = make_executor(model->decoder, {});
+    const auto cache = executor->make_cache();
+    logits.push_back(executor
+                         ->run({.input = input,
+                                .cache = *cache,
+                                .sequences = {cache->add()},
+                                .wanted = {0, input.length(0) - 1}})
+                         .logits);
+  }
+  EXPECT_TRUE(logits[0].equal(logits[1]));
 }
 
 TEST(Model, WhatDoesNotFitIsNamed) {

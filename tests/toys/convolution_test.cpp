@@ -79,6 +79,7 @@ std::vector<TokenId> ids_of(const Completion& completion) {
 }
 
 TEST(ToyConvolution, GeneratesWhatTheModulesSayWithDraftsAndWithout) {
+  const Threads one(1);
   const auto model = tiny_model(convolution_spec());
   fit(*model, kDistant, 40);
   const Vocabulary vocabulary = small_vocabulary(61);

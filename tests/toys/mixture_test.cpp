@@ -94,6 +94,7 @@ TEST(ToyMixture, LearnsHoweverTheStepIsCut) {
 }
 
 TEST(ToyMixture, GeneratesWhatTheModulesSay) {
+  const Threads one(1);
   const auto model = tiny_model(mixture_spec());
   fit(*model, kRhymes, 30);
   const Vocabulary vocabulary = small_vocabulary(61);

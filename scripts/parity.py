@@ -77,14 +77,16 @@ def logits():
             at = torch.tensor(row["trained"])
             logp = torch.log_softmax(theirs, -1)[at - 1]
             nll = max(nll, (-logp.gather(1, ids[at][:, None])[:, 0] - torch.tensor(row["nll"])).abs().max().item())
-            same += (theirs.argmax(-1)[at - 1] == torch.tensor(row["argmax"])).sum().item()
+            # Two logits that are nearly equal may change places by rounding.
+            chosen = theirs[at - 1].gather(1, torch.tensor(row["argmax"])[:, None])[:, 0]
+            same += (theirs[at - 1].amax(-1) - chosen <= 1e-3).sum().item()
             positions += len(at)
             key = f"{row['index']}.logits"
             if key in ours:
                 worst = max(worst, (theirs - ours[key]).abs().max().item())
     report(f"token ids of {len(pairs)} rows", f"{texts} equal", f"{len(pairs)}", texts == len(pairs))
     report("logits of 8 rows, fp32: largest difference", f"{worst:.2e}", "2e-3", worst <= 2e-3)
-    report(f"argmax at {positions} positions", f"{same} equal", f"{positions}", same == positions)
+    report(f"argmax at {positions} positions, to within 1e-3", f"{same} equal", f"{positions}", same == positions)
     report("nll per token, fp32: largest difference", f"{nll:.2e}", "1e-4", nll <= 1e-4)
 
 

@@ -4,6 +4,7 @@
 
 #include "generate/fake_executor.h"
 #include "support/expect_error.h"
+#include "support/generation_of.h"
 #include "support/naive_generator.h"
 #include "support/row_fixture.h"
 
@@ -14,14 +15,6 @@ using Ids = std::vector<TokenId>;
 using Prompts = std::vector<Ids>;
 
 constexpr int64_t kVocabulary = 30;
-
-GenerationConfig config_of(const std::string& yaml) {
-  GenerationConfig config;
-  Problems problems;
-  load_config(parse_yaml(yaml, "test.yaml"), config, problems);
-  problems.raise();
-  return config;
-}
 
 Ids ids(const Completion& completion) {
   Ids result;
@@ -51,7 +44,7 @@ TEST(Generator, EqualsTheNaiveGeneratorForEveryChain) {
        {"[greedy]", "[{temperature: 1}]", "[{repetition: 1.3}, {top_k: 8}, {temperature: 0.8}]",
         "[dry, {min_p: 0.05}, {xtc: 0.5}]", "[{temperature: 1.2}, {mirostat: {tau: 2, eta: 0.5}}]",
         "[{no_repeat_ngram: 2}, {min_new_tokens: 8}, {top_p: 0.9}]"}) {
-    auto config = config_of(fmt::format(
+    auto config = generation_of(fmt::format(
         "{{max_new_tokens: 12, samples: 3, seed: 5, max_batch: 4, prefill_chunk: 2, sampler: {}}}",
         sampler));
     FakeExecutor executor = hashed();
@@ -72,13 +65,13 @@ TEST(Generator, CompletionsDoNotDependOnTheBatch) {
   const std::string common =
       "max_new_tokens: 15, samples: 2, sampler: [{temperature: 1}, {mirostat: 3}]";
   FakeExecutor executor = hashed();
-  Generator whole(executor, small_vocabulary(), config_of("{" + common + "}"));
+  Generator whole(executor, small_vocabulary(), generation_of("{" + common + "}"));
   const auto all = whole.generate(kPrompts).completions;
   // Other batch limits and prefill chunks.
   for (const char* other :
        {"max_batch: 1", "max_batch: 3", "prefill_chunk: 1", "prefill_chunk: 3"}) {
     Generator generator(executor, small_vocabulary(),
-                        config_of(fmt::format("{{{}, {}}}", common, other)));
+                        generation_of(fmt::format("{{{}, {}}}", common, other)));
     const auto result = generator.generate(kPrompts).completions;
     for (size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(same(all[i], result[i])) << other;
   }
@@ -97,8 +90,8 @@ TEST(Generator, CompletionsDoNotDependOnTheBatch) {
 TEST(Generator, SeedsSamplesAndKeysGiveOtherCompletions) {
   FakeExecutor executor = hashed();
   const std::string common = "max_new_tokens: 15, samples: 2, sampler: [{temperature: 2}]";
-  Generator a(executor, small_vocabulary(), config_of("{" + common + "}"));
-  Generator b(executor, small_vocabulary(), config_of("{" + common + ", seed: 1}"));
+  Generator a(executor, small_vocabulary(), generation_of("{" + common + "}"));
+  Generator b(executor, small_vocabulary(), generation_of("{" + common + ", seed: 1}"));
   const auto first = a.generate(kPrompts).completions;
   EXPECT_NE(ids(first[0]), ids(b.generate(kPrompts).completions[0]));
   EXPECT_NE(ids(first[0]), ids(first[1]));
@@ -108,8 +101,9 @@ TEST(Generator, SeedsSamplesAndKeysGiveOtherCompletions) {
 
 TEST(Generator, SharesThePrefillAmongSamples) {
   FakeExecutor executor = hashed();
-  Generator generator(executor, small_vocabulary(),
-                      config_of("{max_new_tokens: 2, samples: 6, max_batch: 4, ignore_eos: true}"));
+  Generator generator(
+      executor, small_vocabulary(),
+      generation_of("{max_new_tokens: 2, samples: 6, max_batch: 4, ignore_eos: true}"));
   const auto result = generator.generate(Prompts{{0, 5, 6, 7}});
   EXPECT_EQ(result.timings.prompt_tokens, 4);
   EXPECT_EQ(result.timings.decoded_tokens, 12);
@@ -120,7 +114,7 @@ TEST(Generator, SharesThePrefillAmongSamples) {
 TEST(Generator, PrefillsInChunks) {
   FakeExecutor executor = hashed();
   Generator generator(executor, small_vocabulary(),
-                      config_of("{max_new_tokens: 1, prefill_chunk: 4}"));
+                      generation_of("{max_new_tokens: 1, prefill_chunk: 4}"));
   generator.generate(Prompts{Ids(10, 5)});
   EXPECT_EQ(executor.forwards, 3);
   EXPECT_EQ(executor.largest_input, 4);
@@ -129,7 +123,8 @@ TEST(Generator, PrefillsInChunks) {
 // A generator that says a script after the prompt {0}.
 Completion say(const Ids& script, const std::string& yaml, int64_t context = 64) {
   FakeExecutor executor(kVocabulary, context, scripted_logits(kVocabulary, 1, script));
-  Generator generator(executor, small_vocabulary(), config_of("{sampler: [greedy], " + yaml + "}"));
+  Generator generator(executor, small_vocabulary(),
+                      generation_of("{sampler: [greedy], " + yaml + "}"));
   return generator.generate(Prompts{{0}}).completions.front();
 }
 
@@ -183,7 +178,7 @@ TEST(Generator, EndsAtLengthAndContext) {
 
 TEST(Generator, EndsAtTheTimeLimit) {
   FakeExecutor executor = hashed();
-  Generator generator(executor, small_vocabulary(), config_of("{time_limit: 1e-9}"));
+  Generator generator(executor, small_vocabulary(), generation_of("{time_limit: 1e-9}"));
   for (const Completion& c : generator.generate(kPrompts).completions) {
     EXPECT_EQ(c.reason, FinishReason::kTime);
   }
@@ -192,7 +187,7 @@ TEST(Generator, EndsAtTheTimeLimit) {
 TEST(Generator, StopsWhenInterruptedAndKeepsWhatThereIs) {
   FakeExecutor executor = hashed();
   Generator generator(executor, small_vocabulary(),
-                      config_of("{max_batch: 2, ignore_eos: true, max_new_tokens: 50}"));
+                      generation_of("{max_batch: 2, ignore_eos: true, max_new_tokens: 50}"));
   int asked = 0;
   const auto result = generator.generate(kPrompts, {}, [&] { return ++asked > 6; });
   EXPECT_EQ(result.completions[0].reason, FinishReason::kInterrupted);
@@ -206,7 +201,7 @@ TEST(Generator, StreamsExactlyTheFinalBytes) {
   FakeExecutor executor = hashed();
   Generator generator(
       executor, small_vocabulary(),
-      config_of("{max_new_tokens: 40, samples: 2, stop: [ab, xyz, gg, hij], max_batch: 3}"));
+      generation_of("{max_new_tokens: 40, samples: 2, stop: [ab, xyz, gg, hij], max_batch: 3}"));
   std::map<std::pair<int64_t, int64_t>, std::string> streamed;
   std::map<std::pair<int64_t, int64_t>, size_t> tokens;
   const auto result =
@@ -229,7 +224,7 @@ TEST(Generator, ReportsRawAndSampledLogProbabilities) {
   Vocabulary vocabulary = small_vocabulary(4);
   vocabulary.eos = {};
   Generator generator(executor, vocabulary,
-                      config_of("{sampler: [{top_k: 2}], max_new_tokens: 14}"));
+                      generation_of("{sampler: [{top_k: 2}], max_new_tokens: 14}"));
   std::set<TokenId> seen;
   const auto result = generator.generate(Prompts{{0}});
   for (const GeneratedToken& t : result.completions[0].tokens) {
@@ -245,16 +240,16 @@ TEST(Generator, NeverDrawsBeyondTheVocabulary) {
   FakeExecutor executor(
       8, 32, [](std::span<const TokenId>) { return std::vector<float>{0, 0, 0, 0, 0, 9, 9, 9}; });
   Generator generator(executor, small_vocabulary(5),
-                      config_of("{ignore_eos: true, max_new_tokens: 20}"));
+                      generation_of("{ignore_eos: true, max_new_tokens: 20}"));
   for (TokenId id : ids(generator.generate(Prompts{{0}}).completions[0])) EXPECT_LT(id, 5);
   FakeExecutor small(4, 32, [](std::span<const TokenId>) { return std::vector<float>(4, 0); });
-  Generator mismatched(small, small_vocabulary(5), config_of(""));
+  Generator mismatched(small, small_vocabulary(5), generation_of(""));
   expect_error([&] { mismatched.generate(Prompts{{0}}); }, {"4 logits", "5 tokens"});
 }
 
 TEST(Generator, RejectsFaultyPrompts) {
   FakeExecutor executor = hashed(5);
-  Generator generator(executor, small_vocabulary(), config_of(""));
+  Generator generator(executor, small_vocabulary(), generation_of(""));
   expect_error([&] { generator.generate(Prompts{}); }, {"no prompt"});
   expect_error([&] { generator.generate(Prompts{{3}, {}}); }, {"prompt 1 is empty"});
   expect_error([&] { generator.generate(Prompts{Ids(6, 3)}); },
@@ -270,7 +265,7 @@ TEST(Generator, FaultsNamePromptSampleAndPosition) {
     if (history.size() == 4 && history[0] == 3) logits[7] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   });
-  Generator generator(executor, small_vocabulary(), config_of("{sampler: [greedy]}"));
+  Generator generator(executor, small_vocabulary(), generation_of("{sampler: [greedy]}"));
   const auto expect_parts = [](const std::string& text, std::initializer_list<const char*> parts) {
     for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
   };
@@ -281,7 +276,7 @@ TEST(Generator, FaultsNamePromptSampleAndPosition) {
   expect_parts(both[1].error, {"prompt 1, sample 0, position 4", "logit of token 7 is NaN"});
   Generator emptied(
       executor, small_vocabulary(),
-      config_of("{sampler: [greedy, {no_repeat_ngram: {n: 1, exempt_special: false}}]}"));
+      generation_of("{sampler: [greedy, {no_repeat_ngram: {n: 1, exempt_special: false}}]}"));
   const auto one = emptied.generate(Prompts{{0, 5, 6}}).completions;
   EXPECT_EQ(one[0].reason, FinishReason::kError);
   expect_parts(one[0].error, {"prompt 0, sample 0, position 3", "no_repeat_ngram left no token"});
@@ -289,7 +284,7 @@ TEST(Generator, FaultsNamePromptSampleAndPosition) {
 
 TEST(Generator, WhatACallbackThrowsComesThrough) {
   FakeExecutor executor = hashed();
-  Generator generator(executor, small_vocabulary(), config_of("{ignore_eos: true}"));
+  Generator generator(executor, small_vocabulary(), generation_of("{ignore_eos: true}"));
   EXPECT_THROW(
       generator.generate(
           kPrompts, [](const Completion&, std::string_view) { throw std::runtime_error("full"); }),
@@ -298,14 +293,15 @@ TEST(Generator, WhatACallbackThrowsComesThrough) {
 
 TEST(Generator, RejectsFaultyConfigs) {
   FakeExecutor executor = hashed();
-  expect_error([&] { Generator(executor, small_vocabulary(), config_of("{sampler: [tpo_k]}")); },
-               {"unknown stage tpo_k", "test.yaml:1"});
-  expect_error([&] { Generator(executor, small_vocabulary(), config_of("{eos: [99]}")); },
+  expect_error(
+      [&] { Generator(executor, small_vocabulary(), generation_of("{sampler: [tpo_k]}")); },
+      {"unknown stage tpo_k", "test.yaml:1"});
+  expect_error([&] { Generator(executor, small_vocabulary(), generation_of("{eos: [99]}")); },
                {"token id 99"});
   expect_error(
       [&] {
         Generator(executor, small_vocabulary(),
-                  config_of("{sampler: [{banned_words: {ids: [99]}}]}"));
+                  generation_of("{sampler: [{banned_words: {ids: [99]}}]}"));
       },
       {"banned_words", "99"});
 }

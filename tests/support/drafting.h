@@ -11,16 +11,9 @@
 #include "core/random.h"
 #include "generate/draft/drafter.h"
 #include "generate/generator.h"
+#include "support/generation_of.h"
 
 namespace continuo::test {
-
-inline GenerationConfig generation_of(const std::string& yaml) {
-  GenerationConfig config;
-  Problems problems;
-  load_config(parse_yaml(yaml, "test.yaml"), config, problems);
-  problems.raise();
-  return config;
-}
 
 // Knows what will be drawn and proposes it, `length` tokens at a time, each of them wrong with the
 // given probability.

@@ -11,7 +11,7 @@
 #include "generate/generator.h"
 #include "nn/executor.h"
 #include "nn/unset_parameter.h"
-#include "support/drafting.h"
+#include "support/generation_of.h"
 #include "support/naive_generator.h"
 #include "support/row_fixture.h"
 #include "support/tiny_model.h"

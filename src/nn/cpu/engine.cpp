@@ -73,7 +73,7 @@ void CpuEngine::pack() {
     parameters_ += w.in * w.stride_out();
     formats_.insert(w.format);
   }
-  layers_ = engine_layers(model_->spec(), weights_);
+  layers_ = engine_layers(model_->spec(), joints_, weights_);
   head_ = pack_concatenated(*arena_, options_.weights, {weights_.head});
   formats_.insert(head_.format);
   norm_ = {norm, weights_.norm};

@@ -75,6 +75,9 @@ class CpuEngine : public Executor {
   template <class MakeRow, class Finished>
   void multiply(const EngineRows& rows, const Product& p, const Team::Member& member,
                 const MakeRow& make, const Finished& finish);
+  template <class Finished>
+  void read_stream(const EnginePass& pass, const EngineNorm& norm, int64_t joint, float* y,
+                   const Team::Member& member, const Finished& finish);
   template <class MakeRow>
   PackedInput gather(const PackedMatrix& w, int64_t rows, const float* x,
                      const Team::Member& member, const MakeRow& make);

@@ -78,11 +78,8 @@ void CpuEngine::run_expert(const EnginePass& pass, const EngineExperts& e, int64
 void CpuEngine::mix_experts(const EnginePass& pass, const EngineLayer& l,
                             const Team::Member& member) {
   const EngineExperts& e = std::get<EngineExperts>(l.mlp);
-  const int64_t hidden = spec().embedding.hidden, stride = packed_inputs(hidden);
-  float* x = normalised(pass, member);
-  multiply(
-      pass.all_rows(), {e.router, x, routed_.data()}, member,
-      [&](int64_t r) { enter(l.mlp_norm, r, x + r * stride); }, [](int64_t, int64_t) {});
+  const int64_t hidden = spec().embedding.hidden;
+  read_stream(pass, l.mlp_norm, e.router, routed_.data(), member, [](int64_t, int64_t) {});
   member.wait();
   for (int64_t r = member.begin(pass.rows); r < member.end(pass.rows); ++r) {
     choose_experts(e, r);

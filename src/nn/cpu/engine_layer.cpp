@@ -93,8 +93,8 @@ std::vector<float> joined_bias(const Joint& joint, const ModelWeights& weights) 
 // The layers' parts, in the order of the joints that they take.
 class LayerMaker {
  public:
-  LayerMaker(const ModelSpec& spec, const ModelWeights& weights)
-      : spec_(spec), weights_(weights), joints_(joints_of(spec)) {}
+  LayerMaker(const ModelSpec& spec, const std::vector<Joint>& joints, const ModelWeights& weights)
+      : spec_(spec), joints_(joints), weights_(weights) {}
 
   EngineLayer layer(int64_t block) {
     const auto& [norm, placement, parallel, mixer, mlp] = spec_.blocks[block];
@@ -141,15 +141,16 @@ class LayerMaker {
   }
 
   const ModelSpec& spec_;
+  const std::vector<Joint>& joints_;
   const ModelWeights& weights_;
-  std::vector<Joint> joints_;
   int64_t next_ = 0;
 };
 
 }  // namespace
 
-std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const ModelWeights& weights) {
-  LayerMaker maker(spec, weights);
+std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const std::vector<Joint>& joints,
+                                       const ModelWeights& weights) {
+  LayerMaker maker(spec, joints, weights);
   std::vector<EngineLayer> layers;
   for (int64_t i = 0; i < spec.layers(); ++i) layers.push_back(maker.layer(i));
   return layers;

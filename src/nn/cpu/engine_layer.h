@@ -70,8 +70,8 @@ struct EngineLayer {
   std::span<const EngineDense> mlps() const;
 };
 
-// The layers of a model whose joints are packed in order.
-std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const ModelWeights& weights);
+std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const std::vector<Joint>& joints,
+                                       const ModelWeights& weights);
 void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& weights);
 
 int64_t joint_panels(const Joint& joint, const ModelWeights& weights);

@@ -41,4 +41,15 @@ void CpuEngine::multiply(const EngineRows& rows, const Product& p, const Team::M
   });
 }
 
+// The first product of a sublayer: what it reads is the residual stream.
+template <class Finished>
+void CpuEngine::read_stream(const EnginePass& pass, const EngineNorm& norm, int64_t joint, float* y,
+                            const Team::Member& member, const Finished& finish) {
+  const int64_t stride = matrices_[joint].stride_in();
+  float* x = normalised(pass, member);
+  multiply(
+      pass.all_rows(), {joint, x, y}, member, [&](int64_t r) { enter(norm, r, x + r * stride); },
+      finish);
+}
+
 }  // namespace continuo

@@ -117,12 +117,8 @@ float* CpuEngine::normalised(const EnginePass& pass, const Team::Member& member)
 void CpuEngine::read_mlp(const EnginePass& pass, const EngineLayer& l, const Team::Member& member) {
   const auto* dense = std::get_if<EngineDense>(&l.mlp);
   if (!dense) return mix_experts(pass, l, member);
-  float* x = normalised(pass, member);
-  const int64_t stride = matrices_[dense->in].stride_in();
-  multiply(
-      pass.all_rows(), {dense->in, x, gate_up_.data()}, member,
-      [&](int64_t r) { enter(l.mlp_norm, r, x + r * stride); },
-      [&](int64_t begin, int64_t end) { multiply_gate(pass.rows, *dense, begin, end); });
+  read_stream(pass, l.mlp_norm, dense->in, gate_up_.data(), member,
+              [&](int64_t begin, int64_t end) { multiply_gate(pass.rows, *dense, begin, end); });
 }
 
 void CpuEngine::write_mlp(const EnginePass& pass, const EngineLayer& l,
@@ -141,12 +137,8 @@ void CpuEngine::write_mlp(const EnginePass& pass, const EngineLayer& l,
 // A block. Members wait for each other after each product and after the mixer.
 void CpuEngine::run_layer(const EnginePass& pass, int64_t layer, const Team::Member& member) {
   const EngineLayer& l = layers_[layer];
-  const int64_t mlp_in = l.mlps().front().in, mlp_out = l.mlps().front().out,
-                stride = matrices_[l.in].stride_in();
-  float* x = normalised(pass, member);
-  multiply(
-      pass.all_rows(), {l.in, x, mixer_in_.data()}, member,
-      [&](int64_t r) { enter(l.mixer_norm, r, x + r * stride); }, [](int64_t, int64_t) {});
+  const int64_t mlp_in = l.mlps().front().in, mlp_out = l.mlps().front().out;
+  read_stream(pass, l.mixer_norm, l.in, mixer_in_.data(), member, [](int64_t, int64_t) {});
   member.wait(share(l.out, member));
   if (std::holds_alternative<EngineAttend>(l.mixer)) {
     attend(pass, layer, member);

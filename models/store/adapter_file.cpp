@@ -209,9 +209,10 @@ void save_adapters(const AdapterSet& adapters, const fs::path& base, const fs::p
 std::string base_fingerprint(const fs::path& base) {
   constexpr int64_t kBlocks = 16, kBlock = 256;
   Hasher hasher;
-  const auto tensors =
-      is_gguf_file(base) ? read_gguf_checkpoint(GgufFile(base)).tensors : read_model_tensors(base);
-  for (const auto& [name, tensor] : tensors) {
+  const StoredTensors tensors =
+      is_gguf_file(base) ? read_gguf_checkpoint(GgufFile(base)).tensors : open_model_tensors(base);
+  for (const auto& [name, stored] : tensors) {
+    const at::Tensor tensor = stored.whole();
     hasher.update_sized(name).update(static_cast<uint64_t>(tensor.scalar_type()));
     for (const int64_t size : tensor.sizes()) hasher.update(static_cast<uint64_t>(size));
     const at::Tensor flat = tensor.contiguous();

@@ -33,14 +33,26 @@ at::Tensor swap_leading(const at::Tensor& x, int64_t a, int64_t b) {
   return x.reshape(shape).transpose(0, 1).reshape(x.sizes());
 }
 
-at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, const json& config,
+// How many heads' rows a layout mixes.
+int64_t heads_of(GgufLayout layout, const json& config) {
+  switch (layout) {
+    case GgufLayout::kInterleavedKey:
+      return head_count(config, true);
+    case GgufLayout::kInterleavedQuery:
+    case GgufLayout::kQkvMajor:
+      return head_count(config, false);
+    default:
+      return 0;
+  }
+}
+
+at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, int64_t heads,
                           const std::string& name, bool to_gguf) {
   switch (layout) {
     case GgufLayout::kSame:
       return x;
     case GgufLayout::kInterleavedQuery:
     case GgufLayout::kInterleavedKey: {
-      const int64_t heads = head_count(config, layout == GgufLayout::kInterleavedKey);
       const int64_t half = x.size(0) / heads / 2;
       return swap_rows(x, heads, to_gguf ? 2 : std::max<int64_t>(half, 1), name);
     }
@@ -48,12 +60,40 @@ at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, const json& co
       return x.dim() == 2 ? x.t().contiguous() : x;
     case GgufLayout::kPlusOne:
       return to_gguf ? x.to(at::kFloat) + 1 : x.to(at::kFloat) - 1;
-    case GgufLayout::kQkvMajor: {
-      const int64_t heads = head_count(config, false);
+    case GgufLayout::kQkvMajor:
       return to_gguf ? swap_leading(x, heads, 3) : swap_leading(x, 3, heads);
-    }
   }
   return x;
+}
+
+// A tensor of the file in the layout of model.safetensors.
+StoredTensor converted(const GgufFile& file, const std::string& name, GgufLayout layout,
+                       const json& config) {
+  StoredTensor stored = file.stored(name);
+  if (layout == GgufLayout::kSame) return stored;
+  const int64_t size = stored.shape.at(0), heads = heads_of(layout, config);
+  stored.whole = [=, whole = stored.whole] {
+    return convert_layout(whole(), layout, heads, name, false);
+  };
+  const bool interleaved =
+      layout == GgufLayout::kInterleavedQuery || layout == GgufLayout::kInterleavedKey;
+  if (interleaved && heads > 0 && size % (2 * heads) == 0) {
+    // Rows change places within their head only.
+    const int64_t dim = size / heads;
+    stored.rows = [=, rows = stored.rows](int64_t begin, int64_t end) {
+      const int64_t first = begin / dim, last = (end + dim - 1) / dim;
+      const at::Tensor whole_heads = rows(first * dim, last * dim);
+      return convert_layout(whole_heads, layout, last - first, name, false)
+          .narrow(0, begin - first * dim, end - begin);
+    };
+    return stored;
+  }
+  if (layout == GgufLayout::kTransposed && stored.shape.size() == 2)
+    std::swap(stored.shape[0], stored.shape[1]);
+  stored.rows = rows_of_whole(
+      [=, rows = stored.rows] { return convert_layout(rows(0, size), layout, heads, name, false); },
+      stored.shape[0]);
+  return stored;
 }
 
 GgmlType type_of(const std::string& name, const at::Tensor& tensor, GgmlType asked, bool& other) {
@@ -94,18 +134,15 @@ uint32_t file_type(GgmlType type) {
 GgufCheckpoint read_gguf_checkpoint(const GgufFile& file) {
   const GgufArchitecture& a = gguf_architecture(file);
   GgufCheckpoint result{gguf_config(file, a), {}};
-  for (const auto& [name, info] : file.tensors()) {
+  for (const auto& entry : file.tensors()) {
+    const std::string& name = entry.first;
     if (name == "rope_freqs.weight") continue;  // in config.json
     const auto match = hf_tensor_name(a, name);
     if (!match) {
       throw Error(Location{.file = file.path().string()},
                   fmt::format("tensor '{}' is not one of architecture '{}'", name, a.name));
     }
-    const bool plain =
-        info.type == GgmlType::kF32 || info.type == GgmlType::kF16 || info.type == GgmlType::kBF16;
-    const at::Tensor stored = plain ? file.tensor(name) : file.dequantise(name);
-    result.tensors[match->name] =
-        convert_layout(stored, match->row->layout, result.config, name, false);
+    result.tensors[match->name] = converted(file, name, match->row->layout, result.config);
   }
   return result;
 }
@@ -128,11 +165,13 @@ GgufContent gguf_content(const json& config, const std::map<std::string, at::Ten
     if (name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")) continue;
     const auto match = gguf_tensor_name(*a, name);
     if (!match) fail("tensor '{}' has no name in GGUF's architecture '{}'", name, a->name);
+    const GgufLayout layout = match->row->layout;
     bool other = false;
     const GgmlType stored = type_of(match->name, tensor, type, other);
     if (other) content.other_types.push_back(match->name);
-    content.tensors.push_back(
-        {match->name, convert_layout(tensor, match->row->layout, config, name, true), stored});
+    content.tensors.push_back({match->name,
+                               convert_layout(tensor, layout, heads_of(layout, config), name, true),
+                               stored});
   }
   return content;
 }

@@ -9,15 +9,16 @@
 
 #include "io/gguf.h"
 #include "io/gguf_writer.h"
+#include "io/stored_tensor.h"
 
 namespace continuo {
 
 struct GgufCheckpoint {
   nlohmann::json config;
-  std::map<std::string, at::Tensor> tensors;  // by their names in model.safetensors
+  StoredTensors tensors;  // by their names in model.safetensors
 };
-// Tensors in plain types lie over the file's mapping where their layout is the same; others are
-// decoded to float32. Error naming file and key or tensor.
+// F32, F16 and BF16 stay what they are, over the file's mapping where their layout is the same;
+// others are decoded to float32 when they are read. Error naming file and key or tensor.
 GgufCheckpoint read_gguf_checkpoint(const GgufFile& file);
 
 struct GgufContent {

@@ -14,6 +14,7 @@
 #include "io/safetensors.h"
 #include "models/families/config_reader.h"
 #include "models/store/gguf_checkpoint.h"
+#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -33,12 +34,28 @@ std::string shape_text(at::IntArrayRef shape) {
 void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& options) {
   const bool narrow =
       tensor.is_floating_point() && tensor.itemsize() < c10::elementSize(options.dtype);
-  const at::ScalarType dtype = tensor.dim() < 2           ? at::kFloat
-                               : narrow && !options.widen ? tensor.scalar_type()
-                                                          : options.dtype;
+  const at::ScalarType dtype = tensor.dim() < 2                         ? at::kFloat
+                               : narrow && options.held == Held::stored ? tensor.scalar_type()
+                                                                        : options.dtype;
   at::Tensor value = tensor.to(at::TensorOptions(dtype).device(options.device));
-  if (!options.map && value.is_alias_of(tensor)) value = value.clone();
+  if (options.held != Held::mapped && value.is_alias_of(tensor)) value = value.clone();
   parameter.set_data(value);
+}
+
+// The rows of a parameter of this shape out of the stored tensor that holds it.
+WeightMatrix matrix_of(const StoredTensor& stored, const Placement& place,
+                       const std::vector<int64_t>& shape) {
+  const int64_t out = shape[0], in = shape[1];
+  if (place.transposed || place.blocks > 1) {
+    const auto make = [stored, place, shape] {
+      return place.part(stored.rows(0, stored.shape[0]), shape).reshape(shape);
+    };
+    return {out, in, rows_of_whole(make, out)};
+  }
+  const int64_t above = place.width > 0 ? place.begin : 0;
+  return {out, in, [rows = stored.rows, above](int64_t begin, int64_t end) {
+            return rows(above + begin, above + end);
+          }};
 }
 
 Placement placement_of(const Model& model, const std::string& parameter) {
@@ -48,12 +65,12 @@ Placement placement_of(const Model& model, const std::string& parameter) {
 
 // Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2
 // on the hub).
-void complete_names(const Family& family, std::map<std::string, at::Tensor>& tensors) {
+void complete_names(const Family& family, StoredTensors& tensors) {
   const std::string embedding = family.checkpoint_name("embedding");
   const std::string base = embedding.substr(0, embedding.find('.') + 1);
   if (tensors.contains(embedding) || !tensors.contains(embedding.substr(base.size()))) return;
   const std::string head = family.checkpoint_name("head");
-  std::map<std::string, at::Tensor> complete;
+  StoredTensors complete;
   for (auto& [name, tensor] : tensors)
     complete[name == head ? name : base + name] = std::move(tensor);
   tensors = std::move(complete);
@@ -68,10 +85,16 @@ bool harmless_tensor(const Model& model, const std::string& name) {
   return model.decoder->spec().head.tied && name == model.family->checkpoint_name("head");
 }
 
-void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
-                  const fs::path& directory, const LoadOptions& options) {
+// Whether the matrices can stay in their files.
+bool leaves_stored(const LoadOptions& options) {
+  return options.held == Held::stored && options.device.is_cpu();
+}
+
+void load_weights(const Model& model, StoredTensors tensors, const fs::path& directory,
+                  const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
   complete_names(*model.family, tensors);
+  const std::map<std::string, WeightMatrix*> matrices = model.decoder->stored_matrices();
   std::set<std::string> used;
   for (const auto& item : model.decoder->named_parameters()) {
     const std::string name = model.family->checkpoint_name(item.key());
@@ -79,18 +102,26 @@ void load_weights(const Model& model, std::map<std::string, at::Tensor> tensors,
     const auto found = tensors.find(name);
     if (found == tensors.end())
       throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
-    const std::vector<int64_t> expected = place.stored_shape(item.value().sizes());
-    if (found->second.sizes() != at::IntArrayRef(expected)) {
+    const StoredTensor& stored = found->second;
+    const std::vector<int64_t> shape = item.value().sizes().vec(),
+                               expected = place.stored_shape(shape);
+    if (stored.shape != expected) {
       throw Error(Location{.file = directory.string()},
                   fmt::format("tensor '{}' has shape {}, config.json asks for {}", name,
-                              shape_text(found->second.sizes()), shape_text(expected)));
+                              shape_text(stored.shape), shape_text(expected)));
     }
     used.insert(name);
-    if (!options.weights) continue;
-    const at::Tensor part = place.part(found->second, item.value().sizes());
-    assign(item.value(), part.reshape(item.value().sizes()).contiguous(), options);
+    if (options.held == Held::nowhere) continue;
+    const auto matrix = matrices.find(item.key());
+    if (leaves_stored(options) && matrix != matrices.end()) {
+      *matrix->second = matrix_of(stored, place, shape);
+      continue;
+    }
+    const at::Tensor part = place.part(stored.whole(), shape);
+    assign(item.value(), part.reshape(shape).contiguous(), options);
   }
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& entry : tensors) {
+    const std::string& name = entry.first;
     if (!used.contains(name) && !harmless_tensor(model, name)) {
       throw Error(Location{.file = directory.string()},
                   "tensor '" + name + "' belongs to no parameter of this model",
@@ -108,6 +139,7 @@ NamedTensors stored_tensors(const Model& model) {
     const std::string name = model.family->checkpoint_name(item.key());
     const Placement place = placement_of(model, item.key());
     const at::Tensor value = item.value().detach();
+    if (is_unset(value)) fail("'{}' is not in memory and cannot be written", name);
     if (place.width == 0) {
       tensors.emplace_back(name, place.transposed ? value.t() : value);
       continue;
@@ -169,9 +201,8 @@ Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device) {
 namespace {
 
 // `file` stands for config.json in errors, `place` for the weights.
-Model build_model(const json& config, const fs::path& file,
-                  std::map<std::string, at::Tensor> tensors, const fs::path& place,
-                  const LoadOptions& options) {
+Model build_model(const json& config, const fs::path& file, StoredTensors tensors,
+                  const fs::path& place, const LoadOptions& options) {
   const std::string type = ConfigReader(config, file).text("model_type", "");
   const Family* family = find_family(type);
   if (!family)
@@ -202,7 +233,7 @@ Model load_model(const fs::path& directory, const LoadOptions& options) {
         Location{.file = directory.string()}, "is not a model directory: it has no config.json",
         "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
   }
-  return build_model(read_json(file), file, read_model_tensors(directory), directory, options);
+  return build_model(read_json(file), file, open_model_tensors(directory), directory, options);
 }
 
 void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids) {

@@ -23,18 +23,20 @@ Model outline_model(const ModelConfig& config, int64_t vocabulary);
 // Random weights, a function of config.seed.
 Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device);
 
+// Where a loaded model's matrices are.
+enum class Held {
+  nowhere,  // names and shapes are checked, the matrices stay unset
+  stored,   // in their files, from which executors read them a matrix at a time; on devices whose
+            // executors do not, in memory in the types in which they are stored
+  mapped,   // over the files' mappings where these allow it: a fast start, pages read on demand
+  memory,   // in memory of their own, for training
+};
+
 struct LoadOptions {
   at::Device device = at::kCPU;
-  // Matrices are held in this dtype; norms stay float32. Training wants float32 masters.
+  // Of matrices in memory; norms stay float32. Training wants float32 masters.
   at::ScalarType dtype = at::kFloat;
-  // false: those that are stored in a narrower type stay in it, with the same values: enough for
-  // executors, which make their own.
-  bool widen = true;
-  // Weights may stay views of the mapped file (fast start, pages read on demand); false = own
-  // memory, for training.
-  bool map = true;
-  // false: names and shapes are checked, the matrices stay unset.
-  bool weights = true;
+  Held held = Held::mapped;
 };
 
 // A model in one GGUF file.
@@ -51,7 +53,8 @@ struct SpecialIds {
   std::vector<int64_t> eos;
 };
 
-// Writes config.json, generation_config.json and model.safetensors into an existing directory.
+// Writes config.json, generation_config.json and model.safetensors into an existing directory. The
+// matrices must be in memory.
 void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
 
 // The end-of-sequence ids that a directory's generation_config.json or config.json names, and which

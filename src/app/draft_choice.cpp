@@ -24,7 +24,7 @@ ServedModel open_draft(const ModelDirectory& target, const ExecutorOptions& serv
   ModelDirectory opened =
       open_model_directory(config.draft, {.device = target.model.decoder->device(),
                                           .dtype = narrow ? at::kBFloat16 : at::kFloat,
-                                          .widen = false});
+                                          .held = Held::stored});
   if (opened.tokenizer->hash() != target.tokenizer->hash()) {
     throw Error(fmt::format("the draft model {} has another tokenizer than {}",
                             opened.path.string(), target.path.string()),

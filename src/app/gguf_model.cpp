@@ -27,9 +27,7 @@ std::vector<T> list(const GgufFile& file, const std::string& key) {
   return values ? *values : std::vector<T>();
 }
 
-}  // namespace
-
-std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file) {
+GgufVocabulary read_vocabulary(const GgufFile& file) {
   GgufVocabulary v;
   const auto model = file.text(std::string(kPrefix) + "model");
   if (!model)
@@ -46,7 +44,14 @@ std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file) {
   v.unknown = token_id(file, "unknown_token_id", v.tokens.size());
   v.add_space_prefix = file.flag(std::string(kPrefix) + "add_space_prefix").value_or(true);
   v.add_bos = file.flag(std::string(kPrefix) + "add_bos_token");
-  return make_gguf_tokenizer(v, file.path().string());
+  return v;
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> read_gguf_tokenizer(const GgufFile& file) {
+  return make_gguf_tokenizer([again = file.again()] { return read_vocabulary(again()); },
+                             file.path().string());
 }
 
 std::string read_gguf_chat_template(const GgufFile& file) {

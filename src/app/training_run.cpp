@@ -28,7 +28,8 @@ Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute
   }
   // Frozen weights need no float32 masters: they are held as the products want them.
   const at::ScalarType held = c.lora.enabled() ? compute.dtype : at::kFloat;
-  Model model = load_model(directory, {.device = compute.device, .dtype = held, .map = false});
+  Model model =
+      load_model(directory, {.device = compute.device, .dtype = held, .held = Held::memory});
   if (model.decoder->spec().embedding.vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
                             model.decoder->spec().embedding.vocabulary));

@@ -40,17 +40,18 @@ void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& 
 Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
                        const Compute& compute, BenchUse use) {
   const bool trained = use == BenchUse::kTrained;
-  const at::ScalarType held = trained ? at::kFloat : compute.dtype;
+  const at::ScalarType dtype = trained ? at::kFloat : compute.dtype;
   if (!directory.empty()) {
-    return load_model(resolve_model_directory(directory), {.device = compute.device,
-                                                           .dtype = held,
-                                                           .widen = use != BenchUse::kServed,
-                                                           .map = !trained});
+    const Held held = trained                    ? Held::memory
+                      : use == BenchUse::kServed ? Held::stored
+                                                 : Held::mapped;
+    return load_model(resolve_model_directory(directory),
+                      {.device = compute.device, .dtype = dtype, .held = held});
   }
   Model model = make_model(config.model, config.vocabulary, compute.device);
-  if (held != at::kFloat) {
+  if (dtype != at::kFloat) {
     for (at::Tensor& parameter : model.decoder->parameters()) {
-      if (parameter.dim() >= 2) parameter.set_data(parameter.detach().to(held));
+      if (parameter.dim() >= 2) parameter.set_data(parameter.detach().to(dtype));
     }
   }
   return model;

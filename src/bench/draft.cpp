@@ -72,7 +72,7 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
     throw Error::usage("drafts are measured on a trained model", "give --model DIR");
   const Compute compute = start_compute(c.compute);
   const ModelDirectory model = open_model_directory(
-      directory, {.device = compute.device, .dtype = compute.dtype, .widen = false});
+      directory, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored});
   const ServedModel served = serve_model(model.model.decoder, compute.executor);
   const Vocabulary vocabulary = vocabulary_of(model.tokenizer, model.eos, model.tokenizer->size());
   const std::string text =

@@ -69,10 +69,12 @@ int eval(const EvalArguments& a) {
 
   const Compute compute = start_compute(config.compute);
   install_interrupt_handlers();
-  ModelDirectory m = open_model_directory(
-      directory,
-      {.device = compute.device, .dtype = compute.dtype, .widen = !is_served(config.compute)},
-      base);
+  ModelDirectory m =
+      open_model_directory(directory,
+                           {.device = compute.device,
+                            .dtype = compute.dtype,
+                            .held = is_served(config.compute) ? Held::stored : Held::mapped},
+                           base);
   const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
   Decoder& decoder = served ? *served : *m.model.decoder;
   decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});

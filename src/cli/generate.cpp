@@ -110,8 +110,9 @@ void print_blocks(const GenerationResult& result, const std::vector<PromptInput>
 Completer open_completer(const Compute& compute, const std::string& directory,
                          const std::string& base) {
   return Completer(
-      open_model_directory(
-          directory, {.device = compute.device, .dtype = compute.dtype, .widen = false}, base),
+      open_model_directory(directory,
+                           {.device = compute.device, .dtype = compute.dtype, .held = Held::stored},
+                           base),
       compute.executor);
 }
 

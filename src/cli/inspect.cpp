@@ -66,9 +66,9 @@ void inspect_experiment(const std::string& file, const std::vector<std::string>&
   const std::shared_ptr<const Tokenizer> tokenizer = find_experiment_tokenizer(e);
   print_heading("model");
   const int64_t vocabulary = tokenizer ? tokenizer->size() : c.tokenizer.train.vocab_size;
-  const Model model = c.model.from.empty()
-                          ? outline_model(c.model, vocabulary)
-                          : load_model(resolve_model_directory(c.model.from), {.weights = false});
+  const Model model = c.model.from.empty() ? outline_model(c.model, vocabulary)
+                                           : load_model(resolve_model_directory(c.model.from),
+                                                        {.held = Held::nowhere});
   fmt::print("{}", parameter_table(model));
   if (!tokenizer) {
     fmt::print(
@@ -99,7 +99,7 @@ std::string describe_shape(const ModelSpec& spec) {
 }
 
 void inspect_model(const std::string& path) {
-  const ModelDirectory m = open_model_directory(path, {});
+  const ModelDirectory m = open_model_directory(path, {.held = Held::stored});
   const ModelSpec& spec = m.model.decoder->spec();
   print_heading("model");
   fmt::print(

@@ -1,11 +1,13 @@
 #include "core/mapped_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/files.h"
 #include "core/system_error.h"
@@ -40,8 +42,20 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-void MappedFile::prefetch() const {
-  if (data_) ::madvise(data_, size_, MADV_WILLNEED);
+namespace {
+
+const size_t kPage = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+
+}  // namespace
+
+void MappedFile::prefetch(size_t begin, size_t size) const {
+  const size_t first = begin / kPage * kPage, end = std::min(begin + size, size_);
+  if (first < end) ::madvise(data_ + first, end - first, MADV_WILLNEED);
+}
+
+void MappedFile::release(size_t begin, size_t size) const {
+  const size_t first = (begin + kPage - 1) / kPage * kPage, end = (begin + size) / kPage * kPage;
+  if (first < end) ::madvise(data_ + first, end - first, MADV_DONTNEED);
 }
 
 }  // namespace continuo

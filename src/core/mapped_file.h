@@ -29,8 +29,12 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
-  // Tells the kernel to start reading all pages now.
-  void prefetch() const;
+  // Tells the kernel to start reading pages now: all of them, or those of a range.
+  void prefetch() const { prefetch(0, size_); }
+  void prefetch(size_t begin, size_t size) const;
+  // Lets go of the pages that lie within a range: they are read again when they are touched again.
+  // What was written to them is lost.
+  void release(size_t begin, size_t size) const;
 
  private:
   std::byte* data_ = nullptr;

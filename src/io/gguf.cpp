@@ -1,15 +1,14 @@
 #include "io/gguf.h"
 
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 
 #include "core/mapped_file.h"
 #include "io/gguf_header.h"
+#include "io/mapped_tensor.h"
 
 namespace continuo {
 namespace {
@@ -43,18 +42,26 @@ std::optional<at::ScalarType> plain_dtype(GgmlType type) {
 }  // namespace
 
 struct GgufFile::Mapping {
-  explicit Mapping(const std::filesystem::path& where)
+  Mapping(const std::filesystem::path& where, std::shared_ptr<MappedFile> mapped)
       : path(where),
-        file(where, MappedFile::Mode::kPrivate),
-        header(parse_gguf_header(file.bytes(), where.string())) {}
+        file(std::move(mapped)),
+        header(parse_gguf_header(file->bytes(), where.string())) {}
 
   std::filesystem::path path;
   // Private: optimizers may update loaded weights in place without touching the file.
-  MappedFile file;
+  std::shared_ptr<MappedFile> file;
   GgufHeader header;
 };
 
-GgufFile::GgufFile(const std::filesystem::path& path) : mapping_(std::make_shared<Mapping>(path)) {}
+GgufFile::GgufFile(const std::filesystem::path& path)
+    : mapping_(std::make_shared<Mapping>(
+          path, std::make_shared<MappedFile>(path, MappedFile::Mode::kPrivate))) {}
+
+std::function<GgufFile()> GgufFile::again() const {
+  return [path = mapping_->path, file = mapping_->file] {
+    return GgufFile(std::make_shared<Mapping>(path, file));
+  };
+}
 
 const std::filesystem::path& GgufFile::path() const { return mapping_->path; }
 
@@ -118,18 +125,9 @@ const GgufTensorInfo& GgufFile::info(const std::string& name) const {
   return found->second;
 }
 
-at::Tensor GgufFile::view(const GgufTensorInfo& info, const std::vector<int64_t>& shape,
+at::Tensor GgufFile::view(const GgufTensorInfo& info, at::IntArrayRef shape,
                           at::ScalarType dtype) const {
-  if (info.begin == info.end) return at::empty(shape, dtype);
-  std::byte* const begin = mapping_->file.mutable_data() + mapping_->header.data_begin + info.begin;
-  if (reinterpret_cast<uintptr_t>(begin) % c10::elementSize(dtype) != 0) {
-    at::Tensor copy = at::empty(shape, dtype);
-    std::memcpy(copy.data_ptr(), begin, static_cast<size_t>(info.end - info.begin));
-    return copy;
-  }
-  // The deleter owns a share of the mapping: tensors outlive the file object.
-  return at::from_blob(
-      begin, shape, [mapping = mapping_](void*) {}, at::TensorOptions().dtype(dtype));
+  return mapped_tensor(mapping_->file, mapping_->header.data_begin + info.begin, shape, dtype);
 }
 
 at::Tensor GgufFile::tensor(const std::string& name) const {
@@ -142,36 +140,70 @@ at::Tensor GgufFile::tensor(const std::string& name) const {
   return view(found, found.shape, *dtype);
 }
 
-at::Tensor GgufFile::blocks(const std::string& name) const {
-  const GgufTensorInfo& found = info(name);
-  const GgmlFormat& format = ggml_format(found.type);
-  std::vector<int64_t> shape = found.shape;
+namespace {
+
+// [..., bytes of a row].
+std::vector<int64_t> block_shape(const GgufTensorInfo& info) {
+  const GgmlFormat& format = ggml_format(info.type);
+  std::vector<int64_t> shape = info.shape;
   if (shape.empty()) shape.push_back(1);
   shape.back() = shape.back() / format.block_size * format.block_bytes;
-  return view(found, shape, at::kByte);
+  return shape;
 }
 
-at::Tensor GgufFile::dequantise(const std::string& name) const {
-  const GgufTensorInfo& found = info(name);
-  const GgmlFormat& format = ggml_format(found.type);
+at::Tensor decode(const GgmlFormat& format, const at::Tensor& blocks, at::IntArrayRef shape) {
+  at::Tensor result = at::empty(shape, at::kFloat);
+  const uint8_t* const bytes = blocks.const_data_ptr<uint8_t>();
+  float* const values = result.mutable_data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(kDecodeGrain / format.block_size, 1);
+  at::parallel_for(0, result.numel() / format.block_size, grain, [&](int64_t first, int64_t last) {
+    format.to_float(bytes + first * format.block_bytes, values + first * format.block_size,
+                    last - first);
+  });
+  return result;
+}
+
+}  // namespace
+
+const GgmlFormat& GgufFile::decodable(const std::string& name) const {
+  const GgmlFormat& format = ggml_format(info(name).type);
   if (!format.to_float) {
     throw Error(fmt::format("{}: tensor '{}' is stored as {}, which cannot be decoded",
                             path().string(), name, format.name),
                 "convert the model to F16, BF16 or a common quantisation such as Q8_0 or Q4_K");
   }
-  at::Tensor result = at::empty(found.shape, at::kFloat);
-  const auto bytes =
-      mapping_->file.bytes().subspan(static_cast<size_t>(mapping_->header.data_begin + found.begin),
-                                     static_cast<size_t>(found.end - found.begin));
-  float* const values = result.mutable_data_ptr<float>();
-  const int64_t grain = std::max<int64_t>(kDecodeGrain / format.block_size, 1);
-  at::parallel_for(
-      0, found.begin == found.end ? 0 : result.numel() / format.block_size, grain,
-      [&](int64_t first, int64_t last) {
-        format.to_float(reinterpret_cast<const uint8_t*>(bytes.data()) + first * format.block_bytes,
-                        values + first * format.block_size, last - first);
-      });
-  return result;
+  return format;
+}
+
+at::Tensor GgufFile::blocks(const std::string& name) const {
+  const GgufTensorInfo& found = info(name);
+  return view(found, block_shape(found), at::kByte);
+}
+
+at::Tensor GgufFile::dequantise(const std::string& name) const {
+  return decode(decodable(name), blocks(name), info(name).shape);
+}
+
+StoredTensor GgufFile::stored(const std::string& name) const {
+  const GgufTensorInfo& found = info(name);
+  const std::vector<int64_t>& shape = found.shape;
+  const std::shared_ptr<MappedFile>& file = mapping_->file;
+  const int64_t begin = mapping_->header.data_begin + found.begin;
+  if (found.type == GgmlType::kF32 || found.type == GgmlType::kF16 ||
+      found.type == GgmlType::kBF16) {
+    const at::ScalarType dtype = *plain_dtype(found.type);
+    return {.shape = shape,
+            .whole = [=] { return mapped_tensor(file, begin, shape, dtype); },
+            .rows = passing_rows(file, begin, shape, dtype)};
+  }
+  const GgmlFormat& format = decodable(name);
+  const StoredTensor::Rows blocks = passing_rows(file, begin, block_shape(found), at::kByte);
+  const auto rows = [blocks, shape, &format](int64_t first, int64_t last) {
+    std::vector<int64_t> part = shape;
+    part[0] = last - first;
+    return decode(format, blocks(first, last), part);
+  };
+  return {.shape = shape, .whole = [rows, shape] { return rows(0, shape[0]); }, .rows = rows};
 }
 
 }  // namespace continuo

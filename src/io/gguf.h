@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "core/error.h"
 #include "io/gguf_metadata.h"
+#include "io/stored_tensor.h"
 
 namespace continuo {
 
@@ -23,6 +25,10 @@ class GgufFile {
   // truncated, counts or lengths beyond the file, duplicate names, unknown types, misaligned or
   // overlapping tensors.
   explicit GgufFile(const std::filesystem::path& path);
+
+  // Reads the same mapped bytes anew, whatever stands at the path by then: a header is large where
+  // it brings a vocabulary, and need not be kept.
+  std::function<GgufFile()> again() const;
 
   const std::filesystem::path& path() const;
   const GgufMetadata& metadata() const;
@@ -46,13 +52,16 @@ class GgufFile {
   at::Tensor blocks(const std::string& name) const;
   // A new tensor of the file's shape, float. Error: unknown name, a type that cannot be decoded.
   at::Tensor dequantise(const std::string& name) const;
+  // F32, F16 and BF16 as they are, the rest decoded when it is read. Not to be written to.
+  StoredTensor stored(const std::string& name) const;
 
  private:
   struct Mapping;
 
+  explicit GgufFile(std::shared_ptr<Mapping> mapping) : mapping_(std::move(mapping)) {}
   const GgufTensorInfo& info(const std::string& name) const;
-  at::Tensor view(const GgufTensorInfo& info, const std::vector<int64_t>& shape,
-                  at::ScalarType dtype) const;
+  at::Tensor view(const GgufTensorInfo& info, at::IntArrayRef shape, at::ScalarType dtype) const;
+  const GgmlFormat& decodable(const std::string& name) const;
   [[noreturn]] void wrong_type(std::string_view key, const GgufValue& value,
                                std::string_view wanted) const;
 

@@ -42,14 +42,14 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 }
 
 template <class File>
-std::map<std::string, at::Tensor> read_all(const File& file) {
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& entry : file.tensors()) tensors.emplace(entry.first, file.tensor(entry.first));
+StoredTensors open_all(const File& file) {
+  StoredTensors tensors;
+  for (const auto& entry : file.tensors()) tensors.emplace(entry.first, file.stored(entry.first));
   return tensors;
 }
 
 template <class File>
-std::map<std::string, at::Tensor> read_shards(const fs::path& index_path) {
+StoredTensors open_shards(const fs::path& index_path) {
   const fs::path directory = index_path.parent_path();
   const auto index = read_index(index_path);
   std::map<std::string, File> files;
@@ -63,7 +63,7 @@ std::map<std::string, at::Tensor> read_shards(const fs::path& index_path) {
     files.emplace(shard, File(directory / shard));
   }
 
-  std::map<std::string, at::Tensor> tensors;
+  StoredTensors tensors;
   for (const auto& [name, shard] : index) {
     const File& file = files.at(shard);
     if (!file.tensors().contains(name)) {
@@ -74,22 +74,22 @@ std::map<std::string, at::Tensor> read_shards(const fs::path& index_path) {
       }
       fail("{}: '{}' should be in {} but is not there", index_path.string(), name, shard);
     }
-    tensors.emplace(name, file.tensor(name));
+    tensors.emplace(name, file.stored(name));
   }
   return tensors;
 }
 
 }  // namespace
 
-std::map<std::string, at::Tensor> read_model_tensors(const fs::path& directory) {
+StoredTensors open_model_tensors(const fs::path& directory) {
   if (!fs::is_directory(directory)) fail("{}: no such directory", directory.string());
   const fs::path safetensors = directory / kSafetensors, torch = directory / kTorch;
   const fs::path safetensors_index = directory / (std::string(kSafetensors) + kIndexSuffix);
   const fs::path torch_index = directory / (std::string(kTorch) + kIndexSuffix);
-  if (fs::exists(safetensors)) return read_all(SafetensorsFile(safetensors));
-  if (fs::exists(safetensors_index)) return read_shards<SafetensorsFile>(safetensors_index);
-  if (fs::exists(torch)) return read_all(TorchFile(torch));
-  if (fs::exists(torch_index)) return read_shards<TorchFile>(torch_index);
+  if (fs::exists(safetensors)) return open_all(SafetensorsFile(safetensors));
+  if (fs::exists(safetensors_index)) return open_shards<SafetensorsFile>(safetensors_index);
+  if (fs::exists(torch)) return open_all(TorchFile(torch));
+  if (fs::exists(torch_index)) return open_shards<TorchFile>(torch_index);
   throw Error(fmt::format("{}: holds neither {} nor {} nor an index of shards", directory.string(),
                           kSafetensors, kTorch),
               "name a model directory with weights");

@@ -6,14 +6,19 @@
 #include <map>
 #include <string>
 
-#include <ATen/core/Tensor.h>
+#include "io/stored_tensor.h"
 
 namespace continuo {
 
-// Takes the first of model.safetensors, model.safetensors.index.json, pytorch_model.bin and
-// pytorch_model.bin.index.json. Tensors lie over mappings where the file allows it. Error naming
-// the file: none of these, a missing shard, a tensor that is not in the shard the index names, a
-// shard outside the directory, whatever the reader of the format refuses.
-std::map<std::string, at::Tensor> read_model_tensors(const std::filesystem::path& directory);
+// What is there, unread. Takes the first of model.safetensors, model.safetensors.index.json,
+// pytorch_model.bin and pytorch_model.bin.index.json. Tensors lie over mappings where the file
+// allows it. Error naming the file: none of these, a missing shard, a tensor that is not in the
+// shard the index names, a shard outside the directory, whatever the reader of the format refuses.
+StoredTensors open_model_tensors(const std::filesystem::path& directory);
+
+inline std::map<std::string, at::Tensor> read_model_tensors(
+    const std::filesystem::path& directory) {
+  return read_all(open_model_tensors(directory));
+}
 
 }  // namespace continuo

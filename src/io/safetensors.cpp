@@ -4,11 +4,8 @@
 #include <bit>
 #include <cstring>
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-
 #include "core/error.h"
-#include "core/mapped_file.h"
+#include "io/mapped_tensor.h"
 #include "io/output_file.h"
 #include "io/safetensors_header.h"
 
@@ -27,23 +24,23 @@ struct SafetensorsFile::Mapping {
 
   std::filesystem::path path;
   // Private: optimizers may update loaded weights in place without touching the file.
-  MappedFile file;
+  std::shared_ptr<MappedFile> file;
   int64_t data_begin = 0;
   SafetensorsHeader header;
 };
 
 SafetensorsFile::Mapping::Mapping(const std::filesystem::path& where)
-    : path(where), file(where, MappedFile::Mode::kPrivate) {
+    : path(where), file(std::make_shared<MappedFile>(where, MappedFile::Mode::kPrivate)) {
   const std::string name = path.string();
-  const auto size = static_cast<int64_t>(file.size());
+  const auto size = static_cast<int64_t>(file->size());
   if (size < kLengthBytes) {
     fail("{}: the file is truncated: {} bytes are too few for safetensors", name, size);
   }
-  if (file.text().starts_with("version https://git-lfs")) {
+  if (file->text().starts_with("version https://git-lfs")) {
     throw Error(name + ": a Git LFS pointer instead of the weights", "run `git lfs pull` there");
   }
   uint64_t length = 0;
-  std::memcpy(&length, file.data(), kLengthBytes);
+  std::memcpy(&length, file->data(), kLengthBytes);
   if (length > static_cast<uint64_t>(kMaxSafetensorsHeader)) {
     fail("{}: not a safetensors file: its header would have {} bytes, at most {} are allowed", name,
          length, kMaxSafetensorsHeader);
@@ -53,7 +50,7 @@ SafetensorsFile::Mapping::Mapping(const std::filesystem::path& where)
     fail("{}: the file is truncated: the header has {} bytes, the file {}", name, length, size);
   }
   header =
-      parse_safetensors_header(file.text().substr(kLengthBytes, length), size - data_begin, name);
+      parse_safetensors_header(file->text().substr(kLengthBytes, length), size - data_begin, name);
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
@@ -69,27 +66,31 @@ const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
 
 const std::filesystem::path& SafetensorsFile::path() const { return mapping_->path; }
 
-at::Tensor SafetensorsFile::tensor(const std::string& name) const {
+const TensorInfo& SafetensorsFile::info(const std::string& name) const {
   const auto found = tensors().find(name);
   if (found == tensors().end()) fail("{}: no tensor named '{}'", path().string(), name);
-  const TensorInfo& info = found->second;
-  std::byte* const begin = mapping_->file.mutable_data() + mapping_->data_begin + info.begin;
-  const int64_t bytes = info.end - info.begin;
+  return found->second;
+}
 
+at::Tensor SafetensorsFile::tensor(const std::string& name) const {
+  const TensorInfo& found = info(name);
+  const std::byte* const begin = mapping_->file->data() + mapping_->data_begin + found.begin;
   // Any other byte in a bool is undefined behaviour in every kernel that reads it.
-  if (info.dtype == at::kBool &&
-      std::any_of(begin, begin + bytes, [](std::byte byte) { return byte > std::byte{1}; })) {
+  if (found.dtype == at::kBool && std::any_of(begin, begin + (found.end - found.begin),
+                                              [](std::byte byte) { return byte > std::byte{1}; })) {
     fail("{}: tensor '{}' is BOOL but holds bytes other than 0 and 1", path().string(), name);
   }
-  const bool aligned = reinterpret_cast<uintptr_t>(begin) % c10::elementSize(info.dtype) == 0;
-  if (bytes == 0 || !aligned) {
-    at::Tensor copy = at::empty(info.shape, info.dtype);
-    if (bytes != 0) std::memcpy(copy.data_ptr(), begin, static_cast<size_t>(bytes));
-    return copy;
-  }
-  // The deleter owns a share of the mapping: tensors outlive the file object.
-  return at::from_blob(
-      begin, info.shape, [mapping = mapping_](void*) {}, at::TensorOptions().dtype(info.dtype));
+  return mapped_tensor(mapping_->file, mapping_->data_begin + found.begin, found.shape,
+                       found.dtype);
+}
+
+StoredTensor SafetensorsFile::stored(const std::string& name) const {
+  const TensorInfo& found = info(name);
+  const int64_t first = mapping_->data_begin + found.begin;
+  return {.shape = found.shape,
+          .whole = [file = mapping_->file, first, shape = found.shape,
+                    dtype = found.dtype] { return mapped_tensor(file, first, shape, dtype); },
+          .rows = passing_rows(mapping_->file, first, found.shape, found.dtype)};
 }
 
 std::map<std::string, at::Tensor> SafetensorsFile::all() const {

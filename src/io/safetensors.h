@@ -13,6 +13,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "io/stored_tensor.h"
 #include "io/tensor_info.h"
 
 namespace continuo {
@@ -30,11 +31,16 @@ class SafetensorsFile {
   // dtype. Writes to it are private to the process. Error: unknown name, BOOL byte other than 0
   // or 1. The file must not be shortened while it is in use: the system answers that with SIGBUS.
   at::Tensor tensor(const std::string& name) const;
+  // What it reads is not to be written to.
+  StoredTensor stored(const std::string& name) const;
   std::map<std::string, at::Tensor> all() const;
   const std::filesystem::path& path() const;
 
  private:
   struct Mapping;
+
+  const TensorInfo& info(const std::string& name) const;
+
   std::shared_ptr<Mapping> mapping_;
 };
 

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <string_view>
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "io/mapped_tensor.h"
 #include "io/stored_zip.h"
 
 namespace continuo {
@@ -85,17 +84,17 @@ struct TorchFile::Mapping {
 
   std::filesystem::path path;
   // Private: optimizers may update loaded weights in place without touching the file.
-  MappedFile file;
+  std::shared_ptr<MappedFile> file;
   ZipEntries entries;
   std::string prefix;  // "archive/"
   std::map<std::string, TorchTensorInfo> tensors;
 };
 
 TorchFile::Mapping::Mapping(const std::filesystem::path& where)
-    : path(where), file(where, MappedFile::Mode::kPrivate) {
+    : path(where), file(std::make_shared<MappedFile>(where, MappedFile::Mode::kPrivate)) {
   const std::string name = path.string();
-  if (!looks_like_zip(file.bytes())) fail_format(file.text(), name);
-  entries = read_stored_zip(file.bytes(), name);
+  if (!looks_like_zip(file->bytes())) fail_format(file->text(), name);
+  entries = read_stored_zip(file->bytes(), name);
   prefix = find_prefix(entries, name);
   check_byte_order(entries, prefix, name);
   const auto pickle = entries.find(prefix + std::string(kPickle))->second;
@@ -107,7 +106,7 @@ TorchFile::Mapping::Mapping(const std::filesystem::path& where)
 }
 
 void TorchFile::Mapping::check_storages() const {
-  const auto file_bytes = static_cast<int64_t>(file.size());
+  const auto file_bytes = static_cast<int64_t>(file->size());
   int64_t work = 0;
   for (const auto& [name, info] : tensors) {
     if (info.bytes == 0) continue;  // nothing is needed of an empty storage
@@ -138,34 +137,42 @@ const std::map<std::string, TorchTensorInfo>& TorchFile::tensors() const {
 
 const std::filesystem::path& TorchFile::path() const { return mapping_->path; }
 
-at::Tensor TorchFile::tensor(const std::string& name) const {
+const TorchTensorInfo& TorchFile::info(const std::string& name) const {
   const auto found = tensors().find(name);
   if (found == tensors().end()) fail("{}: no tensor named '{}'", path().string(), name);
-  const TorchTensorInfo& info = found->second;
-  if (info.bytes == 0) return at::empty(info.shape, info.dtype);
-  std::byte* const begin =
-      mapping_->file.mutable_data() + (mapping_->first(info) - mapping_->file.data());
+  return found->second;
+}
+
+at::Tensor TorchFile::tensor(const std::string& name) const {
+  const TorchTensorInfo& found = info(name);
+  if (found.bytes == 0) return at::empty(found.shape, found.dtype);
+  const std::byte* const begin = mapping_->first(found);
   // Any other byte in a bool is undefined behaviour in every kernel that reads it.
-  if (info.dtype == at::kBool &&
-      std::any_of(begin, begin + info.reach, [](std::byte byte) { return byte > std::byte{1}; })) {
+  if (found.dtype == at::kBool &&
+      std::any_of(begin, begin + found.reach, [](std::byte byte) { return byte > std::byte{1}; })) {
     fail("{}: tensor '{}' is bool but holds bytes other than 0 and 1", path().string(), name);
   }
-  const auto options = at::TensorOptions().dtype(info.dtype);
-  const bool aligned = mapping_->aligned(info);
-  if (aligned && info.contiguous) {
-    // The deleter owns a share of the mapping: tensors outlive the file object.
-    return at::from_blob(begin, info.shape, [mapping = mapping_](void*) {}, options);
-  }
-  std::byte* elements = begin;
-  at::Tensor bytes;
-  if (!aligned) {
-    bytes = at::empty({info.reach}, at::kByte);
-    elements = static_cast<std::byte*>(bytes.data_ptr());
-    std::memcpy(elements, begin, static_cast<size_t>(info.reach));
-  }
-  return at::from_blob(
-             elements, info.shape, info.strides, [](void*) {}, options)
+  const std::shared_ptr<MappedFile>& file = mapping_->file;
+  const int64_t at = begin - file->data();
+  if (found.contiguous) return mapped_tensor(file, at, found.shape, found.dtype);
+  const auto width = static_cast<int64_t>(c10::elementSize(found.dtype));
+  return mapped_tensor(file, at, {found.reach / width}, found.dtype)
+      .as_strided(found.shape, found.strides)
       .clone(at::MemoryFormat::Contiguous);
+}
+
+StoredTensor TorchFile::stored(const std::string& name) const {
+  const TorchTensorInfo& found = info(name);
+  StoredTensor stored = {.shape = found.shape,
+                         .whole = [file = *this, name] { return file.tensor(name); },
+                         .rows = {}};
+  if (found.contiguous && found.bytes > 0) {
+    stored.rows = passing_rows(mapping_->file, mapping_->first(found) - mapping_->file->data(),
+                               found.shape, found.dtype);
+  } else {
+    stored.rows = rows_of_whole(stored.whole, found.shape.empty() ? 0 : found.shape[0]);
+  }
+  return stored;
 }
 
 }  // namespace continuo

@@ -10,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "io/stored_tensor.h"
 #include "io/torch_state_dict.h"
 
 namespace continuo {
@@ -26,10 +27,14 @@ class TorchFile {
   // aligned, else a copy. Tensors that share a storage share memory. Writes are private to the
   // process. Error: unknown name, bool byte other than 0 or 1.
   at::Tensor tensor(const std::string& name) const;
+  // What it reads is not to be written to.
+  StoredTensor stored(const std::string& name) const;
   const std::filesystem::path& path() const;
 
  private:
   struct Mapping;
+
+  const TorchTensorInfo& info(const std::string& name) const;
   std::shared_ptr<Mapping> mapping_;
 };
 

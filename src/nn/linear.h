@@ -66,8 +66,12 @@ struct LinearImpl : torch::nn::Module {
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   const at::Tensor& cast_weight(at::ScalarType dtype) { return cast_.get(weight, dtype); }
 
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out] or undefined
+  // The weight wherever it lies.
+  WeightMatrix matrix() const { return stored.defined() ? stored : WeightMatrix(weight); }
+
+  at::Tensor weight;    // [out, in]
+  at::Tensor bias;      // [out] or undefined
+  WeightMatrix stored;  // the weight where it was left in its file, `weight` then being unset
   // Usually none. No part of the module's parameters.
   std::shared_ptr<LinearAdapter> adapter;
 

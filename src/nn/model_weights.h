@@ -1,5 +1,6 @@
 // A model's weights as executors take them: tensors by their place in a ModelSpec, whoever trained,
-// loaded or made them. Matrices are [out, in], vectors [out]; undefined where the spec has none.
+// made them, and matrices wherever they lie. Matrices are [out, in], vectors [out]; undefined where
+// the spec has none.
 #pragma once
 
 #include <compare>
@@ -9,6 +10,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "nn/weight_matrix.h"
+
 namespace continuo {
 
 struct NormWeights {
@@ -16,7 +19,8 @@ struct NormWeights {
 };
 
 struct LinearWeights {
-  at::Tensor weight, bias;
+  WeightMatrix weight;
+  at::Tensor bias;
 };
 
 // The matrices of a block: those of its mixer, then those of its MLP or of each of its experts.
@@ -32,16 +36,16 @@ struct MatrixPlace {
 
 struct BlockWeights {
   NormWeights mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm, query_norm, key_norm;
-  LinearWeights kernel;  // [hidden, kernel] of a convolution
+  at::Tensor kernel, kernel_bias;  // [hidden, kernel] of a convolution
 };
 
 struct ModelWeights {
-  at::Tensor embedding;  // [V, hidden]
-  at::Tensor positions;  // [context, hidden]
+  WeightMatrix embedding;  // [V, hidden]; undefined where the head is the same
+  at::Tensor positions;    // [context, hidden]
   std::vector<BlockWeights> blocks;
   std::map<MatrixPlace, LinearWeights> matrices;
   NormWeights norm;
-  at::Tensor head;  // [V, hidden]
+  WeightMatrix head;  // [V, hidden]
 };
 
 // An adapter of one matrix: y = (x·Wᵀ + scale · x·Aᵀ·Bᵀ) · factor + bias. All float32.

@@ -46,11 +46,11 @@ std::vector<int64_t> document_lengths(const RaggedInput& input, const CachedSequ
   return lengths;
 }
 
-at::Tensor embed_tokens(const ModelSpec& spec, const at::Tensor& embedding,
+at::Tensor embed_tokens(const ModelSpec& spec, const at::Tensor& embedded,
                         const at::Tensor& positions, const RaggedInput& input,
                         std::span<const int64_t> lengths) {
   const auto& [vocabulary, hidden, scale, learned] = spec.embedding;
-  at::Tensor x = at::embedding(embedding, input.tokens).to(at::kFloat);
+  at::Tensor x = embedded.to(at::kFloat);
   if (scale != 1) x = x * scale;
   if (!positions.defined()) return x;
   const int64_t longest = *std::max_element(lengths.begin(), lengths.end());

@@ -32,9 +32,9 @@ class RopeTables {
 // ones. cached: nullptr = the documents are whole.
 std::vector<int64_t> document_lengths(const RaggedInput& input, const CachedSequences* cached);
 
-// tokens → [N, hidden] float32: embedded, scaled, with learned positions where the model has them.
-// Error: a document longer than those.
-at::Tensor embed_tokens(const ModelSpec& spec, const at::Tensor& embedding,
+// The tokens' rows of the embedding [N, hidden] → the same float32, scaled, with learned positions
+// where the model has them. Error: a document longer than those.
+at::Tensor embed_tokens(const ModelSpec& spec, const at::Tensor& embedded,
                         const at::Tensor& positions, const RaggedInput& input,
                         std::span<const int64_t> lengths);
 

@@ -4,10 +4,12 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tanh.h>
 #include <c10/core/GradMode.h>
 
+#include "core/error.h"
 #include "core/hash.h"
 #include "nn/backend.h"
 #include "nn/recompute.h"
@@ -132,7 +134,9 @@ Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
 at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cached) {
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
-  Stream stream = {.residual = embed_tokens(spec_, embedding_, positions_, input, lengths),
+  if (stored_embedding_.defined()) fail("modules cannot compute with weights that lie in files");
+  const at::Tensor embedded = at::embedding(embedding_, input.tokens);
+  Stream stream = {.residual = embed_tokens(spec_, embedded, positions_, input, lengths),
                    .delta = {}};
   // Recomputation passes gradients on only where an input asks for them; a frozen embedding does
   // not (nn/adapters/lora.h).
@@ -178,12 +182,17 @@ ModelWeights Transformer::weights() const {
     const at::Tensor factor = n->weight.detach();
     return {n->spec.plus_one ? factor + 1 : factor, n->bias};
   };
-  ModelWeights weights = {.embedding = embedding_,
+  const auto matrix = [](const WeightMatrix& stored, const at::Tensor& parameter) {
+    return stored.defined() ? stored : WeightMatrix(parameter);
+  };
+  const WeightMatrix embedding = matrix(stored_embedding_, embedding_);
+  const bool tied = !head_.defined();
+  ModelWeights weights = {.embedding = tied ? WeightMatrix() : embedding,
                           .positions = positions_,
                           .blocks = {},
                           .matrices = {},
                           .norm = norm(norm_),
-                          .head = head_weight()};
+                          .head = tied ? embedding : matrix(stored_head_, head_)};
   for (const Block& block : blocks_) {
     BlockWeights& w = weights.blocks.emplace_back();
     w.mixer_norm = norm(block->attention_norm);
@@ -194,12 +203,33 @@ ModelWeights Transformer::weights() const {
       w.query_norm = norm(block->attention->query_norm);
       w.key_norm = norm(block->attention->key_norm);
     } else {
-      w.kernel = {block->convolution->kernel, block->convolution->bias};
+      w.kernel = block->convolution->kernel;
+      w.kernel_bias = block->convolution->bias;
     }
   }
   for (const auto& [place, layer] : linear_slots())
-    weights.matrices[place] = {layer->weight, layer->bias};
+    weights.matrices[place] = {layer->matrix(), layer->bias};
   return weights;
+}
+
+std::map<std::string, WeightMatrix*> Transformer::stored_matrices() {
+  std::map<std::string, WeightMatrix*> matrices = {{"embedding", &stored_embedding_}};
+  if (head_.defined()) matrices["head"] = &stored_head_;
+  for (const auto& item : named_modules()) {
+    if (auto* layer = dynamic_cast<LinearImpl*>(item.value().get()))
+      matrices[item.key() + ".weight"] = &layer->stored;
+  }
+  return matrices;
+}
+
+void Transformer::read_stored() {
+  const c10::NoGradGuard no_grad;
+  auto parameters = named_parameters();
+  for (const auto& [name, stored] : stored_matrices()) {
+    if (!stored->defined()) continue;
+    parameters[name].set_data(stored->rows(0, stored->out()).clone());
+    *stored = {};
+  }
 }
 
 std::vector<Transformer::LinearSlot> Transformer::linear_slots() const {

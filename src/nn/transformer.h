@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "nn/convolution.h"
@@ -89,8 +91,13 @@ class Transformer : public Decoder {
   const ComputeOptions& compute() const override { return compute_; }
 
   at::Device device() const { return embedding_.device(); }
-  // The parameters as executors take them; adapters are left out.
+  // The weights as executors take them; adapters are left out.
   ModelWeights weights() const;
+  // By its name, where each parameter that may stay in its file says that it did: one that is set
+  // here is unset among the parameters, and served all the same. Modules do not compute with it.
+  std::map<std::string, WeightMatrix*> stored_matrices();
+  // Brings all of them into memory, in the types in which they are stored.
+  void read_stored();
   // Every linear layer, and its place among a model's weights.
   struct LinearSlot {
     MatrixPlace place;
@@ -112,6 +119,7 @@ class Transformer : public Decoder {
   at::Tensor embedding_;  // [V, hidden]
   at::Tensor positions_;  // [context, hidden], learned, or undefined
   at::Tensor head_;       // [V, hidden], undefined when tied to the embedding
+  WeightMatrix stored_embedding_, stored_head_;
   CastCache head_cast_;
   std::vector<Block> blocks_;
   Norm norm_{nullptr};

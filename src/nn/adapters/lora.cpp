@@ -160,7 +160,7 @@ LoraAdapter::LoraAdapter(LinearImpl& base, const LoraOptions& options, uint64_t 
   const at::TensorOptions place = at::TensorOptions(at::kFloat).device(base.weight.device());
   a_ = at::zeros({options.rank, base.weight.size(1)}, place);
   b_ = at::zeros({base.weight.size(0), options.rank}, place);
-  if (options.dora) magnitude_ = row_norms(base.weight).clone();
+  if (options.dora) magnitude_ = row_norms(base).clone();
   for (at::Tensor* tensor : {&a_, &b_, &magnitude_}) {
     if (tensor->defined()) tensor->set_requires_grad(true);
   }
@@ -179,11 +179,11 @@ void LoraAdapter::initialise() {
   b_.zero_();
 }
 
-const at::Tensor& LoraAdapter::row_norms(const at::Tensor& weight) {
+const at::Tensor& LoraAdapter::row_norms(const LinearImpl& base) {
   const std::pair<uint32_t, uint32_t> versions = {a_._version(), b_._version()};
   if (norms_.defined() && norms_of_ == versions) return norms_;
   const c10::NoGradGuard no_grad;
-  const at::Tensor wide = weight.detach().to(at::kFloat);
+  const at::Tensor wide = base.matrix().rows(0, b_.size(0)).to(at::kFloat);
   if (!base_squares_.defined()) base_squares_ = wide.square().sum(1);
   // ‖w + s·bA‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b: nothing of the weight's size is made.
   const double s = options_.scaling();
@@ -204,7 +204,7 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
   if (input) plan->input = *input;
   if (drops) plan->dropout = dropout_;
   plan->pass = pass_;
-  const at::Tensor norms = options_.dora ? row_norms(base.weight) : at::Tensor();
+  const at::Tensor norms = options_.dora ? row_norms(base) : at::Tensor();
   const LoraWeights weights = {.base = base.cast_weight(dtype),
                                .bias = base.bias,
                                .a = cast_a_.get(a_, dtype),
@@ -233,7 +233,7 @@ LowRank LoraAdapter::low_rank(const LinearImpl& base) {
   return {.a = a_.detach(),
           .b = b_.detach(),
           .scale = options_.scaling(),
-          .factor = options_.dora ? magnitude_.detach() / row_norms(base.weight) : at::Tensor()};
+          .factor = options_.dora ? magnitude_.detach() / row_norms(base) : at::Tensor()};
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LoraAdapter::parameters() const {

@@ -50,7 +50,7 @@ class LoraAdapter : public LinearAdapter {
   at::Tensor run(LinearImpl& base, const at::Tensor& first, const at::Tensor& second,
                  const RemadeInput* input);
   // ‖W + s·B·A‖ by rows, [out] float32.
-  const at::Tensor& row_norms(const at::Tensor& weight);
+  const at::Tensor& row_norms(const LinearImpl& base);
 
   LoraOptions options_;
   uint64_t seed_;

@@ -83,6 +83,7 @@ ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const Executo
                             name(options.weights)),
                 "Leave weights at auto.");
   }
+  model_->read_stored();
 }
 
 at::ScalarType ModuleExecutor::dtype() const {

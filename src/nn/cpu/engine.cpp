@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/IListRef.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 
@@ -18,21 +19,21 @@ namespace continuo {
 
 namespace {
 
-// What tells whether a weight is still the one that was packed.
+// What tells whether a weight is still the one that was packed. Those in files do not change.
 std::vector<std::pair<const void*, uint32_t>> sources_of(const ModelWeights& w) {
   std::vector<std::pair<const void*, uint32_t>> sources;
   const auto add = [&](const at::Tensor& t) {
     if (t.defined()) sources.emplace_back(t.const_data_ptr(), t.is_inference() ? 0 : t._version());
   };
   for (const auto& [place, linear] : w.matrices) {
-    add(linear.weight);
+    add(linear.weight.in_memory());
     add(linear.bias);
   }
   for (const BlockWeights& b : w.blocks) {
-    add(b.kernel.weight);
-    add(b.kernel.bias);
+    add(b.kernel);
+    add(b.kernel_bias);
   }
-  add(w.head);
+  add(w.head.in_memory());
   return sources;
 }
 
@@ -54,27 +55,26 @@ void CpuEngine::pack() {
   // The context bounds nothing here; embedding and head are bound where they are computed, blocks
   // where their layers are made.
   const auto& [context, embedding, blocks, norm, head] = model_->spec();
-  const PanelFormat plain = plain_panels(options_.weights);
   if (!arena_) {
-    int64_t bytes =
-        concatenated_panels({weights_.head}) * panel_bytes(plain, weights_.head.size(1));
-    for (const Joint& joint : joints_) {
-      const int64_t in = weights_.matrices.at(joint.parts[0]).weight.size(1);
-      bytes += joint_panels(joint, weights_) * panel_bytes(plain_panels(format_of(joint)), in);
-    }
+    int64_t bytes = 0;
+    const auto add = [&](WeightFormat format, const PanelRows& rows) {
+      bytes += rows.panels() * panel_bytes(plain_panels(format), rows.in());
+    };
+    add(head_format(), PanelRows({weights_.head}));
+    for (const Joint& joint : joints_) add(format_of(joint), joint_rows(joint, weights_));
     arena_.emplace(bytes);
   }
   arena_->clear();
   matrices_.clear();
   parameters_ = 0;
   for (const Joint& joint : joints_) {
-    const PackedMatrix& w =
-        matrices_.emplace_back(pack_joint(*arena_, format_of(joint), joint, weights_));
+    const PackedMatrix& w = matrices_.emplace_back(
+        continuo::pack(*arena_, format_of(joint), joint_rows(joint, weights_)));
     parameters_ += w.in * w.stride_out();
     formats_.insert(w.format);
   }
   layers_ = engine_layers(model_->spec(), joints_, weights_);
-  head_ = pack_concatenated(*arena_, options_.weights, {weights_.head});
+  head_ = continuo::pack(*arena_, head_format(), PanelRows({weights_.head}));
   formats_.insert(head_.format);
   norm_ = {norm, weights_.norm};
   unpacked_head_ = at::Tensor();
@@ -84,6 +84,11 @@ void CpuEngine::pack() {
 // A router is small, and what it rounds away is another expert.
 WeightFormat CpuEngine::format_of(const Joint& joint) const {
   return joint.parts[0].matrix == Matrix::router ? WeightFormat::f32 : options_.weights;
+}
+
+// Four bits of an embedding or a head lose most.
+WeightFormat CpuEngine::head_format() const {
+  return options_.weights == WeightFormat::q4 ? WeightFormat::q8 : options_.weights;
 }
 
 void CpuEngine::refresh() {
@@ -111,11 +116,13 @@ int64_t CpuEngine::weight_bytes() const {
 }
 
 Head CpuEngine::head() const {
-  const at::Tensor weight = weights_.head.detach();
-  const bool exact = options_.weights == WeightFormat::f32 && weight.scalar_type() == at::kFloat;
+  const at::Tensor& weight = weights_.head.in_memory();
+  const bool exact = options_.weights == WeightFormat::f32 && weight.defined() &&
+                     weight.scalar_type() == at::kFloat;
   if (!exact && !unpacked_head_.defined())
     unpacked_head_ = unpack(head_, spec().embedding.vocabulary);
-  return {weight, exact ? weight : unpacked_head_, spec().head.softcap};
+  const at::Tensor& values = exact ? weight : unpacked_head_;
+  return {weight.defined() ? weight : values, values, spec().head.softcap};
 }
 
 // Measured with 1 … 16 sequences of a 135M model on two Zen 4 cores.
@@ -189,7 +196,8 @@ at::Tensor CpuEngine::forward(const Pass& in) {
   const CachedSequences cached = {in.cache, in.sequences};
   const std::vector<int64_t> lengths = document_lengths(in.input, &cached);
   const at::Tensor embedded =
-      embed_tokens(spec(), weights_.embedding, weights_.positions, in.input, lengths).contiguous();
+      embed_tokens(spec(), embedding_rows(in.input.tokens), weights_.positions, in.input, lengths)
+          .contiguous();
   const std::vector<Rotation> rotations = rope_.rotations(in.input, lengths);
   const int64_t documents = in.input.documents(), hidden = spec().embedding.hidden;
   for (int64_t d = 0; d < documents; ++d) cache->prepare(in.sequences[d], in.input.length(d));
@@ -209,6 +217,24 @@ at::Tensor CpuEngine::forward(const Pass& in) {
   Team::run(members, [&](const Team::Member& member) { run(pass, member); });
   for (int64_t d = 0; d < documents; ++d) cache->commit(in.sequences[d], in.input.length(d));
   return out;
+}
+
+at::Tensor CpuEngine::embedding_rows(const at::Tensor& tokens) const {
+  const WeightMatrix& table = weights_.embedding;
+  if (table.in_memory().defined()) return at::embedding(table.in_memory(), tokens);
+  const int64_t n = tokens.size(0), hidden = spec().embedding.hidden;
+  const auto* ids = data<int64_t>(tokens);
+  const at::Tensor rows = at::empty({n, hidden}, at::TensorOptions(at::kFloat));
+  for (int64_t i = 0; i < n; ++i) {
+    if (ids[i] < 0 || ids[i] >= spec().embedding.vocabulary)
+      fail("the model has no token {}", ids[i]);
+    if (table.defined()) {
+      rows[i].copy_(table.rows(ids[i], ids[i] + 1)[0]);
+    } else {
+      unpack_row(head_, ids[i], data<float>(rows) + i * hidden);
+    }
+  }
+  return rows;
 }
 
 void CpuEngine::add_adapters(EnginePass& pass, const Pass& in) {

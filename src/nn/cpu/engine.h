@@ -59,6 +59,9 @@ class CpuEngine : public Executor {
 
   void pack();
   WeightFormat format_of(const Joint& joint) const;
+  WeightFormat head_format() const;
+  // [N, hidden] of the embedding: of the head's panels where the two are one.
+  at::Tensor embedding_rows(const at::Tensor& tokens) const;
   at::Tensor forward(const Pass& pass);
   void add_adapters(EnginePass& pass, const Pass& in);
   void fit_buffers(const EnginePass& pass);

@@ -84,7 +84,7 @@ std::vector<float> joined_bias(const Joint& joint, const ModelWeights& weights) 
     const auto& [weight, bias] = weights.matrices.at(place);
     any = any || bias.defined();
     const std::vector<float> own =
-        bias.defined() ? host_floats(bias) : std::vector<float>(weight.size(0));
+        bias.defined() ? host_floats(bias) : std::vector<float>(weight.out());
     all.insert(all.end(), own.begin(), own.end());
   }
   return any ? all : std::vector<float>();
@@ -106,8 +106,8 @@ class LayerMaker {
       layer.mixer = EngineAttend{.spec = *attend, .query_norm = {}, .key_norm = {}};
     } else {
       layer.mixer = EngineConvolve{.spec = std::get<Convolve>(mixer),
-                                   .kernel = host_floats(w.kernel.weight.detach().t()),
-                                   .bias = host_floats(w.kernel.bias)};
+                                   .kernel = host_floats(w.kernel.detach().t()),
+                                   .bias = host_floats(w.kernel_bias)};
     }
     set_norms(layer, norm, w);
     layer.in_bias = joined_bias(joints_[next_], weights_);
@@ -167,30 +167,10 @@ void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& w) 
   }
 }
 
-namespace {
-
-std::vector<at::Tensor> tensors_of(const Joint& joint, const ModelWeights& weights) {
-  std::vector<at::Tensor> tensors;
-  for (const MatrixPlace& place : joint.parts) tensors.push_back(weights.matrices.at(place).weight);
-  return tensors;
-}
-
-PackedMatrix pack_parts(PanelArena& arena, WeightFormat format, bool paired,
-                        const std::vector<at::Tensor>& parts) {
-  return paired ? pack_paired(arena, format, parts[0], parts[1])
-                : pack_concatenated(arena, format, parts);
-}
-
-}  // namespace
-
-int64_t joint_panels(const Joint& joint, const ModelWeights& weights) {
-  const std::vector<at::Tensor> parts = tensors_of(joint, weights);
-  return joint.paired ? paired_panels(parts[0]) : concatenated_panels(parts);
-}
-
-PackedMatrix pack_joint(PanelArena& arena, WeightFormat format, const Joint& joint,
-                        const ModelWeights& weights) {
-  return pack_parts(arena, format, joint.paired, tensors_of(joint, weights));
+PanelRows joint_rows(const Joint& joint, const ModelWeights& weights) {
+  std::vector<WeightMatrix> parts;
+  for (const MatrixPlace& place : joint.parts) parts.push_back(weights.matrices.at(place).weight);
+  return PanelRows(std::move(parts), joint.paired);
 }
 
 EngineAdapter::EngineAdapter(const AdapterWeights& adapter, const std::vector<Joint>& joints,
@@ -203,36 +183,39 @@ EngineAdapter::EngineAdapter(const AdapterWeights& adapter, const std::vector<Jo
 
 JointAdapter EngineAdapter::pack(const AdapterWeights& adapter, const Joint& joint,
                                  const ModelWeights& weights) {
-  std::vector<at::Tensor> a, b, factors;
+  std::vector<WeightMatrix> a, b;
+  std::vector<at::Tensor> factors;
   int64_t ranks = 0;
   bool scaled = false;
   for (const MatrixPlace& place : joint.parts) {
     const auto rows = adapter.find(place);
     if (rows == adapter.end()) continue;
-    a.push_back(rows->second.a);
-    ranks += a.back().size(0);
+    a.emplace_back(rows->second.a);
+    ranks += a.back().out();
     scaled = scaled || rows->second.factor.defined();
   }
   if (ranks == 0) return {};
   int64_t at = 0;
   for (const MatrixPlace& place : joint.parts) {
-    const int64_t out = weights.matrices.at(place).weight.size(0);
+    const int64_t out = weights.matrices.at(place).weight.out();
     const at::TensorOptions floats(at::kFloat);
-    b.push_back(at::zeros({out, ranks}, floats));
+    const at::Tensor columns = at::zeros({out, ranks}, floats);
+    b.emplace_back(columns);
     factors.push_back(at::ones({out}, floats));
     const auto rows = adapter.find(place);
     if (rows == adapter.end()) continue;
     const LowRank& low = rows->second;
-    b.back().narrow(1, at, low.a.size(0)).copy_(low.b * low.scale);
+    columns.narrow(1, at, low.a.size(0)).copy_(low.b * low.scale);
     if (low.factor.defined()) factors.back() = low.factor.to(at::kFloat);
     at += low.a.size(0);
   }
-  // Panels of pairs are at most one more than those of rows one under the other.
-  PanelArena& arena =
-      memory_.emplace_back(concatenated_panels(a) * panel_bytes(PanelFormat::f32, a[0].size(1)) +
-                           (concatenated_panels(b) + 1) * panel_bytes(PanelFormat::f32, ranks));
-  JointAdapter packed = {.a = pack_concatenated(arena, WeightFormat::f32, a),
-                         .b = pack_parts(arena, WeightFormat::f32, joint.paired, b),
+  PanelRows down(std::move(a)), up(std::move(b), joint.paired);
+  const auto bytes = [](const PanelRows& rows) {
+    return rows.panels() * panel_bytes(PanelFormat::f32, rows.in());
+  };
+  PanelArena& arena = memory_.emplace_back(bytes(down) + bytes(up));
+  JointAdapter packed = {.a = continuo::pack(arena, WeightFormat::f32, std::move(down)),
+                         .b = continuo::pack(arena, WeightFormat::f32, std::move(up)),
                          .factor = {}};
   if (!scaled) return packed;
   packed.factor =

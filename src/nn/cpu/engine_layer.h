@@ -74,9 +74,7 @@ std::vector<EngineLayer> engine_layers(const ModelSpec& spec, const std::vector<
                                        const ModelWeights& weights);
 void set_norms(EngineLayer& layer, const NormSpec& spec, const BlockWeights& weights);
 
-int64_t joint_panels(const Joint& joint, const ModelWeights& weights);
-PackedMatrix pack_joint(PanelArena& arena, WeightFormat format, const Joint& joint,
-                        const ModelWeights& weights);
+PanelRows joint_rows(const Joint& joint, const ModelWeights& weights);
 
 // An adapter of a joint: y = (base + B·(A·x)) · factor, the ranks of all its matrices one under the
 // other; float32 panels whatever the base's are.

@@ -10,6 +10,7 @@
 #include <ATen/ops/empty.h>
 #include <sys/mman.h>
 
+#include "core/error.h"
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/kernels/span.h"
 
@@ -34,6 +35,50 @@ std::byte* PanelArena::take(int64_t bytes) {
   return p;
 }
 
+PanelRows::PanelRows(std::vector<WeightMatrix> parts, bool paired)
+    : parts_(std::move(parts)), paired_(paired) {
+  TORCH_CHECK(!paired || (parts_.size() == 2 && parts_[0].out() == parts_[1].out()));
+}
+
+int64_t PanelRows::panels() const {
+  int64_t rows = 0;
+  for (const WeightMatrix& part : parts_) rows += part.out();
+  // Of pairs the last half panels may both be short.
+  return paired_ ? (rows / 2 + kHalfPanel - 1) / kHalfPanel : (rows + kPanel - 1) / kPanel;
+}
+
+void PanelRows::keep(const WeightMatrix& part, int64_t begin, int64_t end) {
+  kept_.push_back(part.rows(begin, end).to(at::kFloat).contiguous());
+}
+
+const std::vector<const float*>& PanelRows::read(int64_t begin, int64_t end) {
+  kept_.clear();  // what was read for the last call leaves memory first
+  rows_.assign((end - begin) * kPanel, nullptr);
+  if (paired_) {
+    const int64_t first = begin * kHalfPanel, last = std::min(end * kHalfPanel, parts_[0].out());
+    for (int64_t half = 0; half < 2; ++half) {
+      keep(parts_[half], first, last);
+      for (int64_t r = 0; r < last - first; ++r) {
+        rows_[r / kHalfPanel * kPanel + half * kHalfPanel + r % kHalfPanel] =
+            data<float>(kept_.back()) + r * in();
+      }
+    }
+    return rows_;
+  }
+  int64_t above = 0;  // rows of the parts before this one
+  for (const WeightMatrix& part : parts_) {
+    const int64_t first = std::max(begin * kPanel, above),
+                  last = std::min(end * kPanel, above + part.out());
+    if (first < last) {
+      keep(part, first - above, last - above);
+      for (int64_t r = first; r < last; ++r)
+        rows_[r - begin * kPanel] = data<float>(kept_.back()) + (r - first) * in();
+    }
+    above += part.out();
+  }
+  return rows_;
+}
+
 namespace {
 
 bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
@@ -43,109 +88,99 @@ bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
   });
 }
 
-// The matrix in a compressed format; no panels where one of them has too many weights that do not
-// fit.
-PackedMatrix compress_rows(PanelArena& arena, PanelFormat format, int64_t in,
-                           const std::vector<const float*>& rows) {
-  const int64_t panels = static_cast<int64_t>(rows.size()) / kPanel,
-                bytes = panel_bytes(format, in);
-  const int64_t most =
-      8 + in * kPanel / 200;  // more of them would cost what the shorter panel saves
-  std::byte* data = arena.take(panels * bytes);
-  std::vector<std::vector<Exception>> found(panels);
-  std::atomic<bool> fits{true};
-  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end && fits.load(std::memory_order_relaxed); ++p) {
-      found[p].resize(most);
-      const int64_t count = kernels().packed.compress(format, in, rows.data() + p * kPanel,
-                                                      data + p * bytes, found[p].data(), most);
-      if (count > most) fits.store(false, std::memory_order_relaxed);
-      found[p].resize(std::min(count, most));
-    }
-  });
-  if (!fits) {
-    arena.give_back(panels * bytes);
-    return {};
+// Fills a matrix in one panel format, compressed or not.
+class PanelWriter {
+ public:
+  PanelWriter(PanelFormat format, PanelRows& source, std::byte* data)
+      : format_(format),
+        source_(source),
+        data_(data),
+        bytes_(panel_bytes(format, source.in())),
+        most_(8 + source.in() * kPanel / 200) {
+    if (panel_header(format) > 0) found_.resize(source.panels());
   }
-  PackedMatrix w{.format = format, .in = in, .panels = panels, .data = data};
-  for (const std::vector<Exception>& of_panel : found) {
+
+  // Whether every panel could hold its weights.
+  bool write() {
+    constexpr int64_t kBlock = 4 << 20;  // bytes of floats that are read at a time
+    const int64_t in = source_.in(), panels = source_.panels(),
+                  step = std::max<int64_t>(
+                      kBlock / (in * kPanel * static_cast<int64_t>(sizeof(float))), 1);
+    for (int64_t begin = 0; begin < panels && fits_; begin += step) {
+      const int64_t end = std::min(begin + step, panels);
+      const std::vector<const float*>& rows = source_.read(begin, end);
+      if (format_ == PanelFormat::f32_in_12 && !all_bfloat16(in, rows)) return false;
+      at::parallel_for(begin, end, 1, [&](int64_t first, int64_t last) {
+        for (int64_t p = first; p < last; ++p) write_panel(p, rows.data() + (p - begin) * kPanel);
+      });
+    }
+    return fits_;
+  }
+
+  PackedMatrix matrix() const {
+    PackedMatrix w{
+        .format = format_, .in = source_.in(), .panels = source_.panels(), .data = data_};
+    if (found_.empty()) return w;
+    for (const std::vector<Exception>& of_panel : found_) {
+      w.exceptions_begin.push_back(std::ssize(w.exceptions));
+      w.exceptions.insert(w.exceptions.end(), of_panel.begin(), of_panel.end());
+    }
     w.exceptions_begin.push_back(std::ssize(w.exceptions));
-    w.exceptions.insert(w.exceptions.end(), of_panel.begin(), of_panel.end());
+    return w;
   }
-  w.exceptions_begin.push_back(std::ssize(w.exceptions));
-  return w;
-}
 
-// Names the shortest panels that hold float32 or bfloat16 weights without loss.
-PanelFormat compressed_panels(WeightFormat format, int64_t in,
-                              const std::vector<const float*>& rows) {
-  if (format == WeightFormat::bf16) return PanelFormat::bf16_in_12;
-  return all_bfloat16(in, rows) ? PanelFormat::f32_in_12 : PanelFormat::f32_in_28;
-}
-
-PackedMatrix pack_rows(PanelArena& arena, WeightFormat format, int64_t in,
-                       const std::vector<const float*>& rows) {
-  if (kernels().packed.compresses && !is_quantised(format)) {
-    const PanelFormat shorter = compressed_panels(format, in, rows);
-    if (PackedMatrix w = compress_rows(arena, shorter, in, rows); w.panels > 0) return w;
-  }
-  const PanelFormat plain = plain_panels(format);
-  PackedMatrix w{.format = plain, .in = in, .panels = static_cast<int64_t>(rows.size()) / kPanel};
-  std::byte* data = arena.take(w.bytes());
-  w.data = data;
-  at::parallel_for(0, w.panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      kernels().packed.pack(plain, in, rows.data() + p * kPanel, data + p * panel_bytes(plain, in));
+ private:
+  void write_panel(int64_t p, const float* const* rows) {
+    std::byte* panel = data_ + p * bytes_;
+    if (found_.empty()) return kernels().packed.pack(format_, source_.in(), rows, panel);
+    std::vector<Exception> found(most_);
+    const int64_t count =
+        kernels().packed.compress(format_, source_.in(), rows, panel, found.data(), most_);
+    if (count > most_) {
+      fits_.store(false, std::memory_order_relaxed);
+    } else {
+      found_[p].assign(found.begin(), found.begin() + count);
     }
-  });
-  return w;
+  }
+
+  PanelFormat format_;
+  PanelRows& source_;
+  std::byte* data_;
+  int64_t bytes_;
+  int64_t most_;  // exceptions of a panel: more would cost what the shorter panel saves
+  std::vector<std::vector<Exception>> found_;  // by panel; empty where the format has none
+  std::atomic<bool> fits_{true};
+};
+
+// Shortest first, each without loss where it fits; the last always does.
+std::vector<PanelFormat> candidates(WeightFormat format) {
+  const PanelFormat plain = plain_panels(format);
+  if (!kernels().packed.compresses || is_quantised(format)) return {plain};
+  if (format == WeightFormat::bf16) return {PanelFormat::bf16_in_12, plain};
+  return {PanelFormat::f32_in_12, PanelFormat::f32_in_28, plain};
 }
 
 float widened(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
-at::Tensor as_floats(const at::Tensor& weight) {
-  return weight.detach().to(at::kFloat).contiguous();
+at::Tensor as_floats(const at::Tensor& values) {
+  return values.detach().to(at::kFloat).contiguous();
 }
 
 }  // namespace
 
-int64_t concatenated_panels(const std::vector<at::Tensor>& parts) {
-  int64_t rows = 0;
-  for (const at::Tensor& part : parts) rows += part.size(0);
-  return (rows + kPanel - 1) / kPanel;
-}
-
-PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format,
-                               const std::vector<at::Tensor>& parts) {
-  std::vector<at::Tensor> floats;
-  std::vector<const float*> rows;
-  for (const at::Tensor& part : parts) {
-    floats.push_back(as_floats(part));
-    for (int64_t r = 0; r < part.size(0); ++r)
-      rows.push_back(data<float>(floats.back()) + r * part.size(1));
+PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows) {
+  for (const PanelFormat candidate : candidates(format)) {
+    const int64_t bytes = rows.panels() * panel_bytes(candidate, rows.in());
+    PanelWriter writer(candidate, rows, arena.take(bytes));
+    if (writer.write()) return writer.matrix();
+    arena.give_back(bytes);
   }
-  rows.resize(concatenated_panels(parts) * kPanel, nullptr);
-  return pack_rows(arena, format, parts.front().size(1), rows);
-}
-
-int64_t paired_panels(const at::Tensor& a) { return (a.size(0) + kHalfPanel - 1) / kHalfPanel; }
-
-PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
-                         const at::Tensor& b) {
-  const at::Tensor first = as_floats(a), second = as_floats(b);
-  const int64_t in = a.size(1);
-  std::vector<const float*> rows(paired_panels(a) * kPanel, nullptr);
-  for (int64_t r = 0; r < a.size(0); ++r) {
-    const int64_t at = r / kHalfPanel * kPanel + r % kHalfPanel;
-    rows[at] = data<float>(first) + r * in;
-    rows[at + kHalfPanel] = data<float>(second) + r * in;
-  }
-  return pack_rows(arena, format, in, rows);
+  fail("a matrix fits no panels");
 }
 
 std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor first = as_floats(a), second = as_floats(b);
-  std::vector<float> values(paired_panels(a) * kPanel, 1.0f);
+  std::vector<float> values((a.size(0) + kHalfPanel - 1) / kHalfPanel * kPanel, 1.0f);
   for (int64_t r = 0; r < a.size(0); ++r) {
     const int64_t at = r / kHalfPanel * kPanel + r % kHalfPanel;
     values[at] = data<float>(first)[r];
@@ -203,20 +238,22 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
   }
 }
 
+void unpack_row(const PackedMatrix& w, int64_t row, float* values) {
+  const int64_t p = row / kPanel;
+  kernels().packed.unpack(w.format, w.in, w.data + p * panel_bytes(w.format, w.in), row % kPanel,
+                          values);
+  if (w.exceptions.empty()) return;
+  for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
+    const Exception& e = w.exceptions[i];
+    if (p * kPanel + e.n == row) values[e.k] = e.value;
+  }
+}
+
 at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
   at::Tensor out = at::empty({rows, w.in}, at::TensorOptions(at::kFloat));
   at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      kernels().packed.unpack(w.format, w.in, w.data + r / kPanel * panel_bytes(w.format, w.in),
-                              r % kPanel, data<float>(out) + r * w.in);
-    }
+    for (int64_t r = begin; r < end; ++r) unpack_row(w, r, data<float>(out) + r * w.in);
   });
-  for (int64_t p = 0; p < w.panels && !w.exceptions.empty(); ++p) {
-    for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
-      const Exception& e = w.exceptions[i];
-      if (p * kPanel + e.n < rows) data<float>(out)[(p * kPanel + e.n) * w.in + e.k] = e.value;
-    }
-  }
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include "nn/cpu/kernels/packed.h"
 #include "nn/weight_format.h"
+#include "nn/weight_matrix.h"
 
 namespace continuo {
 
@@ -71,17 +72,32 @@ struct PackedScratch {
   void fit(PanelFormat format, int64_t values);  // grows to room for this many
 };
 
-int64_t concatenated_panels(const std::vector<at::Tensor>& parts);
-// parts: [out_i, in] each, one under the other. Parallel. What is asked for as f32 or bf16 is
-// stored shorter where that loses nothing.
-PackedMatrix pack_concatenated(PanelArena& arena, WeightFormat format,
-                               const std::vector<at::Tensor>& parts);
-// a, b: [out, in]; every panel holds 16 rows of a, then the same 16 of b.
-int64_t paired_panels(const at::Tensor& a);
-PackedMatrix pack_paired(PanelArena& arena, WeightFormat format, const at::Tensor& a,
-                         const at::Tensor& b);
+// What panels hold: the rows of matrices one under the other, or of two matrices [out, in] in
+// pairs, so that every panel has 16 rows of the first, then the same 16 of the second.
+class PanelRows {
+ public:
+  explicit PanelRows(std::vector<WeightMatrix> parts, bool paired = false);
 
-// a, b: [out] each, in the order of pack_paired's outputs → [stride_out], ones beyond.
+  int64_t in() const { return parts_.front().in(); }
+  int64_t panels() const;
+  // kPanel rows of `in` floats for each of the panels [begin, end), null where a panel has none;
+  // they stay until the next call.
+  const std::vector<const float*>& read(int64_t begin, int64_t end);
+
+ private:
+  void keep(const WeightMatrix& part, int64_t begin, int64_t end);
+
+  std::vector<WeightMatrix> parts_;
+  bool paired_;
+  std::vector<at::Tensor> kept_;
+  std::vector<const float*> rows_;
+};
+
+// Parallel, a few panels at a time: nothing else of the matrix's size is made. What is asked for as
+// f32 or bf16 is stored shorter where that loses nothing.
+PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows);
+
+// a, b: [out] each, in the order of paired rows → [stride_out], ones beyond.
 std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b);
 
 // Rows [begin, end) of x [rows, stride_in], zeros beyond `in`, in the form that products with `w`
@@ -94,7 +110,8 @@ PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch&
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
              float* y);
 
-// The weights as the products see them: [rows, in] float32.
+// The weights as the products see them: a row of `in` floats, and [rows, in] float32.
+void unpack_row(const PackedMatrix& w, int64_t row, float* values);
 at::Tensor unpack(const PackedMatrix& w, int64_t rows);
 
 }  // namespace continuo

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
 
 #include <nlohmann/json.hpp>
 
 #include "core/suggest.h"
 #include "core/utf8.h"
+#include "text/tokenizer/flat_maps.h"
 #include "text/tokenizer/hf_tokenizer.h"
 #include "text/tokenizer/post_processor.h"
 
@@ -101,10 +101,12 @@ const std::vector<Pre>& pre_table() {
 class Builder {
  public:
   Builder(const GgufVocabulary& vocabulary, const std::string& name)
-      : in_(vocabulary), where_{.file = name} {}
-
-  std::shared_ptr<const Tokenizer> build() {
+      : in_(vocabulary), where_{.file = name} {
     check();
+  }
+
+  // The content of the tokenizer.json that stands for it.
+  std::string json() {
     Json document = {{"version", "1.0"},        {"truncation", nullptr},
                      {"padding", nullptr},      {"post_processor", post_processor()},
                      {"added_tokens", added()}, {"normalizer", nullptr},
@@ -124,16 +126,46 @@ class Builder {
       refuse(fmt::format("tokenizer.ggml.model is '{}', which is not supported", in_.model),
              "supported are gpt2 and llama");
     }
-    Json entries = Json::object();
-    for (size_t id = 0; id < in_.tokens.size(); ++id) entries[in_.tokens[id]] = id;
-    model["vocab"] = std::move(entries);
-    document["model"] = std::move(model);
-    return std::make_shared<HfTokenizer>(document.dump(), config(), where_.file);
+    return text_of(document, model);
+  }
+
+  HfTokenizerConfig config() const {
+    HfTokenizerConfig config;
+    auto name = [&](std::optional<TokenId> id, HfTokenizerConfig::NamedToken& token) {
+      token.mentioned = true;
+      if (id) token.text = in_.tokens[static_cast<size_t>(*id)];
+    };
+    name(in_.bos, config.bos);
+    name(in_.eos, config.eos);
+    name(in_.pad, config.pad);
+    name(in_.unknown, config.unk);
+    return config;
   }
 
  private:
   [[noreturn]] void refuse(const std::string& what, const std::string& hint = {}) const {
     throw Error(where_, what, hint);
+  }
+
+  // As values, vocabulary and merges would take ten times the memory of their text.
+  std::string text_of(const Json& document, const Json& model) const {
+    std::string text = document.dump();
+    text.back() = ',';
+    text += R"("model":)" + model.dump();
+    text.back() = ',';
+    text += R"("vocab":)";
+    char separator = '{';
+    for (size_t id = 0; id < in_.tokens.size(); ++id) {
+      text += separator + Json(in_.tokens[id]).dump() + ':' + std::to_string(id);
+      separator = ',';
+    }
+    text += R"(},"merges":[)" + merges_ + "]}}";
+    return text;
+  }
+
+  void add_merge(const std::string& merge) {
+    if (!merges_.empty()) merges_ += ',';
+    merges_ += merge;
   }
 
   int32_t type(size_t id) const { return in_.types.empty() ? kNormal : in_.types[id]; }
@@ -145,7 +177,7 @@ class Builder {
       refuse(fmt::format("tokenizer.ggml.token_type has {} entries for {} tokens", in_.types.size(),
                          count));
     }
-    std::unordered_map<std::string_view, size_t> seen;
+    StringIndex seen(count);
     for (size_t id = 0; id < count; ++id) {
       const std::string& token = in_.tokens[id];
       if (token.empty()) refuse(fmt::format("tokenizer.ggml.tokens[{}] is empty", id));
@@ -155,10 +187,9 @@ class Builder {
       if (find_invalid_utf8(token)) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
       }
-      auto [first, fresh] = seen.emplace(token, id);
-      if (!fresh) {
-        refuse(
-            fmt::format("tokenizer.ggml.tokens[{}] repeats '{}' of {}", id, token, first->second));
+      if (!seen.insert(token, static_cast<int32_t>(id))) {
+        refuse(fmt::format("tokenizer.ggml.tokens[{}] repeats '{}' of {}", id, token,
+                           *seen.find(token)));
       }
     }
     for (auto id : {in_.bos, in_.eos, in_.pad, in_.unknown}) {
@@ -189,7 +220,7 @@ class Builder {
     return list;
   }
 
-  void fill_gpt2(Json& document, Json& model) const {
+  void fill_gpt2(Json& document, Json& model) {
     const Pre* pre = nullptr;
     std::vector<std::string> names;
     for (const Pre& row : pre_table()) {
@@ -204,17 +235,14 @@ class Builder {
     if (pre->nfc) document["normalizer"] = {{"type", "NFC"}};
     document["decoder"] = byte_level(true);
     model["ignore_merges"] = pre->ignore_merges;
-    Json merges = Json::array();
-    for (const std::string& merge : in_.merges) {
-      if (find_invalid_utf8(merge)) {
-        refuse(fmt::format("tokenizer.ggml.merges[{}] is not UTF-8", merges.size()));
-      }
-      merges.push_back(merge);
+    for (size_t i = 0; i < in_.merges.size(); ++i) {
+      if (find_invalid_utf8(in_.merges[i]))
+        refuse(fmt::format("tokenizer.ggml.merges[{}] is not UTF-8", i));
+      add_merge(Json(in_.merges[i]).dump());
     }
-    model["merges"] = std::move(merges);
   }
 
-  void fill_llama(Json& document, Json& model) const {
+  void fill_llama(Json& document, Json& model) {
     constexpr const char* kSign = "\u2581";
     Json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSign}};
     Json restore = {{"type", "Replace"}, {"pattern", {{"String", kSign}}}, {"content", " "}};
@@ -231,61 +259,59 @@ class Builder {
     model["byte_fallback"] = true;
     model["fuse_unk"] = true;
     if (in_.unknown) model["unk_token"] = in_.tokens[static_cast<size_t>(*in_.unknown)];
-    model["merges"] = merges_of_scores();
+    add_merges_of_scores();
   }
 
   // SentencePiece joins the two neighbours whose union scores highest. As ranked merges: every way
   // to cut a piece in two pieces, pieces of higher score first.
-  Json merges_of_scores() const {
+  void add_merges_of_scores() {
     if (in_.scores.size() != in_.tokens.size()) {
       refuse(fmt::format("tokenizer.ggml.scores has {} entries for {} tokens", in_.scores.size(),
                          in_.tokens.size()));
     }
-    std::unordered_map<std::string_view, size_t> ids;
+    StringIndex pieces(in_.tokens.size());
     std::vector<size_t> joined;
     for (size_t id = 0; id < in_.tokens.size(); ++id) {
       if (!std::isfinite(in_.scores[id])) {
         refuse(fmt::format("tokenizer.ggml.scores[{}] is not finite", id));
       }
       if (type(id) == kControl || type(id) == kUnknown || type(id) == kByte) continue;
-      ids.emplace(in_.tokens[id], id);
+      pieces.insert(in_.tokens[id], static_cast<int32_t>(id));
       joined.push_back(id);
     }
     std::ranges::stable_sort(joined, std::greater<>{}, [&](size_t id) { return in_.scores[id]; });
-    Json merges = Json::array();
     for (size_t id : joined) {
       std::string_view piece = in_.tokens[id];
       for (size_t cut = 1; cut < piece.size(); ++cut) {
-        auto left = ids.find(piece.substr(0, cut)), right = ids.find(piece.substr(cut));
-        if (left == ids.end() || right == ids.end()) continue;
-        merges.push_back(Json::array({left->first, right->first}));
+        const std::string_view left = piece.substr(0, cut), right = piece.substr(cut);
+        if (pieces.find(left) && pieces.find(right))
+          add_merge('[' + Json(left).dump() + ',' + Json(right).dump() + ']');
       }
     }
-    return merges;
-  }
-
-  HfTokenizerConfig config() const {
-    HfTokenizerConfig config;
-    auto name = [&](std::optional<TokenId> id, HfTokenizerConfig::NamedToken& token) {
-      token.mentioned = true;
-      if (id) token.text = in_.tokens[static_cast<size_t>(*id)];
-    };
-    name(in_.bos, config.bos);
-    name(in_.eos, config.eos);
-    name(in_.pad, config.pad);
-    name(in_.unknown, config.unk);
-    return config;
   }
 
   const GgufVocabulary& in_;
   Location where_;
+  std::string merges_;  // as JSON, commas between
 };
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocabulary,
+std::shared_ptr<const Tokenizer> make_gguf_tokenizer(std::function<GgufVocabulary()> read,
                                                      const std::string& name) {
-  return Builder(vocabulary, name).build();
+  HfTokenizerConfig config;
+  std::string json;
+  {
+    const GgufVocabulary vocabulary = read();
+    Builder builder(vocabulary, name);
+    config = builder.config();
+    json = builder.json();
+  }
+  const auto again = [read = std::move(read), name] {
+    const GgufVocabulary vocabulary = read();
+    return Builder(vocabulary, name).json();
+  };
+  return std::make_shared<HfTokenizer>(std::move(json), std::move(config), name, again);
 }
 
 std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,9 +28,13 @@ struct GgufVocabulary {
 
 // Special are control and unknown tokens and those named. `save` writes a tokenizer.json that
 // transformers reads. Error: a model or pre-tokenizer that is not supported, lists that do not fit
-// together; `name` is the file.
-std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufVocabulary& vocabulary,
+// together; `name` is the file. `read` is called again when the tokenizer is saved.
+std::shared_ptr<const Tokenizer> make_gguf_tokenizer(std::function<GgufVocabulary()> read,
                                                      const std::string& name);
+inline std::shared_ptr<const Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary,
+                                                            const std::string& name) {
+  return make_gguf_tokenizer([v = std::move(vocabulary)] { return v; }, name);
+}
 
 // llama.cpp's name for the steps before BPE in a tokenizer.json ("smollm"); nothing when it has
 // none.

@@ -118,7 +118,7 @@ void HfTokenizer::encode_valid(std::string_view text, PreTokenizer::Place place,
 }
 
 std::string HfTokenizer::json_with_bos(bool adds_bos) const {
-  auto document = nlohmann::ordered_json::parse(json_);
+  auto document = nlohmann::ordered_json::parse(json());
   document["post_processor"] = nullptr;
   if (adds_bos && bos_) document["post_processor"] = bos_post_processor(piece(*bos_), *bos_);
   return document.dump();
@@ -127,7 +127,7 @@ std::string HfTokenizer::json_with_bos(bool adds_bos) const {
 void HfTokenizer::save(const std::filesystem::path& directory, bool adds_bos) const {
   const bool same = adds_bos == adds_bos_;
   make_directories(directory);
-  atomic_write(directory / "tokenizer.json", same ? json_ : json_with_bos(adds_bos));
+  atomic_write(directory / "tokenizer.json", same ? json() : json_with_bos(adds_bos));
   for (const auto& [name, bytes] : config_.files) atomic_write(directory / name, bytes);
   if (!same || !config_.files.contains("tokenizer_config.json")) {
     atomic_write(directory / "tokenizer_config.json",

@@ -4,6 +4,7 @@
 // back.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <variant>
@@ -18,10 +19,12 @@ namespace continuo {
 
 class HfTokenizer : public Tokenizer {
  public:
-  // `json` is the content of tokenizer.json. Special are the added tokens that say so and those
-  // that `config` names. Error: damaged or not supported; `name` is the file.
+  // `json` is the content of tokenizer.json; `again` gives it once more when the tokenizer is
+  // saved, so that it need not be kept. Special are the added tokens that say so and those that
+  // `config` names. Error: damaged or not supported; `name` is the file.
   explicit HfTokenizer(std::string json, HfTokenizerConfig config = {},
-                       const std::string& name = "tokenizer.json");
+                       const std::string& name = "tokenizer.json",
+                       std::function<std::string()> again = {});
   HfTokenizer(const HfTokenizer&) = delete;  // indices point into the vocabulary
   HfTokenizer& operator=(const HfTokenizer&) = delete;
 
@@ -46,7 +49,7 @@ class HfTokenizer : public Tokenizer {
   using Tokenizer::save;
   void save(const std::filesystem::path& directory, bool adds_bos) const override;
 
-  const std::string& json() const { return json_; }  // as it was given
+  std::string json() const { return again_(); }  // as it was given
   // The ids that the file's post-processor would put before and behind a text (BOS, EOS).
   const std::vector<TokenId>& opening_ids() const { return opening_; }
   const std::vector<TokenId>& closing_ids() const { return closing_; }
@@ -75,7 +78,7 @@ class HfTokenizer : public Tokenizer {
   void encode_word(std::string_view word, std::vector<TokenId>& ids) const;
   std::optional<TokenId> byte_id(uint8_t byte) const;
 
-  std::string json_;
+  std::function<std::string()> again_;
   HfTokenizerConfig config_;
   Location where_;
   std::vector<Entry> vocabulary_;

@@ -36,9 +36,12 @@ std::optional<char> piece_byte(std::string_view piece) {
 
 }  // namespace
 
-HfTokenizer::HfTokenizer(std::string json, HfTokenizerConfig config, const std::string& name)
-    : json_(std::move(json)), config_(std::move(config)), where_{.file = name} {
-  HfTokenizerFile file = HfTokenizerFile::parse(json_, where_);
+HfTokenizer::HfTokenizer(std::string json, HfTokenizerConfig config, const std::string& name,
+                         std::function<std::string()> again)
+    : again_(std::move(again)), config_(std::move(config)), where_{.file = name} {
+  HfTokenizerFile file = HfTokenizerFile::parse(json, where_);
+  if (!again_) again_ = [json] { return json; };
+  json = {};
   byte_level_ = file.pre_tokenizer.byte_level();
   space_sign_ = file.space_sign;
   dummy_prefix_ = file.normalizer.prepends() || file.pre_tokenizer.adds_prefix();

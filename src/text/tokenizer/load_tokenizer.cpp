@@ -1,4 +1,5 @@
 #include "core/files.h"
+#include "core/mapped_file.h"
 #include "text/tokenizer/hf_tokenizer.h"
 #include "text/tokenizer/post_processor.h"
 #include "text/tokenizer/sentencepiece_tokenizer.h"
@@ -27,7 +28,14 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& pat
   HfTokenizerConfig config =
       has_settings ? HfTokenizerConfig::read(directory) : HfTokenizerConfig{};
   if (file.extension() == ".json") {
-    return std::make_shared<HfTokenizer>(read_file(file), std::move(config), file.string());
+    // What is mapped stays what it is when another file takes its place.
+    const auto mapped = std::make_shared<const MappedFile>(file);
+    const auto content = [mapped] {
+      std::string text(mapped->text());
+      mapped->release(0, mapped->size());
+      return text;
+    };
+    return std::make_shared<HfTokenizer>(content(), std::move(config), file.string(), content);
   }
   const fs::path other = directory / "tokenizer.json";
   if (has_settings && fs::exists(other)) {

@@ -16,6 +16,7 @@
 #include "models/families/rope_config.h"
 #include "models/store/model.h"
 #include "nn/executor.h"
+#include "nn/unset_parameter.h"
 #include "support/backend.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
@@ -90,8 +91,27 @@ TEST_P(FamilyTest, LogitsOfPackedDocumentsEqualThoseOfTransformers) {
   EXPECT_LT(max_difference(packed.narrow(0, a + b, a), logits_[0]), 1e-4);
 }
 
+TEST_P(FamilyTest, MatricesLeftInTheirFilesServeAsThoseInMemory) {
+  if (!test::device().is_cpu()) GTEST_SKIP() << "other devices hold them in memory";
+  const c10::NoGradGuard no_grad;
+  const Model memory = load_model(directory_, {.held = Held::memory}),
+              stored = load_model(directory_, {.held = Held::stored});
+  EXPECT_TRUE(is_unset(stored.decoder->head_weight()));
+  const RaggedInput input = ragged({documents_[0]});
+  for (const WeightFormat format :
+       {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+    std::vector<at::Tensor> logits;
+    for (const Model* model : {&memory, &stored}) {
+      const auto executor = make_executor(model->decoder, {.weights = format});
+      const auto cache = executor->make_cache();
+      logits.push_back(all_logits(*executor, *cache, input, {cache->add()}));
+    }
+    EXPECT_TRUE(logits[0].equal(logits[1])) << name(format);
+  }
+}
+
 TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
-  const Model model = load_model(directory_, {.device = test::device(), .map = false});
+  const Model model = load_model(directory_, {.device = test::device(), .held = Held::memory});
   const int64_t from = facts_["trained_from"];
   for (const bool recompute : {false, true}) {
     model.decoder->set_compute({.recompute = recompute});

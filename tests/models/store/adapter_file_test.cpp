@@ -147,7 +147,7 @@ TEST(AdapterFile, ABaseThatIsGoneOrAnotherIsNamed) {
             std::string::npos);
 
   // One weight moved by a little: another model.
-  const Model changed = load_model(kAdapterBase, {.map = false});
+  const Model changed = load_model(kAdapterBase, {.held = Held::memory});
   {
     const c10::NoGradGuard no_grad;
     changed.decoder->parameters()[3].mul_(1.001);
@@ -203,7 +203,7 @@ TEST(AdapterFile, TensorsThatDoNotFitAreNamed) {
 TEST(AdapterFile, TheFingerprintSeesEveryTensor) {
   const std::string original = base_fingerprint(kAdapterBase);
   EXPECT_EQ(original, base_fingerprint(kAdapterBase));
-  const Model model = load_model(kAdapterBase, {.map = false});
+  const Model model = load_model(kAdapterBase, {.held = Held::memory});
   const test::TempDir copy;
   for (at::Tensor& parameter : model.decoder->parameters()) {
     const c10::NoGradGuard no_grad;

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "io/safetensors.h"
 #include "nn/executor.h"
+#include "nn/unset_parameter.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
 
@@ -21,6 +22,8 @@ namespace fs = std::filesystem;
 using test::max_difference;
 
 const fs::path kGolden = fs::path(CONTINUO_SOURCE_DIR) / "tests/golden/tiny_llama";
+
+SafetensorsFile reference() { return SafetensorsFile(kGolden / "reference.safetensors"); }
 
 RaggedInput golden_input(const SafetensorsFile& reference) {
   const at::Tensor tokens = reference.tensor("tokens");
@@ -47,7 +50,7 @@ TEST(Model, LogitsEqualThoseOfTransformers) {
 TEST(Model, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
   const SafetensorsFile reference(kGolden / "reference.safetensors");
   const int64_t from = read_json(kGolden / "reference.json")["trained_from"];
-  const Model model = load_model(kGolden, {.map = false});
+  const Model model = load_model(kGolden, {.held = Held::memory});
   const RaggedInput input = golden_input(reference);
   const int64_t n = input.tokens.size(0);
   const at::Tensor logits =
@@ -92,32 +95,21 @@ TEST(Model, Bfloat16LoadingKeepsNormsInFloat) {
   }
 }
 
-TEST(Model, NarrowMatricesServeAsTheyAreStored) {
-  const c10::NoGradGuard no_grad;
+TEST(Model, MatricesThatStayInTheirFilesAreNoParameters) {
   const test::TempDir directory;
   save_model(load_model(kGolden, {.dtype = at::kBFloat16}), directory.path(),
              {.bos = 1, .pad = 0, .eos = {2}});
-  const Model wide = load_model(directory.path()),
-              narrow = load_model(directory.path(), {.widen = false}),
-              half = load_model(directory.path(), {.dtype = at::kBFloat16, .widen = false}),
-              stored_wide = load_model(kGolden, {.widen = false});
-  EXPECT_EQ(wide.decoder->head_weight().scalar_type(), at::kFloat);
-  EXPECT_EQ(narrow.decoder->head_weight().scalar_type(), at::kBFloat16);
-  EXPECT_EQ(half.decoder->head_weight().scalar_type(), at::kBFloat16);
-  EXPECT_EQ(stored_wide.decoder->head_weight().scalar_type(), at::kFloat);
-  const RaggedInput input = golden_input(SafetensorsFile(kGolden / "reference.safetensors"));
-  std::vector<at::Tensor> logits;
-  for (const Model* model : {&wide, &narrow}) {
-    const auto executor = make_executor(model->decoder, {});
-    const auto cache = executor->make_cache();
-    logits.push_back(executor
-                         ->run({.input = input,
-                                .cache = *cache,
-                                .sequences = {cache->add()},
-                                .wanted = {0, input.length(0) - 1}})
-                         .logits);
-  }
-  EXPECT_TRUE(logits[0].equal(logits[1]));
+  const Model stored = load_model(directory.path(), {.held = Held::stored});
+  EXPECT_TRUE(is_unset(stored.decoder->head_weight()));
+  EXPECT_EQ(stored.decoder->weights().head.rows(0, 2).scalar_type(), at::kBFloat16);
+  EXPECT_THROW(stored.decoder->forward(golden_input(reference())), Error);
+  EXPECT_THROW(save_model(stored, directory.path(), {}), Error);
+
+  stored.decoder->read_stored();
+  const Model mapped = load_model(directory.path(), {.dtype = at::kBFloat16});
+  const auto expected = mapped.decoder->named_parameters();
+  for (const auto& item : stored.decoder->named_parameters())
+    EXPECT_TRUE(item.value().equal(expected[item.key()])) << item.key();
 }
 
 TEST(Model, WhatDoesNotFitIsNamed) {

@@ -409,9 +409,9 @@ TEST(CpuEngine, NarrowCachesStayNearTheWideOne) {
 
 // Each matrix in panels of 32 outputs whose inputs are padded to a multiple of 32.
 int64_t bytes_of_panels(const ModelSpec& spec, WeightFormat format) {
-  const auto bytes = [&](int64_t out, int64_t in) {
+  const auto bytes_in = [](int64_t out, int64_t in, WeightFormat held) {
     const int64_t panels = (out + 31) / 32, inputs = (in + 31) / 32 * 32;
-    switch (format) {
+    switch (held) {
       case WeightFormat::f32:
         return panels * 32 * inputs * 4;
       case WeightFormat::bf16:
@@ -423,8 +423,11 @@ int64_t bytes_of_panels(const ModelSpec& spec, WeightFormat format) {
     }
     return int64_t{0};
   };
+  const auto bytes = [&](int64_t out, int64_t in) { return bytes_in(out, in, format); };
   const int64_t hidden = spec.embedding.hidden;
-  int64_t sum = bytes(spec.embedding.vocabulary, hidden);
+  // The head and the embedding, which are one, keep eight bits where the others have four.
+  int64_t sum = bytes_in(spec.embedding.vocabulary, hidden,
+                         format == WeightFormat::q4 ? WeightFormat::q8 : format);
   for (const BlockSpec& block : spec.blocks) {
     const Attend& a = block.attend();
     const int64_t attended = a.heads * a.dim, qkv = attended + 2 * a.kv_heads * a.dim;

@@ -48,7 +48,7 @@ TEST(PackedMatrix, TrainedLookingWeightsAreStoredShorterAndStayTheSame) {
     const int64_t plain = 3 * panel_bytes(plain_panels(e.asked), 100);
     PanelArena arena(plain);
     const PackedMatrix packed =
-        pack_concatenated(arena, e.asked, {e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)});
+        pack(arena, e.asked, PanelRows({e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)}));
     EXPECT_EQ(packed.format, e.stored);
     EXPECT_LT(packed.bytes(), plain);
     EXPECT_FALSE(packed.exceptions.empty());
@@ -65,7 +65,7 @@ TEST(PackedMatrix, WeightsOfAllMagnitudesAreStoredPlain) {
   const at::Tensor w = at::exp(gaussian(32, 64, 3) * 400);
   for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
     PanelArena arena(panel_bytes(plain_panels(format), 64));
-    const PackedMatrix packed = pack_concatenated(arena, format, {w});
+    const PackedMatrix packed = pack(arena, format, PanelRows({w}));
     EXPECT_EQ(packed.format, plain_panels(format));
     EXPECT_TRUE(at::equal(unpack(packed, 32),
                           format == WeightFormat::f32 ? w : w.to(at::kBFloat16).to(at::kFloat)));

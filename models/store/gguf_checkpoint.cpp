@@ -80,14 +80,19 @@ StoredTensor converted(const GgufFile& file, const std::string& name, GgufLayout
   if (interleaved && heads > 0 && size % (2 * heads) == 0) {
     // Rows change places within their head only.
     const int64_t dim = size / heads;
-    stored.rows = [=, rows = stored.rows](int64_t begin, int64_t end) {
-      const int64_t first = begin / dim, last = (end + dim - 1) / dim;
-      const at::Tensor whole_heads = rows(first * dim, last * dim);
-      return convert_layout(whole_heads, layout, last - first, name, false)
-          .narrow(0, begin - first * dim, end - begin);
+    const auto by_heads = [=](const StoredTensor::Rows& rows) -> StoredTensor::Rows {
+      return [=](int64_t begin, int64_t end) {
+        const int64_t first = begin / dim, last = (end + dim - 1) / dim;
+        const at::Tensor whole_heads = rows(first * dim, last * dim);
+        return convert_layout(whole_heads, layout, last - first, name, false)
+            .narrow(0, begin - first * dim, end - begin);
+      };
     };
+    stored.rows = by_heads(stored.rows);
+    if (stored.blocks) stored.blocks->rows = by_heads(stored.blocks->rows);
     return stored;
   }
+  stored.blocks.reset();
   if (layout == GgufLayout::kTransposed && stored.shape.size() == 2)
     std::swap(stored.shape[0], stored.shape[1]);
   stored.rows = rows_of_whole(

@@ -42,6 +42,30 @@ void assign(at::Tensor parameter, const at::Tensor& tensor, const LoadOptions& o
   parameter.set_data(value);
 }
 
+// Nothing for blocks that executors only take decoded.
+std::optional<BlockFormat> block_format(GgmlType type) {
+  switch (type) {
+    case GgmlType::kQ4_0:
+      return BlockFormat::q4_0;
+    case GgmlType::kQ4_1:
+      return BlockFormat::q4_1;
+    case GgmlType::kQ5_0:
+      return BlockFormat::q5_0;
+    case GgmlType::kQ5_1:
+      return BlockFormat::q5_1;
+    case GgmlType::kQ8_0:
+      return BlockFormat::q8_0;
+    case GgmlType::kQ4_K:
+      return BlockFormat::q4_k;
+    case GgmlType::kQ5_K:
+      return BlockFormat::q5_k;
+    case GgmlType::kQ6_K:
+      return BlockFormat::q6_k;
+    default:
+      return std::nullopt;
+  }
+}
+
 // The rows of a parameter of this shape out of the stored tensor that holds it.
 WeightMatrix matrix_of(const StoredTensor& stored, const Placement& place,
                        const std::vector<int64_t>& shape) {
@@ -52,10 +76,15 @@ WeightMatrix matrix_of(const StoredTensor& stored, const Placement& place,
     };
     return {out, in, rows_of_whole(make, out)};
   }
-  const int64_t above = place.width > 0 ? place.begin : 0;
-  return {out, in, [rows = stored.rows, above](int64_t begin, int64_t end) {
-            return rows(above + begin, above + end);
-          }};
+  const auto below = [above = place.width > 0 ? place.begin : 0](const WeightMatrix::Rows& rows) {
+    return [rows, above](int64_t begin, int64_t end) { return rows(above + begin, above + end); };
+  };
+  std::optional<WeightMatrix::BlockRows> blocks;
+  if (stored.blocks) {
+    if (const auto format = block_format(stored.blocks->type))
+      blocks = {*format, below(stored.blocks->rows)};
+  }
+  return {out, in, below(stored.rows), std::move(blocks)};
 }
 
 Placement placement_of(const Model& model, const std::string& parameter) {

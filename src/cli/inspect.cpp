@@ -10,6 +10,7 @@
 #include "app/prompt_choice.h"
 #include "cli/commands.h"
 #include "cli/inspect_data.h"
+#include "cli/inspect_memory.h"
 #include "cli/inspect_text.h"
 #include "core/console.h"
 #include "core/interrupt.h"
@@ -141,6 +142,7 @@ void add_inspect_command(CLI::App& app) {
     std::string path;
     std::vector<std::string> overrides;
     int64_t examples = 3;
+    bool memory = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command =
@@ -153,10 +155,14 @@ void add_inspect_command(CLI::App& app) {
   command->add_option("overrides", arguments->overrides, "key=value settings");
   command->add_option("--examples", arguments->examples, "Examples shown with their mask")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--memory", arguments->memory,
+                    "What a model holds while it is served; takes dtype=, weights= and kv_cache=");
   command->callback([arguments] {
     install_interrupt_handlers();
     const bool colour = shows_colour(STDOUT_FILENO);
-    if (fs::is_directory(arguments->path) || is_gguf_file(arguments->path)) {
+    if (arguments->memory) {
+      inspect_memory(arguments->path, arguments->overrides);
+    } else if (fs::is_directory(arguments->path) || is_gguf_file(arguments->path)) {
       inspect_model(arguments->path);
     } else {
       inspect_experiment(arguments->path, arguments->overrides, arguments->examples, colour);

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 namespace continuo {
 
@@ -15,6 +16,13 @@ double peak_memory_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+}
+
+double resident_memory_bytes() {
+  std::ifstream file("/proc/self/statm");
+  double size = 0, resident = 0;
+  file >> size >> resident;
+  return file ? resident * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
 }
 
 std::string cpu_name() {

@@ -10,6 +10,8 @@ double seconds_now();
 
 // The most memory that was ever resident, bytes.
 double peak_memory_bytes();
+// What is resident now; 0 where the system does not say.
+double resident_memory_bytes();
 
 // The processor as the system calls it ("AMD EPYC 9R14"); "unknown" where it does not say.
 std::string cpu_name();

@@ -203,7 +203,10 @@ StoredTensor GgufFile::stored(const std::string& name) const {
     part[0] = last - first;
     return decode(format, blocks(first, last), part);
   };
-  return {.shape = shape, .whole = [rows, shape] { return rows(0, shape[0]); }, .rows = rows};
+  return {.shape = shape,
+          .whole = [rows, shape] { return rows(0, shape[0]); },
+          .rows = rows,
+          .blocks = StoredTensor::Blocks{found.type, blocks}};
 }
 
 }  // namespace continuo

@@ -3,10 +3,13 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+
+#include "io/quantise.h"
 
 namespace continuo {
 
@@ -19,6 +22,12 @@ struct StoredTensor {
   // [end − begin, …] of the first dimension, to be used and dropped: what was read for it leaves
   // memory with it.
   Rows rows;
+  // Of what is quantised there, the same rows undecoded: [end − begin, bytes of a row] uint8.
+  struct Blocks {
+    GgmlType type;
+    Rows rows;
+  };
+  std::optional<Blocks> blocks = {};
 };
 
 using StoredTensors = std::map<std::string, StoredTensor>;

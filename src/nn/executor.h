@@ -45,6 +45,12 @@ struct PassResult {
   at::Tensor logits;  // [wanted, V] float32
 };
 
+// What an executor holds of a model's weights, for people.
+struct HeldWeights {
+  std::string what, form;  // "matrices of the layers", "q4_k"
+  int64_t bytes;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -69,6 +75,9 @@ class Executor {
   virtual void remove_adapter(int64_t id) = 0;
 
   virtual int64_t weight_bytes() const = 0;  // of all matrices, each of which a pass reads once
+  virtual std::vector<HeldWeights> held_weights() const {
+    return {{"matrices", std::string(name(options().weights)), weight_bytes()}};
+  }
   virtual PassTime pass_time() const = 0;
 };
 

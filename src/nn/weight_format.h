@@ -17,4 +17,14 @@ constexpr std::string_view name(WeightFormat format) {
   return kNames[static_cast<int>(format)];
 }
 
+// The quantised blocks that files hold, by ggml's names. A weight is scale · code − minimum; 32 of
+// a row, or 16 in q6_k, share these.
+enum class BlockFormat { q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
+
+constexpr std::string_view name(BlockFormat format) {
+  constexpr std::string_view kNames[] = {"q4_0", "q4_1", "q5_0", "q5_1",
+                                         "q8_0", "q4_k", "q5_k", "q6_k"};
+  return kNames[static_cast<int>(format)];
+}
+
 }  // namespace continuo

@@ -57,11 +57,9 @@ void CpuEngine::pack() {
   const auto& [context, embedding, blocks, norm, head] = model_->spec();
   if (!arena_) {
     int64_t bytes = 0;
-    const auto add = [&](WeightFormat format, const PanelRows& rows) {
-      bytes += rows.panels() * panel_bytes(plain_panels(format), rows.in());
-    };
-    add(head_format(), PanelRows({weights_.head}));
-    for (const Joint& joint : joints_) add(format_of(joint), joint_rows(joint, weights_));
+    for (const Joint& joint : joints_)
+      bytes += packed_bytes(format_of(joint), joint_rows(joint, weights_));
+    bytes += packed_bytes(head_format(), PanelRows({weights_.head}));
     arena_.emplace(bytes);
   }
   arena_->clear();
@@ -71,11 +69,11 @@ void CpuEngine::pack() {
     const PackedMatrix& w = matrices_.emplace_back(
         continuo::pack(*arena_, format_of(joint), joint_rows(joint, weights_)));
     parameters_ += w.in * w.stride_out();
-    formats_.insert(w.format);
+    for (const PanelRange& run : w.runs) formats_.insert(run.format);
   }
   layers_ = engine_layers(model_->spec(), joints_, weights_);
   head_ = continuo::pack(*arena_, head_format(), PanelRows({weights_.head}));
-  formats_.insert(head_.format);
+  for (const PanelRange& run : head_.runs) formats_.insert(run.format);
   norm_ = {norm, weights_.norm};
   unpacked_head_ = at::Tensor();
   sources_ = sources_of(weights_);
@@ -102,7 +100,9 @@ void CpuEngine::refresh() {
 }
 
 std::string CpuEngine::description() const {
-  return fmt::format("packed {} panels, {}", name(options_.weights), kernels().instruction_set);
+  const bool stored = std::ranges::any_of(formats_, holds_blocks);
+  return fmt::format("packed {} panels{}, {}", name(options_.weights),
+                     stored ? ", a file's blocks as they lie" : "", kernels().instruction_set);
 }
 
 std::unique_ptr<KVCache> CpuEngine::make_cache() const {
@@ -113,6 +113,30 @@ int64_t CpuEngine::weight_bytes() const {
   int64_t bytes = head_.bytes();
   for (const PackedMatrix& w : matrices_) bytes += w.bytes();
   return bytes;
+}
+
+std::vector<HeldWeights> CpuEngine::held_weights() const {
+  std::vector<HeldWeights> held;
+  const auto add = [&](const std::string& what, std::string_view form, int64_t bytes) {
+    const auto same = std::ranges::find_if(
+        held, [&](const HeldWeights& h) { return h.what == what && h.form == form; });
+    if (same != held.end()) {
+      same->bytes += bytes;
+    } else if (bytes > 0) {
+      held.push_back({what, std::string(form), bytes});
+    }
+  };
+  const auto add_matrix = [&](const std::string& what, const PackedMatrix& w) {
+    for (const PanelRange& run : w.runs)
+      add(what, panel_name(run.format), (run.end - run.first) * panel_bytes(run.format, w.in));
+    add(what, "exceptions", static_cast<int64_t>(w.exceptions.size() * sizeof(Exception)));
+  };
+  for (const PackedMatrix& w : matrices_) add_matrix("matrices of the layers", w);
+  const bool tied = !weights_.embedding.defined();
+  add_matrix(tied ? "embedding and head, which are one" : "head", head_);
+  if (const at::Tensor& table = weights_.embedding.in_memory(); table.defined())
+    add("embedding", c10::toString(table.scalar_type()), static_cast<int64_t>(table.nbytes()));
+  return held;
 }
 
 Head CpuEngine::head() const {

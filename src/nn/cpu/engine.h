@@ -36,6 +36,7 @@ class CpuEngine : public Executor {
   int64_t add_adapter(const AdapterWeights& adapter) override;
   void remove_adapter(int64_t id) override { adapters_.erase(id); }
   int64_t weight_bytes() const override;
+  std::vector<HeldWeights> held_weights() const override;
   PassTime pass_time() const override;
 
  private:

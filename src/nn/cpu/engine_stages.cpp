@@ -16,8 +16,11 @@ constexpr int64_t kAhead = 96 << 10;  // bytes of its next panels that a waiting
 }  // namespace
 
 Ahead CpuEngine::share(const PackedMatrix& w, const Team::Member& member) {
-  const int64_t begin = member.begin(w.panels), bytes = panel_bytes(w.format, w.in);
-  return {w.data + begin * bytes, std::min(kAhead, (member.end(w.panels) - begin) * bytes)};
+  const int64_t begin = member.begin(w.panels), end = member.end(w.panels);
+  if (begin >= end) return {};
+  const PanelRange& run = w.run_of(begin);
+  const int64_t bytes = (std::min(end, run.end) - begin) * panel_bytes(run.format, w.in);
+  return {w.panel(begin), std::min(kAhead, bytes)};
 }
 
 void CpuEngine::enter(const EngineNorm& norm, int64_t row, float* out) const {

@@ -35,6 +35,42 @@ std::byte* PanelArena::take(int64_t bytes) {
   return p;
 }
 
+std::string_view panel_name(PanelFormat format) {
+  switch (format) {
+    case PanelFormat::f32:
+      return "fp32";
+    case PanelFormat::bf16:
+      return "bf16";
+    case PanelFormat::q8:
+      return "q8";
+    case PanelFormat::q4:
+      return "q4";
+    case PanelFormat::f32_in_28:
+      return "fp32 in 28 bits";
+    case PanelFormat::f32_in_12:
+      return "fp32 in 12 bits";
+    case PanelFormat::bf16_in_12:
+      return "bf16 in 12 bits";
+    case PanelFormat::stored_q4_0:
+      return name(BlockFormat::q4_0);
+    case PanelFormat::stored_q4_1:
+      return name(BlockFormat::q4_1);
+    case PanelFormat::stored_q5_0:
+      return name(BlockFormat::q5_0);
+    case PanelFormat::stored_q5_1:
+      return name(BlockFormat::q5_1);
+    case PanelFormat::stored_q8_0:
+      return name(BlockFormat::q8_0);
+    case PanelFormat::stored_q4_k:
+      return name(BlockFormat::q4_k);
+    case PanelFormat::stored_q5_k:
+      return name(BlockFormat::q5_k);
+    case PanelFormat::stored_q6_k:
+      return name(BlockFormat::q6_k);
+  }
+  return "";
+}
+
 PanelRows::PanelRows(std::vector<WeightMatrix> parts, bool paired)
     : parts_(std::move(parts)), paired_(paired) {
   TORCH_CHECK(!paired || (parts_.size() == 2 && parts_[0].out() == parts_[1].out()));
@@ -47,36 +83,90 @@ int64_t PanelRows::panels() const {
   return paired_ ? (rows / 2 + kHalfPanel - 1) / kHalfPanel : (rows + kPanel - 1) / kPanel;
 }
 
-void PanelRows::keep(const WeightMatrix& part, int64_t begin, int64_t end) {
-  kept_.push_back(part.rows(begin, end).to(at::kFloat).contiguous());
-}
-
-const std::vector<const float*>& PanelRows::read(int64_t begin, int64_t end) {
-  kept_.clear();  // what was read for the last call leaves memory first
-  rows_.assign((end - begin) * kPanel, nullptr);
+template <class Take>
+void PanelRows::visit(int64_t begin, int64_t end, const Take& take) const {
   if (paired_) {
     const int64_t first = begin * kHalfPanel, last = std::min(end * kHalfPanel, parts_[0].out());
     for (int64_t half = 0; half < 2; ++half) {
-      keep(parts_[half], first, last);
-      for (int64_t r = 0; r < last - first; ++r) {
-        rows_[r / kHalfPanel * kPanel + half * kHalfPanel + r % kHalfPanel] =
-            data<float>(kept_.back()) + r * in();
-      }
+      take(parts_[half], first, last, [half](int64_t r) {
+        return r / kHalfPanel * kPanel + half * kHalfPanel + r % kHalfPanel;
+      });
     }
-    return rows_;
+    return;
   }
   int64_t above = 0;  // rows of the parts before this one
   for (const WeightMatrix& part : parts_) {
     const int64_t first = std::max(begin * kPanel, above),
                   last = std::min(end * kPanel, above + part.out());
-    if (first < last) {
-      keep(part, first - above, last - above);
-      for (int64_t r = first; r < last; ++r)
-        rows_[r - begin * kPanel] = data<float>(kept_.back()) + (r - first) * in();
-    }
+    const int64_t place = first - begin * kPanel;
+    if (first < last)
+      take(part, first - above, last - above, [place](int64_t r) { return place + r; });
     above += part.out();
   }
+}
+
+const std::vector<const float*>& PanelRows::read(int64_t begin, int64_t end) {
+  kept_.clear();  // what was read for the last call leaves memory first
+  rows_.assign((end - begin) * kPanel, nullptr);
+  visit(begin, end, [&](const WeightMatrix& part, int64_t first, int64_t last, auto place) {
+    kept_.push_back(part.rows(first, last).to(at::kFloat).contiguous());
+    for (int64_t r = 0; r < last - first; ++r)
+      rows_[place(r)] = data<float>(kept_.back()) + r * in();
+  });
   return rows_;
+}
+
+const std::vector<const uint8_t*>& PanelRows::read_blocks(int64_t begin, int64_t end) {
+  kept_.clear();
+  block_rows_.assign((end - begin) * kPanel, nullptr);
+  visit(begin, end, [&](const WeightMatrix& part, int64_t first, int64_t last, auto place) {
+    const at::Tensor& blocks = kept_.emplace_back(part.blocks()->rows(first, last).contiguous());
+    for (int64_t r = 0; r < last - first; ++r)
+      block_rows_[place(r)] = data<uint8_t>(blocks) + r * blocks.size(1);
+  });
+  return block_rows_;
+}
+
+namespace {
+
+PanelFormat panels_of(BlockFormat format) {
+  switch (format) {
+    case BlockFormat::q4_0:
+      return PanelFormat::stored_q4_0;
+    case BlockFormat::q4_1:
+      return PanelFormat::stored_q4_1;
+    case BlockFormat::q5_0:
+      return PanelFormat::stored_q5_0;
+    case BlockFormat::q5_1:
+      return PanelFormat::stored_q5_1;
+    case BlockFormat::q8_0:
+      return PanelFormat::stored_q8_0;
+    case BlockFormat::q4_k:
+      return PanelFormat::stored_q4_k;
+    case BlockFormat::q5_k:
+      return PanelFormat::stored_q5_k;
+    case BlockFormat::q6_k:
+      return PanelFormat::stored_q6_k;
+  }
+  return PanelFormat::f32;
+}
+
+}  // namespace
+
+std::vector<PanelRange> PanelRows::stored_runs() const {
+  std::vector<PanelRange> runs;
+  int64_t above = 0;
+  for (const WeightMatrix& part : parts_) {
+    if (!part.blocks()) return {};
+    const PanelFormat format = panels_of(part.blocks()->format);
+    const bool same = !runs.empty() && runs.back().format == format;
+    // A panel holds one format.
+    if (!same && (above % kPanel != 0 || (paired_ && !runs.empty()))) return {};
+    if (!same) runs.push_back({format, above / kPanel, 0, nullptr});
+    above += part.out();
+    runs.back().end = paired_ ? panels() : (above + kPanel - 1) / kPanel;
+  }
+  return runs;
 }
 
 namespace {
@@ -86,6 +176,32 @@ bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
     return !row || std::all_of(row, row + in,
                                [](float x) { return (std::bit_cast<uint32_t>(x) & 0xffffu) == 0; });
   });
+}
+
+// Panels whose rows are read at a time.
+int64_t panels_at_once(int64_t in) {
+  constexpr int64_t kFloats = 1 << 20;
+  return std::max<int64_t>(kFloats / (in * kPanel), 1);
+}
+
+PackedMatrix lay_blocks(PanelArena& arena, const std::vector<PanelRange>& runs, PanelRows& rows) {
+  PackedMatrix w{.in = rows.in(), .panels = rows.panels()};
+  for (const auto& [format, first, end, nowhere] : runs) {
+    const int64_t bytes = panel_bytes(format, w.in);
+    std::byte* data = arena.take((end - first) * bytes);
+    w.runs.push_back({format, first, end, data});
+    for (int64_t begin = first; begin < end; begin += panels_at_once(w.in)) {
+      const int64_t last = std::min(begin + panels_at_once(w.in), end);
+      const std::vector<const uint8_t*>& blocks = rows.read_blocks(begin, last);
+      at::parallel_for(begin, last, 1, [&](int64_t p, int64_t behind) {
+        for (; p < behind; ++p) {
+          kernels().packed.lay(format, w.in, blocks.data() + (p - begin) * kPanel,
+                               data + (p - first) * bytes);
+        }
+      });
+    }
+  }
+  return w;
 }
 
 // Fills a matrix in one panel format, compressed or not.
@@ -102,10 +218,7 @@ class PanelWriter {
 
   // Whether every panel could hold its weights.
   bool write() {
-    constexpr int64_t kBlock = 4 << 20;  // bytes of floats that are read at a time
-    const int64_t in = source_.in(), panels = source_.panels(),
-                  step = std::max<int64_t>(
-                      kBlock / (in * kPanel * static_cast<int64_t>(sizeof(float))), 1);
+    const int64_t in = source_.in(), panels = source_.panels(), step = panels_at_once(in);
     for (int64_t begin = 0; begin < panels && fits_; begin += step) {
       const int64_t end = std::min(begin + step, panels);
       const std::vector<const float*>& rows = source_.read(begin, end);
@@ -118,8 +231,8 @@ class PanelWriter {
   }
 
   PackedMatrix matrix() const {
-    PackedMatrix w{
-        .format = format_, .in = source_.in(), .panels = source_.panels(), .data = data_};
+    PackedMatrix w{.in = source_.in(), .panels = source_.panels()};
+    w.runs = {{format_, 0, w.panels, data_}};
     if (found_.empty()) return w;
     for (const std::vector<Exception>& of_panel : found_) {
       w.exceptions_begin.push_back(std::ssize(w.exceptions));
@@ -168,7 +281,33 @@ at::Tensor as_floats(const at::Tensor& values) {
 
 }  // namespace
 
+int64_t PackedMatrix::bytes() const {
+  auto bytes = static_cast<int64_t>(exceptions.size() * sizeof(Exception));
+  for (const PanelRange& run : runs) bytes += (run.end - run.first) * panel_bytes(run.format, in);
+  return bytes;
+}
+
+const PanelRange& PackedMatrix::run_of(int64_t panel) const {
+  size_t run = 0;
+  while (run + 1 < runs.size() && panel >= runs[run].end) ++run;
+  return runs[run];
+}
+
+int64_t packed_bytes(WeightFormat format, const PanelRows& rows) {
+  const std::vector<PanelRange> runs =
+      format == WeightFormat::f32 ? rows.stored_runs() : std::vector<PanelRange>();
+  if (runs.empty()) return rows.panels() * panel_bytes(plain_panels(format), rows.in());
+  int64_t bytes = 0;
+  for (const PanelRange& run : runs)
+    bytes += (run.end - run.first) * panel_bytes(run.format, rows.in());
+  return bytes;
+}
+
 PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows) {
+  if (format == WeightFormat::f32) {
+    const std::vector<PanelRange> runs = rows.stored_runs();
+    if (!runs.empty()) return lay_blocks(arena, runs, rows);
+  }
   for (const PanelFormat candidate : candidates(format)) {
     const int64_t bytes = rows.panels() * panel_bytes(candidate, rows.in());
     PanelWriter writer(candidate, rows, arena.take(bytes));
@@ -203,8 +342,8 @@ void PackedScratch::fit(PanelFormat format, int64_t values) {
 void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, PackedScratch& s) {
   const int64_t first = begin * w.stride_in(), n = (end - begin) * w.stride_in(),
                 block = first / kQuantBlock;
-  if (reads_halves(w.format)) kernels().packed.round(n, x + first, s.halves.data() + first);
-  if (reads_integers(w.format)) {
+  if (reads_halves(w.format())) kernels().packed.round(n, x + first, s.halves.data() + first);
+  if (reads_integers(w.format())) {
     kernels().packed.quantise(n, x + first, s.integers.data() + first, s.scales.data() + block,
                               s.offsets.data() + block);
   }
@@ -216,14 +355,18 @@ PackedInput prepared(const PackedMatrix&, const float* x, const PackedScratch& s
 
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
              float* y) {
-  kernels().packed.product({.format = w.format,
-                            .rows = rows,
-                            .in = w.in,
-                            .x = x,
-                            .data = w.data,
-                            .y = y,
-                            .stride_y = w.stride_out()},
-                           begin, end);
+  for (const PanelRange& run : w.runs) {
+    const int64_t first = std::max(begin, run.first), last = std::min(end, run.end);
+    if (first >= last) continue;
+    kernels().packed.product({.format = run.format,
+                              .rows = rows,
+                              .in = w.in,
+                              .x = x,
+                              .data = run.data,
+                              .y = y + run.first * kPanel,
+                              .stride_y = w.stride_out()},
+                             first - run.first, last - run.first);
+  }
   if (w.exceptions.empty()) return;
   for (int64_t p = begin; p < end; ++p) {
     for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
@@ -232,7 +375,7 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
       for (int64_t m = 0; m < rows; ++m) {
         const int64_t at = m * w.stride_in() + e.k;
         to[m * w.stride_out()] +=
-            e.value * (reads_halves(w.format) ? widened(x.halves[at]) : x.values[at]);
+            e.value * (reads_halves(w.format()) ? widened(x.halves[at]) : x.values[at]);
       }
     }
   }
@@ -240,8 +383,7 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
 
 void unpack_row(const PackedMatrix& w, int64_t row, float* values) {
   const int64_t p = row / kPanel;
-  kernels().packed.unpack(w.format, w.in, w.data + p * panel_bytes(w.format, w.in), row % kPanel,
-                          values);
+  kernels().packed.unpack(w.run_of(p).format, w.in, w.panel(p), row % kPanel, values);
   if (w.exceptions.empty()) return;
   for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
     const Exception& e = w.exceptions[i];

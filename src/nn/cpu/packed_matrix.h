@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -46,19 +47,32 @@ constexpr PanelFormat plain_panels(WeightFormat format) {
   return PanelFormat::f32;
 }
 
+std::string_view panel_name(PanelFormat format);  // for people
+
+// Panels of one format, one behind the other in memory.
+struct PanelRange {
+  PanelFormat format;
+  int64_t first, end;  // which panels of the matrix they are
+  const std::byte* data;
+};
+
+// The runs of a matrix read the same form of activations. What is not kept as a file's blocks has
+// one run.
 struct PackedMatrix {
-  PanelFormat format = PanelFormat::f32;
   int64_t in = 0, panels = 0;
-  const std::byte* data = nullptr;
+  std::vector<PanelRange> runs = {};
   std::vector<Exception> exceptions = {};      // of compressed panels
   std::vector<int64_t> exceptions_begin = {};  // [panels + 1], where there are any
 
   int64_t stride_in() const { return packed_inputs(in); }  // of the activations
   int64_t stride_out() const { return panels * kPanel; }   // of the results
   // How much of the weights one product reads.
-  int64_t bytes() const {
-    return panels * panel_bytes(format, in) +
-           static_cast<int64_t>(exceptions.size() * sizeof(Exception));
+  int64_t bytes() const;
+  PanelFormat format() const { return runs.front().format; }
+  const PanelRange& run_of(int64_t panel) const;
+  const std::byte* panel(int64_t index) const {
+    const PanelRange& run = run_of(index);
+    return run.data + (index - run.first) * panel_bytes(run.format, in);
   }
 };
 
@@ -83,19 +97,30 @@ class PanelRows {
   // kPanel rows of `in` floats for each of the panels [begin, end), null where a panel has none;
   // they stay until the next call.
   const std::vector<const float*>& read(int64_t begin, int64_t end);
+  // The same of a file's blocks; panels within one of `stored_runs`.
+  const std::vector<const uint8_t*>& read_blocks(int64_t begin, int64_t end);
+  // The runs in which all rows can be kept as the blocks that they are in their files; empty where
+  // they cannot.
+  std::vector<PanelRange> stored_runs() const;
 
  private:
-  void keep(const WeightMatrix& part, int64_t begin, int64_t end);
+  // Calls take(part, first row, end, index of that row among those of the panels, stride) for what
+  // the panels [begin, end) hold.
+  template <class Take>
+  void visit(int64_t begin, int64_t end, const Take& take) const;
 
   std::vector<WeightMatrix> parts_;
   bool paired_;
   std::vector<at::Tensor> kept_;
   std::vector<const float*> rows_;
+  std::vector<const uint8_t*> block_rows_;
 };
 
 // Parallel, a few panels at a time: nothing else of the matrix's size is made. What is asked for as
-// f32 or bf16 is stored shorter where that loses nothing.
+// f32 or bf16 is stored shorter where that loses nothing, and f32 as the blocks that a file holds.
 PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows);
+// How much of the arena that takes at most.
+int64_t packed_bytes(WeightFormat format, const PanelRows& rows);
 
 // a, b: [out] each, in the order of paired rows → [stride_out], ones beyond.
 std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b);

@@ -24,7 +24,7 @@ at::Tensor times(const PackedMatrix& w, const at::Tensor& x, int64_t out) {
              y = at::zeros({x.size(0), w.stride_out()});
   padded.narrow(1, 0, x.size(1)).copy_(x);
   PackedScratch scratch;
-  scratch.fit(w.format, padded.numel());
+  scratch.fit(w.format(), padded.numel());
   prepare(w, 0, x.size(0), padded.const_data_ptr<float>(), scratch);
   product(w, x.size(0), prepared(w, padded.const_data_ptr<float>(), scratch), 0, w.panels,
           y.mutable_data_ptr<float>());
@@ -49,7 +49,7 @@ TEST(PackedMatrix, TrainedLookingWeightsAreStoredShorterAndStayTheSame) {
     PanelArena arena(plain);
     const PackedMatrix packed =
         pack(arena, e.asked, PanelRows({e.given.narrow(0, 0, 30), e.given.narrow(0, 30, 40)}));
-    EXPECT_EQ(packed.format, e.stored);
+    EXPECT_EQ(packed.format(), e.stored);
     EXPECT_LT(packed.bytes(), plain);
     EXPECT_FALSE(packed.exceptions.empty());
     EXPECT_TRUE(at::equal(unpack(packed, 70), e.kept));
@@ -66,7 +66,7 @@ TEST(PackedMatrix, WeightsOfAllMagnitudesAreStoredPlain) {
   for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
     PanelArena arena(panel_bytes(plain_panels(format), 64));
     const PackedMatrix packed = pack(arena, format, PanelRows({w}));
-    EXPECT_EQ(packed.format, plain_panels(format));
+    EXPECT_EQ(packed.format(), plain_panels(format));
     EXPECT_TRUE(at::equal(unpack(packed, 32),
                           format == WeightFormat::f32 ? w : w.to(at::kBFloat16).to(at::kFloat)));
   }

@@ -53,8 +53,8 @@ void pack_columns(int64_t rows, int64_t dim, int64_t stride, const T* x, T* colu
 void pack_pairs(int64_t rows, int64_t dim, int64_t stride, const uint16_t* x, uint16_t* pairs) {
   for (int64_t r = 0; r < rows; r += 2, x += 2 * stride, pairs += 2 * dim) {
     for (int64_t i = 0; i < dim; i += kLanes) {
-      const VecU even = convert<VecU>(load_as<VecH>(x + i));
-      const VecU odd = r + 1 < rows ? convert<VecU>(load_as<VecH>(x + stride + i)) : VecU{};
+      const VecU even = load_wide(x + i);
+      const VecU odd = r + 1 < rows ? load_wide(x + stride + i) : VecU{};
       const VecU both = even | (odd << 16);
       store_as(pairs + 2 * i, both);
     }

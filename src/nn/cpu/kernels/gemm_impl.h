@@ -52,7 +52,7 @@ inline VecU units_across(const T* from, int64_t stride) {
   if constexpr (kDepth<P> == 1) {
     return units_along<P>(from);
   } else {
-    return convert<VecU>(load_as<VecH>(from)) | (convert<VecU>(load_as<VecH>(from + stride)) << 16);
+    return load_wide(from) | (load_wide(from + stride) << 16);
   }
 }
 

@@ -3,6 +3,8 @@
 // sums in the same order, begun and put aside in float32. Included by packed_impl.h only.
 #pragma once
 
+#include "nn/cpu/kernels/packed_stored_impl.h"
+
 namespace continuo {
 namespace {
 
@@ -43,6 +45,12 @@ const E* block_weights(PanelFormat format, const std::byte* panel, int64_t first
       store_as(room + k * kPanel + 2 * kLanes, w1);
     }
   };
+  if constexpr (sizeof(E) == sizeof(float)) {
+    if (holds_blocks(format)) {
+      decode_blocks(format, panel, first, count, room);
+      return room;
+    }
+  }
   const bool as_stored = reads_halves(format) ? sizeof(E) == sizeof(uint16_t) : true;
   if (as_stored && (format == PanelFormat::f32 || format == PanelFormat::bf16))
     return reinterpret_cast<const E*>(weights) + first * kPanel;

@@ -18,7 +18,7 @@ inline Vec load_half(const uint16_t* p) {
   return (Vec)_mm512_maskz_cvtph_ps(0xffff,
                                     _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #else
-  const VecU h = convert<VecU>(load_as<VecH>(p));
+  const VecU h = load_wide(p);
   const VecU magnitude = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
   return bits_as<Vec>(bits_as<VecU>(bits_as<Vec>(magnitude) * 0x1p112f) | sign);
 #endif
@@ -67,6 +67,7 @@ static_assert(kPanelVectors == 2);
 }  // namespace continuo
 
 #include "nn/cpu/kernels/packed_blocks_impl.h"
+#include "nn/cpu/kernels/packed_lay_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
 #include "nn/cpu/kernels/packed_rows_impl.h"
 
@@ -104,9 +105,9 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
   }
 }
 
-constexpr PackedKernels kPackedKernels = {packed_pack,    packed_compress, kCompresses,
-                                          packed_unpack,  packed_product,  packed_round,
-                                          packed_quantise};
+constexpr PackedKernels kPackedKernels = {packed_pack,  packed_compress, kCompresses,
+                                          packed_lay,   packed_unpack,   packed_product,
+                                          packed_round, packed_quantise};
 
 }  // namespace
 }  // namespace continuo

@@ -1,6 +1,8 @@
 // Packing and unpacking of plain panels (packed.h). Included by packed_impl.h only.
 #pragma once
 
+#include "nn/cpu/kernels/packed_stored_impl.h"
+
 namespace continuo {
 namespace {
 
@@ -91,6 +93,14 @@ void packed_pack(PanelFormat format, int64_t in, const float* const* rows, std::
 
 void packed_unpack(PanelFormat format, int64_t in, const std::byte* panel, int64_t r,
                    float* values) {
+  if (holds_blocks(format)) {
+    float room[kQuantBlock * kPanel];
+    for (int64_t k = 0; k < in; k += kQuantBlock) {
+      decode_blocks(format, panel, k, kQuantBlock, room);
+      for (int64_t i = 0; i < kQuantBlock; ++i) values[k + i] = room[i * kPanel + r];
+    }
+    return;
+  }
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);
   const auto* bytes = reinterpret_cast<const uint8_t*>(panel);

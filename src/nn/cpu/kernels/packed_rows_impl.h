@@ -2,6 +2,8 @@
 // of a group of rows lie in registers while a panel is read. Included by packed_impl.h only.
 #pragma once
 
+#include "nn/cpu/kernels/packed_stored_impl.h"
+
 namespace continuo {
 namespace {
 
@@ -117,8 +119,22 @@ void panel_f32_shorter(const PanelRun& r) {
   sums.store_to(r);
 }
 
+template <int M, PanelFormat Format>
+void panel_stored(const PanelRun& r) {
+  constexpr int kLines = static_cast<int>(block_bytes(block_shape(Format)) / kLine);
+  Sums<M> sums;
+  const float* in = r.x.values + r.row * r.stride;
+  for (int64_t b = 0; b < r.stride / kQuantBlock; ++b, in += kQuantBlock) {
+    const StoredBlock block = stored_block(Format, r.weights, b);
+    r.prefetch(block.codes, kLines);
+    decode_block<Format>(block,
+                         [&](int k, Vec w0, Vec w1) { sums.add_float(w0, w1, in + k, r.stride); });
+  }
+  sums.store_to(r);
+}
+
 // Bytes of a block of 32 values of k: q8, q4.
-constexpr int64_t block_bytes(int bits) { return kQuantBlock * kPanel * bits / 8 + 2 * kPanel; }
+constexpr int64_t quantised_bytes(int bits) { return kQuantBlock * kPanel * bits / 8 + 2 * kPanel; }
 
 // Bits = 8 or 4. The offset that makes weights unsigned is taken back through the sum of the
 // activations.
@@ -132,7 +148,7 @@ void panel_quantised(const PanelRun& r) {
   const int8_t* in = r.x.integers + r.row * r.stride;
   const float* scales = r.x.scales + r.row * blocks;
   const int32_t* offsets = r.x.offsets + r.row * blocks;
-  for (int64_t b = 0; b < blocks; ++b, w += block_bytes(Bits)) {
+  for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits)) {
     VecI part[M][2];
     for (int m = 0; m < M; ++m)
       part[m][0] = part[m][1] = VecI{} - kOffset * offsets[m * blocks + b];
@@ -154,7 +170,7 @@ void panel_quantised(const PanelRun& r) {
         group(g + kGroups / 2, w0 >> 4, w1 >> 4);
       }
     }
-    const auto* half = reinterpret_cast<const uint16_t*>(w + block_bytes(Bits) - 2 * kPanel);
+    const auto* half = reinterpret_cast<const uint16_t*>(w + quantised_bytes(Bits) - 2 * kPanel);
     r.prefetch(half, 1);
     const Vec s0 = load_half(half), s1 = load_half(half + kLanes);
     for (int m = 0; m < M; ++m) {
@@ -196,6 +212,10 @@ void multiply_panel(PanelFormat format, int64_t rows, const PanelRun& run) {
                                        [&](auto m) { panel_f32_shorter<m(), f32_in_12>(run); });
     case bf16_in_12:
       return with_constant<kMostFloat>(rows, [&](auto m) { panel_bf16_in_12<m()>(run); });
+    default:
+      with_block_format(format, [&](auto blocks) {
+        with_constant<kMostFloat>(rows, [&](auto m) { panel_stored<m(), blocks()>(run); });
+      });
   }
 }
 
@@ -208,6 +228,7 @@ struct Reading {
 };
 constexpr Reading reading(PanelFormat format) {
   if (format == PanelFormat::q8) return {Fetch::into_second, 1536};
+  if (holds_blocks(format)) return {Fetch::into_first, 4096};
   if (reads_halves(format) || format == PanelFormat::q4) return {Fetch::into_first, 4096};
   return {Fetch::nothing, 0};
 }

@@ -98,6 +98,19 @@ const std::vector<Pre>& pre_table() {
   return table;
 }
 
+// Says of most words that are not in a set that they are not, without a look at far memory.
+class WordFilter {
+ public:
+  void add(std::string_view word) { bits_[place(word)] = true; }
+  bool may_have(std::string_view word) const { return bits_[place(word)]; }
+
+ private:
+  static constexpr size_t kBits = size_t{1} << 22;
+
+  static size_t place(std::string_view word) { return hash_word(word) % kBits; }
+  std::vector<bool> bits_ = std::vector<bool>(kBits);
+};
+
 class Builder {
  public:
   Builder(const GgufVocabulary& vocabulary, const std::string& name)
@@ -105,28 +118,34 @@ class Builder {
     check();
   }
 
-  // The content of the tokenizer.json that stands for it.
-  std::string json() {
-    Json document = {{"version", "1.0"},        {"truncation", nullptr},
-                     {"padding", nullptr},      {"post_processor", post_processor()},
-                     {"added_tokens", added()}, {"normalizer", nullptr},
-                     {"pre_tokenizer", nullptr}};
-    Json model = {{"type", "BPE"},
-                  {"dropout", nullptr},
-                  {"unk_token", nullptr},
-                  {"continuing_subword_prefix", nullptr},
-                  {"end_of_word_suffix", nullptr},
-                  {"fuse_unk", false},
-                  {"byte_fallback", false}};
+  // The tokenizer.json that stands for it.
+  HfTokenizerDocument document() {
+    HfTokenizerDocument document;
+    Json& rest = document.rest;
+    rest = {{"version", "1.0"},        {"truncation", nullptr},
+            {"padding", nullptr},      {"post_processor", post_processor()},
+            {"added_tokens", added()}, {"normalizer", nullptr},
+            {"pre_tokenizer", nullptr}};
+    rest["model"] = {{"type", "BPE"},
+                     {"dropout", nullptr},
+                     {"unk_token", nullptr},
+                     {"continuing_subword_prefix", nullptr},
+                     {"end_of_word_suffix", nullptr},
+                     {"fuse_unk", false},
+                     {"byte_fallback", false},
+                     {"vocab", Json::object()},
+                     {"merges", Json::array()}};
     if (in_.model == "gpt2") {
-      fill_gpt2(document, model);
+      fill_gpt2(document);
     } else if (in_.model == "llama") {
-      fill_llama(document, model);
+      fill_llama(document);
     } else {
       refuse(fmt::format("tokenizer.ggml.model is '{}', which is not supported", in_.model),
              "supported are gpt2 and llama");
     }
-    return text_of(document, model);
+    for (size_t id = 0; id < in_.tokens.size(); ++id)
+      document.pieces.push_back({in_.tokens[id], id});
+    return document;
   }
 
   HfTokenizerConfig config() const {
@@ -147,37 +166,16 @@ class Builder {
     throw Error(where_, what, hint);
   }
 
-  // As values, vocabulary and merges would take ten times the memory of their text.
-  std::string text_of(const Json& document, const Json& model) const {
-    std::string text = document.dump();
-    text.back() = ',';
-    text += R"("model":)" + model.dump();
-    text.back() = ',';
-    text += R"("vocab":)";
-    char separator = '{';
-    for (size_t id = 0; id < in_.tokens.size(); ++id) {
-      text += separator + Json(in_.tokens[id]).dump() + ':' + std::to_string(id);
-      separator = ',';
-    }
-    text += R"(},"merges":[)" + merges_ + "]}}";
-    return text;
-  }
-
-  void add_merge(const std::string& merge) {
-    if (!merges_.empty()) merges_ += ',';
-    merges_ += merge;
-  }
-
   int32_t type(size_t id) const { return in_.types.empty() ? kNormal : in_.types[id]; }
 
-  void check() const {
+  void check() {
     size_t count = in_.tokens.size();
     if (count == 0) refuse("tokenizer.ggml.tokens is empty");
     if (!in_.types.empty() && in_.types.size() != count) {
       refuse(fmt::format("tokenizer.ggml.token_type has {} entries for {} tokens", in_.types.size(),
                          count));
     }
-    StringIndex seen(count);
+    index_ = StringIndex(count);
     for (size_t id = 0; id < count; ++id) {
       const std::string& token = in_.tokens[id];
       if (token.empty()) refuse(fmt::format("tokenizer.ggml.tokens[{}] is empty", id));
@@ -187,9 +185,9 @@ class Builder {
       if (find_invalid_utf8(token)) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
       }
-      if (!seen.insert(token, static_cast<int32_t>(id))) {
+      if (!index_.insert(token, static_cast<int32_t>(id))) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] repeats '{}' of {}", id, token,
-                           *seen.find(token)));
+                           *index_.find(token)));
       }
     }
     for (auto id : {in_.bos, in_.eos, in_.pad, in_.unknown}) {
@@ -220,7 +218,7 @@ class Builder {
     return list;
   }
 
-  void fill_gpt2(Json& document, Json& model) {
+  void fill_gpt2(HfTokenizerDocument& document) const {
     const Pre* pre = nullptr;
     std::vector<std::string> names;
     for (const Pre& row : pre_table()) {
@@ -231,68 +229,78 @@ class Builder {
       refuse(fmt::format("tokenizer.ggml.pre is '{}', which is not supported", in_.pre),
              did_you_mean(in_.pre, names));
     }
-    document["pre_tokenizer"] = pre->pre_tokenizer;
-    if (pre->nfc) document["normalizer"] = {{"type", "NFC"}};
-    document["decoder"] = byte_level(true);
-    model["ignore_merges"] = pre->ignore_merges;
+    Json& rest = document.rest;
+    rest["pre_tokenizer"] = pre->pre_tokenizer;
+    if (pre->nfc) rest["normalizer"] = {{"type", "NFC"}};
+    rest["decoder"] = byte_level(true);
+    rest["model"]["ignore_merges"] = pre->ignore_merges;
     for (size_t i = 0; i < in_.merges.size(); ++i) {
       if (find_invalid_utf8(in_.merges[i]))
         refuse(fmt::format("tokenizer.ggml.merges[{}] is not UTF-8", i));
-      add_merge(Json(in_.merges[i]).dump());
+      document.merges.push_back(HfTokenizerDocument::split_merge(in_.merges[i], i, where_));
     }
   }
 
-  void fill_llama(Json& document, Json& model) {
+  void fill_llama(HfTokenizerDocument& document) const {
     constexpr const char* kSign = "\u2581";
     Json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSign}};
     Json restore = {{"type", "Replace"}, {"pattern", {{"String", kSign}}}, {"content", " "}};
     Json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
     Json bytes = {{"type", "ByteFallback"}}, fuse = {{"type", "Fuse"}};
+    Json &rest = document.rest, &model = rest["model"];
     if (in_.add_space_prefix) {
       Json prepend = {{"type", "Prepend"}, {"prepend", kSign}};
-      document["normalizer"] = sequence("normalizers", {prepend, replace});
-      document["decoder"] = sequence("decoders", {restore, bytes, fuse, strip});
+      rest["normalizer"] = sequence("normalizers", {prepend, replace});
+      rest["decoder"] = sequence("decoders", {restore, bytes, fuse, strip});
     } else {
-      document["normalizer"] = replace;
-      document["decoder"] = sequence("decoders", {restore, bytes, fuse});
+      rest["normalizer"] = replace;
+      rest["decoder"] = sequence("decoders", {restore, bytes, fuse});
     }
     model["byte_fallback"] = true;
     model["fuse_unk"] = true;
     if (in_.unknown) model["unk_token"] = in_.tokens[static_cast<size_t>(*in_.unknown)];
-    add_merges_of_scores();
+    document.known_merges = merges_of_scores();
   }
 
   // SentencePiece joins the two neighbours whose union scores highest. As ranked merges: every way
   // to cut a piece in two pieces, pieces of higher score first.
-  void add_merges_of_scores() {
+  std::vector<BpeVocabulary::Merge> merges_of_scores() const {
     if (in_.scores.size() != in_.tokens.size()) {
       refuse(fmt::format("tokenizer.ggml.scores has {} entries for {} tokens", in_.scores.size(),
                          in_.tokens.size()));
     }
-    StringIndex pieces(in_.tokens.size());
     std::vector<size_t> joined;
+    WordFilter known;
     for (size_t id = 0; id < in_.tokens.size(); ++id) {
       if (!std::isfinite(in_.scores[id])) {
         refuse(fmt::format("tokenizer.ggml.scores[{}] is not finite", id));
       }
-      if (type(id) == kControl || type(id) == kUnknown || type(id) == kByte) continue;
-      pieces.insert(in_.tokens[id], static_cast<int32_t>(id));
+      if (!is_joined(id)) continue;
       joined.push_back(id);
+      known.add(in_.tokens[id]);
     }
     std::ranges::stable_sort(joined, std::greater<>{}, [&](size_t id) { return in_.scores[id]; });
+    std::vector<BpeVocabulary::Merge> merges;
     for (size_t id : joined) {
       std::string_view piece = in_.tokens[id];
       for (size_t cut = 1; cut < piece.size(); ++cut) {
         const std::string_view left = piece.substr(0, cut), right = piece.substr(cut);
-        if (pieces.find(left) && pieces.find(right))
-          add_merge('[' + Json(left).dump() + ',' + Json(right).dump() + ']');
+        if (!known.may_have(left) || !known.may_have(right)) continue;
+        const auto first = index_.find(left), second = index_.find(right);
+        if (first && second && is_joined(*first) && is_joined(*second))
+          merges.push_back({*first, *second, static_cast<TokenId>(id)});
       }
     }
+    return merges;
+  }
+
+  bool is_joined(size_t id) const {
+    return type(id) != kControl && type(id) != kUnknown && type(id) != kByte;
   }
 
   const GgufVocabulary& in_;
   Location where_;
-  std::string merges_;  // as JSON, commas between
+  StringIndex index_;  // of the tokens
 };
 
 }  // namespace
@@ -300,18 +308,18 @@ class Builder {
 std::shared_ptr<const Tokenizer> make_gguf_tokenizer(std::function<GgufVocabulary()> read,
                                                      const std::string& name) {
   HfTokenizerConfig config;
-  std::string json;
+  HfTokenizerDocument document;
   {
     const GgufVocabulary vocabulary = read();
     Builder builder(vocabulary, name);
     config = builder.config();
-    json = builder.json();
+    document = builder.document();
   }
   const auto again = [read = std::move(read), name] {
     const GgufVocabulary vocabulary = read();
-    return Builder(vocabulary, name).json();
+    return Builder(vocabulary, name).document().dump();
   };
-  return std::make_shared<HfTokenizer>(std::move(json), std::move(config), name, again);
+  return std::make_shared<HfTokenizer>(std::move(document), std::move(config), name, again);
 }
 
 std::optional<std::string> gguf_pre_tokenizer(const std::string& tokenizer_json) {

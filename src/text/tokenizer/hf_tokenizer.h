@@ -25,6 +25,9 @@ class HfTokenizer : public Tokenizer {
   explicit HfTokenizer(std::string json, HfTokenizerConfig config = {},
                        const std::string& name = "tokenizer.json",
                        std::function<std::string()> again = {});
+  // The same of a content that was not text.
+  HfTokenizer(HfTokenizerDocument document, HfTokenizerConfig config, const std::string& name,
+              std::function<std::string()> again);
   HfTokenizer(const HfTokenizer&) = delete;  // indices point into the vocabulary
   HfTokenizer& operator=(const HfTokenizer&) = delete;
 

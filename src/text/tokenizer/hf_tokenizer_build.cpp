@@ -38,10 +38,14 @@ std::optional<char> piece_byte(std::string_view piece) {
 
 HfTokenizer::HfTokenizer(std::string json, HfTokenizerConfig config, const std::string& name,
                          std::function<std::string()> again)
+    : HfTokenizer(
+          HfTokenizerDocument::parse(json, {.file = name}), std::move(config), name,
+          again ? std::move(again) : [json] { return json; }) {}
+
+HfTokenizer::HfTokenizer(HfTokenizerDocument document, HfTokenizerConfig config,
+                         const std::string& name, std::function<std::string()> again)
     : again_(std::move(again)), config_(std::move(config)), where_{.file = name} {
-  HfTokenizerFile file = HfTokenizerFile::parse(json, where_);
-  if (!again_) again_ = [json] { return json; };
-  json = {};
+  HfTokenizerFile file = HfTokenizerFile::read(std::move(document), where_);
   byte_level_ = file.pre_tokenizer.byte_level();
   space_sign_ = file.space_sign;
   dummy_prefix_ = file.normalizer.prepends() || file.pre_tokenizer.adds_prefix();

@@ -132,13 +132,7 @@ class DocumentReader : public JsonEvents {
   void add_merge(const std::string& text) {
     const size_t number = entries_++;
     if (text.starts_with("#version")) return;
-    const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      throw Error(where_,
-                  fmt::format("model.merges[{}] '{}' is not two pieces with a space between",
-                              number, text));
-    }
-    document_.merges.push_back({text.substr(0, space) + text.substr(space + 1), space, number});
+    document_.merges.push_back(HfTokenizerDocument::split_merge(text, number, where_));
   }
 
   [[noreturn]] void refuse_merge() const {
@@ -162,6 +156,50 @@ HfTokenizerDocument HfTokenizerDocument::parse(std::string_view json, const Loca
   DocumentReader reader(document, where);
   parse_json(json, where, reader);
   return document;
+}
+
+HfTokenizerDocument::Merge HfTokenizerDocument::split_merge(std::string_view text, size_t number,
+                                                            const Location& where) {
+  const size_t space = text.find(' ');
+  if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
+    throw Error(where, fmt::format("model.merges[{}] '{}' is not two pieces with a space between",
+                                   number, text));
+  }
+  std::string both(text.substr(0, space));
+  both += text.substr(space + 1);
+  return {std::move(both), space, number};
+}
+
+// By hand: as values, vocabulary and merges would take ten times the memory of their text.
+std::string HfTokenizerDocument::dump() const {
+  const auto quoted = [](std::string_view text) { return Json(text).dump(); };
+  Json model = rest.at("model"), others = rest;
+  others.erase("model");
+  model.erase("vocab");
+  model.erase("merges");
+  std::string text = others.dump();
+  text.back() = ',';
+  text += R"("model":)" + model.dump();
+  text.back() = ',';
+  text += R"("vocab":{)";
+  for (const Piece& piece : pieces) {
+    if (&piece != pieces.data()) text += ',';
+    text += quoted(piece.text) + ':' + std::to_string(piece.id);
+  }
+  text += R"(},"merges":[)";
+  const auto separate = [&] {
+    if (text.back() != '[') text += ',';
+  };
+  for (const auto& [both, left, number] : merges) {
+    separate();
+    text += quoted(both.substr(0, left) + ' ' + both.substr(left));
+  }
+  for (const auto& [left, right, merged] : known_merges) {
+    separate();
+    text += '[' + quoted(pieces[static_cast<size_t>(left)].text) + ',' +
+            quoted(pieces[static_cast<size_t>(right)].text) + ']';
+  }
+  return text + "]}}";
 }
 
 }  // namespace continuo

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "text/tokenizer/bpe_model.h"
 
 namespace continuo {
 
@@ -31,11 +32,17 @@ struct HfTokenizerDocument {
   nlohmann::json rest;
   std::vector<Piece> pieces;  // of an object `model.vocab`, in the order of the file
   std::vector<Merge> merges;  // of an array `model.merges`
+  // Merges that are known by the ids of their pieces, where they are; `merges` is empty then.
+  std::vector<BpeVocabulary::Merge> known_merges;
   // The first member of the vocabulary whose value is no id, and that value.
   std::optional<std::pair<std::string, std::string>> no_id;
 
   // Error: not JSON; an entry of the merges that is not two pieces.
   static HfTokenizerDocument parse(std::string_view json, const Location& where);
+  // The entry "a b". Error: it is not two pieces.
+  static Merge split_merge(std::string_view text, size_t number, const Location& where);
+  // The text that `parse` reads. Pieces stand in the order of their ids.
+  std::string dump() const;
 };
 
 }  // namespace continuo

@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "text/tokenizer/hf_tokenizer_document.h"
 #include "text/tokenizer/pattern_field.h"
 #include "text/tokenizer/post_processor.h"
 
@@ -102,7 +101,8 @@ class Reader {
 
   void read_merges(const JsonField& merges) {
     if (!merges.value().is_array()) merges.fail("must be an array");
-    file_.merges.reserve(document_.merges.size());
+    file_.merges = std::move(document_.known_merges);
+    file_.merges.reserve(file_.merges.size() + document_.merges.size());
     for (const auto& [text, length, number] : document_.merges) {
       const auto known = [&, number = number](std::string_view piece) {
         const auto id = id_of(piece);
@@ -248,8 +248,7 @@ class Reader {
 
 }  // namespace
 
-HfTokenizerFile HfTokenizerFile::parse(std::string_view json, const Location& where) {
-  HfTokenizerDocument document = HfTokenizerDocument::parse(json, where);
+HfTokenizerFile HfTokenizerFile::read(HfTokenizerDocument document, const Location& where) {
   if (!document.rest.is_object()) throw Error(where, "must be a JSON object");
   HfTokenizerFile file;
   Reader(std::move(document), where, file).run();

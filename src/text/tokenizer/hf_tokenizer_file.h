@@ -8,6 +8,7 @@
 
 #include "text/tokenizer/added_tokens.h"
 #include "text/tokenizer/bpe_model.h"
+#include "text/tokenizer/hf_tokenizer_document.h"
 #include "text/tokenizer/normalizer.h"
 #include "text/tokenizer/pre_tokenizer.h"
 
@@ -32,7 +33,7 @@ struct HfTokenizerFile {
 
   // Error with the field: damaged JSON, kinds that are not supported, ids that repeat or leave
   // holes, merges that do not fit the vocabulary.
-  static HfTokenizerFile parse(std::string_view json, const Location& where);
+  static HfTokenizerFile read(HfTokenizerDocument document, const Location& where);
 };
 
 }  // namespace continuo

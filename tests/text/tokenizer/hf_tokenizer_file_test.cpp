@@ -8,12 +8,16 @@
 namespace continuo {
 namespace {
 
+HfTokenizerFile parse_file(const std::string& json, const Location& where) {
+  return HfTokenizerFile::read(HfTokenizerDocument::parse(json, where), where);
+}
+
 using Json = nlohmann::json;
 using test::tiny_tokenizer;
 
 std::string file_fault(const Json& document) {
   Location where{.file = "dir/tokenizer.json"};
-  return test::error_of([&] { HfTokenizerFile::parse(document.dump(), where); });
+  return test::error_of([&] { parse_file(document.dump(), where); });
 }
 
 std::string fault_with(const std::string& pointer, const Json& value) {
@@ -26,7 +30,7 @@ TEST(HfTokenizerFile, TakesADocumentApart) {
   Json document = tiny_tokenizer();
   document["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [
       {"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "c"}}]})");
-  HfTokenizerFile file = HfTokenizerFile::parse(document.dump(), {.file = "t"});
+  HfTokenizerFile file = parse_file(document.dump(), {.file = "t"});
   EXPECT_EQ(file.pieces, (std::vector<std::string>{"a", "b", "c", "ab"}));
   ASSERT_EQ(file.merges.size(), 1u);
   EXPECT_EQ(file.merges[0].left, 0);
@@ -41,7 +45,7 @@ TEST(HfTokenizerFile, TakesADocumentApart) {
 TEST(HfTokenizerFile, MergesAreWordsOrPairs) {
   Json document = tiny_tokenizer();
   document["model"]["merges"] = {"#version: 0.2", Json::array({"a", "b"})};
-  EXPECT_EQ(HfTokenizerFile::parse(document.dump(), {.file = "t"}).merges.size(), 1u);
+  EXPECT_EQ(parse_file(document.dump(), {.file = "t"}).merges.size(), 1u);
 }
 
 TEST(HfTokenizerFile, FaultsNameFileFieldAndReason) {
@@ -122,7 +126,7 @@ TEST(HfTokenizerFile, SpacesHaveOneSign) {
 
 TEST(HfTokenizerFile, DamagedJsonHasAPlace) {
   auto fault = [](const std::string& json) {
-    return test::error_of([&] { HfTokenizerFile::parse(json, {.file = "t.json"}); });
+    return test::error_of([&] { parse_file(json, {.file = "t.json"}); });
   };
   EXPECT_NE(fault("{\n\"model\": ").find("t.json:2"), std::string::npos);
   EXPECT_NE(fault("[]").find("must be a JSON object"), std::string::npos);

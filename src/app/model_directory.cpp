@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "text/prompt/chat_template_file.h"
 #include "train/checkpoint.h"
 #include "train/train_state.h"
@@ -42,10 +43,11 @@ bool points_to_tokenizer(const fs::path& path) {
 }  // namespace
 
 std::shared_ptr<const Tokenizer> load_model_tokenizer(const fs::path& path) {
-  if (is_gguf_file(path)) return read_gguf_tokenizer(GgufFile(path));
-  if (!points_to_tokenizer(path)) return load_tokenizer(path);
-  return load_model_tokenizer(is_adapter_directory(path) ? adapter_base(path)
-                                                         : resolve_model_directory(path));
+  if (points_to_tokenizer(path)) {
+    return load_model_tokenizer(is_adapter_directory(path) ? adapter_base(path)
+                                                           : resolve_model_directory(path));
+  }
+  return is_gguf_file(path) ? read_gguf_tokenizer(GgufFile(path)) : load_tokenizer(path);
 }
 
 NamedEosIds read_model_eos_ids(const fs::path& model) {
@@ -112,6 +114,8 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   log_debug("{}: the tokenizer is that of {}, the prompt template {}; documents open {} BOS",
             m.path.string(), m.tokenizer_home.string(), m.prompt_origin,
             opens_with_bos(*m.tokenizer, m.prompt) ? "with" : "without");
+  // Large vocabularies leave much behind; the weights come next.
+  return_freed_memory();
   return m;
 }
 

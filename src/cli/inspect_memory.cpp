@@ -33,6 +33,7 @@ void inspect_memory(const std::string& path, const std::vector<std::string>& ove
 
   const double empty = resident_memory_bytes();
   auto tokenizer = load_model_tokenizer(resolve_model_directory(path));
+  return_freed_memory();
   const double tokenizer_bytes = resident_memory_bytes() - empty;
   tokenizer.reset();
   const ModelDirectory m = open_model_directory(

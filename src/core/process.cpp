@@ -3,6 +3,7 @@
 #include <chrono>
 #include <fstream>
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,6 +24,12 @@ double resident_memory_bytes() {
   double size = 0, resident = 0;
   file >> size >> resident;
   return file ? resident * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+void return_freed_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 std::string cpu_name() {

@@ -45,7 +45,9 @@ struct GgufFile::Mapping {
   Mapping(const std::filesystem::path& where, std::shared_ptr<MappedFile> mapped)
       : path(where),
         file(std::move(mapped)),
-        header(parse_gguf_header(file->bytes(), where.string())) {}
+        header(parse_gguf_header(file->bytes(), where.string())) {
+    file->release(0, static_cast<size_t>(header.data_begin));  // it is in memory twice now
+  }
 
   std::filesystem::path path;
   // Private: optimizers may update loaded weights in place without touching the file.

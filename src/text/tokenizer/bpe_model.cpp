@@ -26,16 +26,16 @@ BpeModel::BpeModel(BpeVocabulary vocabulary)
       number_(++model_count) {
   const auto& symbols = vocabulary_.symbols;
   single_.fill(-1);
-  bool wants_index = !vocabulary_.byte_symbols || vocabulary_.ignore_merges;
-  if (wants_index) index_ = StringIndex(symbols.size());
   for (size_t i = 0; i < symbols.size(); ++i) {
     auto id = static_cast<TokenId>(i);
     if (symbols[i].empty()) continue;
-    if (wants_index) index_.insert(symbols[i], id);
+    if (is_looked_up(symbols[i])) indexed_.emplace_back(symbols[i], id);
     auto first = static_cast<uint8_t>(symbols[i][0]);
     bool whole = vocabulary_.byte_symbols || first < 0x80;
     if (symbols[i].size() == 1 && whole && single_[first] < 0) single_[first] = id;
   }
+  index_ = StringIndex(indexed_.size());
+  for (const auto& [symbol, id] : indexed_) index_.insert(symbol, id);
   for (size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
     const auto& merge = vocabulary_.merges[rank];
     merges_.set(merge.left, merge.right, {static_cast<uint32_t>(rank), merge.merged});
@@ -44,6 +44,15 @@ BpeModel::BpeModel(BpeVocabulary vocabulary)
   cut_at_sign_ = !sign.empty() && !vocabulary_.byte_symbols && !vocabulary_.ignore_merges &&
                  index_.find(sign) && !merges_cross_sign();
   vocabulary_.merges = {};
+  vocabulary_.symbols = {};
+}
+
+// Words begin as bytes or as characters; only where a whole word may be a token are others asked
+// for.
+bool BpeModel::is_looked_up(const std::string& symbol) const {
+  if (vocabulary_.ignore_merges) return true;
+  if (vocabulary_.byte_symbols) return false;
+  return symbol == vocabulary_.space_sign || utf8_step(symbol).length == symbol.size();
 }
 
 // Whether some merge joins a symbol that does not end with the sign to one that starts with it.

@@ -46,9 +46,11 @@ class BpeModel {
   void merge_few(std::vector<TokenId>& ids, size_t begin) const;
   void merge_many(std::vector<TokenId>& ids, size_t begin) const;
   bool merges_cross_sign() const;
+  bool is_looked_up(const std::string& symbol) const;
 
-  BpeVocabulary vocabulary_;
-  StringIndex index_;  // of symbols; empty where only bytes are looked up
+  BpeVocabulary vocabulary_;  // without symbols and merges
+  std::vector<std::pair<std::string, TokenId>> indexed_;
+  StringIndex index_;  // of the symbols that are looked up as texts
   PairMap merges_;
   std::array<TokenId, 256> single_;  // ids of one-byte symbols, -1: none
   bool cut_at_sign_ = false;

@@ -36,7 +36,7 @@ class HfTokenizer : public Tokenizer {
   // As transformers encodes: special tokens that the text spells become their ids, U+2581 is what
   // the file's steps make of it. For trusted text and for comparisons.
   std::vector<TokenId> encode_with_specials(std::string_view text) const;
-  std::string token_bytes(TokenId id) const override { return entry(id).bytes; }
+  std::string token_bytes(TokenId id) const override;
   std::string piece(TokenId id) const override { return entry(id).piece; }
   std::optional<TokenId> find(std::string_view piece) const override { return index_.find(piece); }
   bool is_special(TokenId id) const override { return entry(id).special; }
@@ -62,8 +62,9 @@ class HfTokenizer : public Tokenizer {
 
  private:
   struct Entry {
-    std::string piece, bytes;
-    bool special = false;
+    std::string piece;
+    bool special = false;  // spells nothing
+    bool added = false;    // is text as it stands, whatever the model's pieces are
   };
   enum class Mode { kPlain, kSpecials };
 
@@ -91,6 +92,7 @@ class HfTokenizer : public Tokenizer {
   AddedTokenMatcher raw_, normalized_;
   std::variant<std::monostate, BpeModel, UnigramModel> model_;
   std::string space_sign_;
+  bool byte_pieces_ = false;  // "<0x0A>" is a byte
   bool byte_level_ = false, dummy_prefix_ = false, loses_unknown_ = false;
   bool keeps_sign_ = false;  // U+2581 of the text goes in as bytes
   std::vector<TokenId> opening_, closing_;

@@ -115,26 +115,28 @@ void HfTokenizer::add_config_tokens(HfTokenizerFile& file) {
   }
 }
 
+std::string HfTokenizer::token_bytes(TokenId id) const {
+  const auto& [piece, special, added] = entry(id);
+  if (special) return "";
+  if (added) return with_spaces(piece, space_sign_);
+  if (byte_level_) return bytes_of_piece(piece).value_or(piece);
+  if (byte_pieces_) {
+    if (const auto byte = piece_byte(piece)) return {*byte};
+  }
+  return with_spaces(piece, space_sign_);
+}
+
 void HfTokenizer::build_vocabulary(const HfTokenizerFile& file) {
+  byte_pieces_ = file.byte_pieces;
+  vocabulary_.reserve(file.pieces.size() + file.added.size());
   for (const std::string& piece : file.pieces) {
-    Entry entry{.piece = piece, .bytes = {}, .special = false};
-    std::optional<char> byte;
-    if (file.byte_pieces) byte = piece_byte(piece);
-    if (byte_level_) {
-      entry.bytes = bytes_of_piece(piece).value_or(piece);
-    } else if (byte) {
-      entry.bytes = *byte;
-    } else {
-      entry.bytes = with_spaces(piece, space_sign_);
-    }
-    vocabulary_.push_back(std::move(entry));
+    vocabulary_.push_back({.piece = piece});
   }
   for (const AddedToken& token : file.added) {
     auto id = static_cast<size_t>(token.id);
-    if (id == vocabulary_.size()) vocabulary_.push_back({.piece = token.text, .bytes = {}});
-    Entry& entry = vocabulary_[id];
-    entry.special = token.special;
-    entry.bytes = token.special ? "" : with_spaces(token.text, space_sign_);
+    if (id == vocabulary_.size()) vocabulary_.push_back({.piece = token.text});
+    vocabulary_[id].special = token.special;
+    vocabulary_[id].added = true;
   }
   index_ = StringIndex(vocabulary_.size());
   for (size_t id = 0; id < vocabulary_.size(); ++id) {
@@ -150,7 +152,6 @@ void HfTokenizer::mark_named_tokens(HfTokenizerFile& file) {
     if (!id) return {};
     Entry& named = vocabulary_[static_cast<size_t>(*id)];
     named.special = true;
-    named.bytes.clear();
     auto known = std::ranges::find(file.added, *id, &AddedToken::id);
     if (known != file.added.end()) {
       known->special = true;

@@ -2,67 +2,104 @@
 #pragma once
 
 #include "nn/cpu/kernels/packed_stored_impl.h"
+#include "nn/cpu/kernels/tile_impl.h"
 
 namespace continuo {
 namespace {
 
-// The scale of 32 weights. 8 bits: the largest reaches ±127. 4 bits: the best of a few, by the
-// squared error that is left, weighted by the squares of the weights: large ones carry more of the
-// result.
-template <int Bits>
-float block_scale(const float* w) {
-  float extreme = 0;
-  for (int64_t i = 0; i < kQuantBlock; ++i)
-    extreme = __builtin_fabsf(w[i]) > __builtin_fabsf(extreme) ? w[i] : extreme;
-  if (extreme == 0.0f) return 0.0f;
-  if constexpr (Bits == 8) return __builtin_fabsf(extreme) / 127.0f;
-  float best = 0, best_gain = -1;
-  for (int step = -6; step <= 6; ++step) {
-    const float inverse = (-8.0f + 0.25f * static_cast<float>(step)) / extreme;
-    Vec weighted{}, squares{};
-    for (int64_t i = 0; i < kQuantBlock; i += kLanes) {
-      const Vec x = load(w + i);
-      const Vec bounded = min(max(x * inverse, splat(-8.0f)), splat(7.0f));
-      const Vec q = (bounded + 12582912.0f) - 12582912.0f;  // rounds: 1.5 · 2^23
-      weighted += x * x * x * q;
-      squares += x * x * q * q;
-    }
-    const float wq = sum(weighted), qq = sum(squares);
-    if (qq > 0 && wq * wq > best_gain * qq) {
-      best_gain = wq * wq / qq;
-      best = wq / qq;
+// A block of 32 values of k of the outputs of a panel, side by side for each value.
+struct WeightBlock {
+  alignas(64) float at[kQuantBlock][kPanel];
+
+  Vec row(int64_t k, int64_t n) const { return load(&at[k][n * kLanes]); }
+};
+
+// Values beyond `in` and of outputs without a row are zero.
+WeightBlock gather_block(int64_t in, const float* const* rows, int64_t first) {
+  WeightBlock block;
+  const int64_t count = in - first < kQuantBlock ? in - first : kQuantBlock;
+  for (int64_t r = 0; r < kPanel; r += kLanes) {
+    for (int64_t k = 0; k < kQuantBlock; k += kLanes) {
+      VecU tile[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i) {
+        float values[kLanes] = {};
+        const int64_t there = count - k < kLanes ? count - k : kLanes;
+        if (rows[r + i] && there > 0)
+          std::memcpy(values, rows[r + i] + first + k, there * sizeof(float));
+        tile[i] = load_as<VecU>(values);
+      }
+      transpose(tile);
+      for (int64_t i = 0; i < kLanes; ++i) store_as(&block.at[k + i][r], tile[i]);
     }
   }
-  return best;
+  return block;
+}
+
+// Rounds to whole numbers within ±2^21 by adding 1.5 · 2^23, then bounds them.
+inline Vec whole(Vec x, float least, float most) {
+  return min(max((x + 12582912.0f) - 12582912.0f, splat(least)), splat(most));
+}
+
+// The scales of a block's outputs 16 · n and up. 8 bits: the largest reaches ±127. 4 bits: the best
+// of a few, by the squared error that is left, weighted by the squares of the weights: large ones
+// carry more of the result.
+template <int Bits>
+Vec block_scales(const WeightBlock& block, int64_t n) {
+  Vec extreme{};
+  for (int64_t k = 0; k < kQuantBlock; ++k) {
+    const Vec x = block.row(k, n);
+    extreme = select(max(x, -x) > max(extreme, -extreme), x, extreme);
+  }
+  if constexpr (Bits == 8) return max(extreme, -extreme) / 127.0f;
+  const auto any = extreme != splat(0.0f);
+  Vec best{}, best_gain = splat(-1.0f);
+  for (int step = -6; step <= 6; ++step) {
+    const Vec inverse =
+        splat(-8.0f + 0.25f * static_cast<float>(step)) / select(any, extreme, splat(1.0f));
+    Vec weighted{}, squares{};
+    for (int64_t k = 0; k < kQuantBlock; ++k) {
+      const Vec x = block.row(k, n), xq = x * whole(x * inverse, -8.0f, 7.0f);
+      weighted += x * x * xq;
+      squares += xq * xq;
+    }
+    const auto better = weighted * weighted > best_gain * squares;
+    best_gain = select(better, weighted * weighted / max(squares, splat(1e-38f)), best_gain);
+    best = select(better, weighted / max(squares, splat(1e-38f)), best);
+  }
+  return select(any, best, Vec{});
 }
 
 template <int Bits>
 void pack_quantised(int64_t in, const float* const* rows, std::byte* panel) {
-  constexpr int kLow = Bits == 8 ? -127 : -8, kHigh = Bits == 8 ? 127 : 7,
-                kOffset = Bits == 8 ? 128 : 8;
+  constexpr int kOffset = Bits == 8 ? 128 : 8,
+                kGroups = Bits;  // of four values of k in a byte each
+  constexpr float kLeast = Bits == 8 ? -127.0f : -8.0f, kMost = Bits == 8 ? 127.0f : 7.0f;
   constexpr int64_t kWeights = kQuantBlock * kPanel * Bits / 8;
   auto* out = reinterpret_cast<uint8_t*>(panel);
   for (int64_t b = 0; b < packed_inputs(in) / kQuantBlock; ++b, out += kWeights + 2 * kPanel) {
-    std::memset(out, 0, kWeights);
-    for (int64_t r = 0; r < kPanel; ++r) {
-      float w[kQuantBlock] = {};
-      const int64_t count = in - b * kQuantBlock < kQuantBlock ? in - b * kQuantBlock : kQuantBlock;
-      if (rows[r]) std::memcpy(w, rows[r] + b * kQuantBlock, count * sizeof(float));
-      const uint16_t half = to_half(block_scale<Bits>(w));
-      std::memcpy(out + kWeights + 2 * r, &half, sizeof half);
-      const float scale = from_half(half), inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
-      for (int64_t i = 0; i < kQuantBlock; ++i) {
-        const float rounded = __builtin_rintf(w[i] * inverse);
-        const int q = static_cast<int>(rounded < kLow    ? kLow
-                                       : rounded > kHigh ? kHigh
-                                                         : rounded) +
-                      kOffset;
-        if constexpr (Bits == 8) {
-          out[(i / 4 * kPanel + r) * 4 + i % 4] = static_cast<uint8_t>(q);
-        } else {
-          const int64_t j = i % 16;
-          out[(j / 4 * kPanel + r) * 4 + j % 4] |= static_cast<uint8_t>(i < 16 ? q : q << 4);
+    const WeightBlock block = gather_block(in, rows, b * kQuantBlock);
+    for (int64_t n = 0; n < 2; ++n) {
+      float scales[kLanes], inverses[kLanes];
+      store(scales, block_scales<Bits>(block, n));
+      for (int64_t r = 0; r < kLanes; ++r) {
+        const uint16_t half = to_half(scales[r]);
+        std::memcpy(out + kWeights + 2 * (n * kLanes + r), &half, sizeof half);
+        const float scale = from_half(half);
+        inverses[r] = scale == 0.0f ? 0.0f : 1.0f / scale;
+      }
+      const Vec inverse = load(inverses);
+      const auto code = [&](int64_t k) {
+        const Vec q = whole(block.row(k, n) * inverse, kLeast, kMost);
+        return bits_as<VecU>(convert<VecI>(q) + kOffset);
+      };
+      for (int64_t g = 0; g < kGroups; ++g) {
+        VecU word{};
+        for (int t = 0; t < 4; ++t) {
+          VecU byte = code(4 * g + t);
+          if constexpr (Bits == 4) byte = byte | code(16 + 4 * g + t) << 4;
+          word = word | byte << (8 * t);
         }
+        store_as(out + (g * kPanel + n * kLanes) * 4, word);
       }
     }
   }

@@ -70,7 +70,7 @@ at::Tensor convert_layout(const at::Tensor& x, GgufLayout layout, int64_t heads,
 StoredTensor converted(const GgufFile& file, const std::string& name, GgufLayout layout,
                        const json& config) {
   StoredTensor stored = file.stored(name);
-  if (layout == GgufLayout::kSame) return stored;
+  if (layout == GgufLayout::kSame || stored.shape.empty()) return stored;
   const int64_t size = stored.shape.at(0), heads = heads_of(layout, config);
   stored.whole = [=, whole = stored.whole] {
     return convert_layout(whole(), layout, heads, name, false);

@@ -206,7 +206,7 @@ StoredTensor GgufFile::stored(const std::string& name) const {
     return decode(format, blocks(first, last), part);
   };
   return {.shape = shape,
-          .whole = [rows, shape] { return rows(0, shape[0]); },
+          .whole = [rows, shape] { return rows(0, shape.at(0)); },
           .rows = rows,
           .blocks = StoredTensor::Blocks{found.type, blocks}};
 }

@@ -47,8 +47,8 @@ at::Tensor passing_tensor(const std::shared_ptr<MappedFile>& file, int64_t begin
 
 StoredTensor::Rows passing_rows(const std::shared_ptr<MappedFile>& file, int64_t begin,
                                 std::vector<int64_t> shape, at::ScalarType dtype) {
-  const int64_t stride = c10::multiply_integers(shape.begin() + 1, shape.end()) *
-                         static_cast<int64_t>(c10::elementSize(dtype));
+  auto stride = static_cast<int64_t>(c10::elementSize(dtype));
+  for (size_t i = 1; i < shape.size(); ++i) stride *= shape[i];
   return [=, shape = std::move(shape)](int64_t first, int64_t last) {
     std::vector<int64_t> part = shape;
     part[0] = last - first;

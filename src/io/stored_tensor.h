@@ -19,8 +19,8 @@ struct StoredTensor {
   std::vector<int64_t> shape;
   // All of it, to be kept: over the file's mapping where its layout allows that.
   std::function<at::Tensor()> whole;
-  // [end − begin, …] of the first dimension, to be used and dropped: what was read for it leaves
-  // memory with it.
+  // [end − begin, …] of the first dimension, which there must be, to be used and dropped: what was
+  // read for it leaves memory with it.
   Rows rows;
   // Of what is quantised there, the same rows undecoded: [end − begin, bytes of a row] uint8.
   struct Blocks {

@@ -124,6 +124,25 @@ TEST(Safetensors, UnalignedDataIsCopied) {
   EXPECT_TRUE(at::equal(SafetensorsFile(path).tensor("b"), at::tensor({1.5F, -2.0F})));
 }
 
+TEST(Safetensors, StoredTensorsComeAFewRowsAtATimeAndMoreThanOnce) {
+  TempDir dir;
+  const at::Tensor many = at::randn({1000, 300}), one = at::tensor(2.5F);  // of 293 pages, of none
+  write_safetensors(dir / "x.safetensors", {{"many", many}, {"one", one}});
+  const auto stored = [&](const char* name) {
+    return SafetensorsFile(dir / "x.safetensors").stored(name);
+  };
+  EXPECT_TRUE(at::equal(stored("one").whole(), one));
+  const StoredTensor tensor = stored("many");
+  EXPECT_EQ(tensor.shape, (std::vector<int64_t>{1000, 300}));
+  for (const int64_t step : {37, 1000}) {
+    for (int64_t begin = 0; begin < 1000; begin += step) {
+      const int64_t end = std::min<int64_t>(begin + step, 1000);
+      EXPECT_TRUE(at::equal(tensor.rows(begin, end), many.narrow(0, begin, end - begin)));
+    }
+  }
+  EXPECT_TRUE(at::equal(tensor.whole(), many));
+}
+
 TEST(Safetensors, ReadsAFileOfTheReferenceImplementation) {
   const SafetensorsFile file(std::filesystem::path(CONTINUO_SOURCE_DIR) /
                              "tests/golden/reference.safetensors");

@@ -67,6 +67,18 @@ TEST(TorchFile, SharedStoragesShareMemoryAndOutliveTheFile) {
   EXPECT_EQ(TorchFile(kTorchFiles / "state.bin").tensor("f32")[0][0].item<float>(), 0.0F);
 }
 
+TEST(TorchFile, StoredTensorsComeByRows) {
+  const TorchFile file(kTorchFiles / "state.bin");
+  for (const auto& [name, info] : file.tensors()) {
+    const StoredTensor stored = file.stored(name);
+    const at::Tensor whole = file.tensor(name);
+    EXPECT_EQ(stored.shape, info.shape) << name;
+    EXPECT_TRUE(at::equal(stored.whole(), whole)) << name;
+    for (int64_t r = 0; !info.shape.empty() && r < info.shape[0]; ++r)
+      EXPECT_TRUE(at::equal(stored.rows(r, r + 1), whole.narrow(0, r, 1))) << name;
+  }
+}
+
 TEST(TorchFile, OtherFiles) {
   TempDir dir;
   const auto fault = [](const std::filesystem::path& path) {

@@ -227,7 +227,7 @@ void Transformer::read_stored() {
   auto parameters = named_parameters();
   for (const auto& [name, stored] : stored_matrices()) {
     if (!stored->defined()) continue;
-    parameters[name].set_data(stored->rows(0, stored->out()).clone());
+    parameters[name].set_data(stored->rows(0, stored->out()).clone(at::MemoryFormat::Contiguous));
     *stored = {};
   }
 }

@@ -71,6 +71,15 @@ TEST_F(ModelKinds, EveryCommandTakesEveryKind) {
                              "prompt                "}) {
       EXPECT_NE(shown.find(line), std::string::npos) << shown;
     }
+    const std::string held = must({"inspect", model, "--memory", "threads=1", "weights=q4"}).out;
+    for (const char* line : {"matrices of the layers", "embedding and head, which are one",
+                             "weights in all", "cache of a sequence of", "resident at most"}) {
+      EXPECT_NE(held.find(line), std::string::npos) << held;
+    }
+    const json load =
+        json::parse(must({"bench", "load", "--model", model, "threads=1", "repeats=1"}).out);
+    EXPECT_GT(load["source_mb"].get<double>(), 0);
+    EXPECT_GT(load["total_s"].get<double>(), load["pack_s"].get<double>());
     if (model != "adapter") {
       must({"bench", "generate", "--model", model, "threads=1", "new_tokens=2", "batches=[1]",
             "prefill=8", "repeats=1", "roof=false"});

@@ -1,5 +1,7 @@
 #include "models/store/gguf_checkpoint.h"
 
+#include <ATen/TensorOperators.h>
+
 #include "models/store/gguf_config.h"
 
 namespace continuo {

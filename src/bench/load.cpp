@@ -7,6 +7,7 @@
 #include "app/completer.h"
 #include "bench/bench.h"
 #include "bench/commands.h"
+#include "core/config/keys.h"
 #include "core/files.h"
 #include "core/process.h"
 #include "core/system_error.h"

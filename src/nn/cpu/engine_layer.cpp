@@ -210,10 +210,8 @@ JointAdapter EngineAdapter::pack(const AdapterWeights& adapter, const Joint& joi
     at += low.a.size(0);
   }
   PanelRows down(std::move(a)), up(std::move(b), joint.paired);
-  const auto bytes = [](const PanelRows& rows) {
-    return rows.panels() * panel_bytes(PanelFormat::f32, rows.in());
-  };
-  PanelArena& arena = memory_.emplace_back(bytes(down) + bytes(up));
+  PanelArena& arena = memory_.emplace_back(packed_bytes(WeightFormat::f32, down) +
+                                           packed_bytes(WeightFormat::f32, up));
   JointAdapter packed = {.a = continuo::pack(arena, WeightFormat::f32, std::move(down)),
                          .b = continuo::pack(arena, WeightFormat::f32, std::move(up)),
                          .factor = {}};

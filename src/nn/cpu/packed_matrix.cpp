@@ -35,6 +35,19 @@ std::byte* PanelArena::take(int64_t bytes) {
   return p;
 }
 
+namespace {
+
+// Panels of a file's blocks stand in the order of the blocks.
+constexpr int kFirstStored = static_cast<int>(PanelFormat::stored_q4_0);
+
+constexpr PanelFormat panels_of(BlockFormat format) {
+  return static_cast<PanelFormat>(kFirstStored + static_cast<int>(format));
+}
+static_assert(panels_of(BlockFormat::q8_0) == PanelFormat::stored_q8_0);
+static_assert(panels_of(BlockFormat::q6_k) == PanelFormat::stored_q6_k);
+
+}  // namespace
+
 std::string_view panel_name(PanelFormat format) {
   switch (format) {
     case PanelFormat::f32:
@@ -51,24 +64,9 @@ std::string_view panel_name(PanelFormat format) {
       return "fp32 in 12 bits";
     case PanelFormat::bf16_in_12:
       return "bf16 in 12 bits";
-    case PanelFormat::stored_q4_0:
-      return name(BlockFormat::q4_0);
-    case PanelFormat::stored_q4_1:
-      return name(BlockFormat::q4_1);
-    case PanelFormat::stored_q5_0:
-      return name(BlockFormat::q5_0);
-    case PanelFormat::stored_q5_1:
-      return name(BlockFormat::q5_1);
-    case PanelFormat::stored_q8_0:
-      return name(BlockFormat::q8_0);
-    case PanelFormat::stored_q4_k:
-      return name(BlockFormat::q4_k);
-    case PanelFormat::stored_q5_k:
-      return name(BlockFormat::q5_k);
-    case PanelFormat::stored_q6_k:
-      return name(BlockFormat::q6_k);
+    default:
+      return name(static_cast<BlockFormat>(static_cast<int>(format) - kFirstStored));
   }
-  return "";
 }
 
 PanelRows::PanelRows(std::vector<WeightMatrix> parts, bool paired)
@@ -126,32 +124,6 @@ const std::vector<const uint8_t*>& PanelRows::read_blocks(int64_t begin, int64_t
   });
   return block_rows_;
 }
-
-namespace {
-
-PanelFormat panels_of(BlockFormat format) {
-  switch (format) {
-    case BlockFormat::q4_0:
-      return PanelFormat::stored_q4_0;
-    case BlockFormat::q4_1:
-      return PanelFormat::stored_q4_1;
-    case BlockFormat::q5_0:
-      return PanelFormat::stored_q5_0;
-    case BlockFormat::q5_1:
-      return PanelFormat::stored_q5_1;
-    case BlockFormat::q8_0:
-      return PanelFormat::stored_q8_0;
-    case BlockFormat::q4_k:
-      return PanelFormat::stored_q4_k;
-    case BlockFormat::q5_k:
-      return PanelFormat::stored_q5_k;
-    case BlockFormat::q6_k:
-      return PanelFormat::stored_q6_k;
-  }
-  return PanelFormat::f32;
-}
-
-}  // namespace
 
 std::vector<PanelRange> PanelRows::stored_runs() const {
   std::vector<PanelRange> runs;

@@ -110,7 +110,8 @@ TEST(StoredBlocks, AreTheWeightsOfTheFileBitForBit) {
     const auto arena = arena_for(rows);
     const PackedMatrix packed = pack(*arena, WeightFormat::f32, rows);
     EXPECT_TRUE(holds_blocks(packed.format())) << name(c.format);
-    EXPECT_LT(packed.bytes(), 3 * panel_bytes(PanelFormat::f32, kIn) / 3) << name(c.format);
+    // Three panels take less than one of floats.
+    EXPECT_LT(packed.bytes(), panel_bytes(PanelFormat::f32, kIn)) << name(c.format);
     EXPECT_TRUE(unpack(packed, 70).equal(values)) << name(c.format);
   }
 }

@@ -17,6 +17,7 @@ void add_bench_streams_command(CLI::App& bench);
 void add_bench_tokenize_command(CLI::App& bench);
 void add_bench_data_command(CLI::App& bench);
 void add_bench_load_command(CLI::App& bench);
+void add_bench_products_command(CLI::App& bench);
 void add_bench_roof_command(CLI::App& bench);
 
 }  // namespace continuo

@@ -47,9 +47,7 @@ Rate measure_product(const ProductShape& shape, c10::ScalarType dtype, double se
   const auto options = at::TensorOptions(dtype);
   const at::Tensor x = at::randn({shape.rows, shape.in}).to(options),
                    w = at::randn({shape.out, shape.in}).to(options);
-  const double flops =
-      2.0 * static_cast<double>(shape.rows * shape.in) * static_cast<double>(shape.out);
-  return measure_rate(flops, seconds, [&] { at::linear(x, w); });
+  return measure_rate(shape.flop(), seconds, [&] { at::linear(x, w); });
 }
 
 Rate measure_read(int64_t bytes, int64_t threads, double seconds) {
@@ -77,14 +75,17 @@ int64_t uncached_bytes() {
                              1024 * kMiB);
 }
 
-Rate measure_multiply_add(int64_t threads, double seconds) {
+double run_multiply_adds(int64_t threads) {
   const MachineKernels& machine = kernels().machine;
   constexpr int64_t kRounds = 1 << 20;
   std::atomic<float> sum{0};
-  const double flops = 2.0 * static_cast<double>(kRounds * machine.multiply_adds * threads);
-  return measure_rate(flops, seconds, [&] {
-    on_threads(threads, [&](int64_t) { sum.store(machine.multiply_add(kRounds)); });
-  });
+  on_threads(threads, [&](int64_t) { sum.store(machine.multiply_add(kRounds)); });
+  return 2.0 * static_cast<double>(kRounds * machine.multiply_adds * threads);
+}
+
+Rate measure_multiply_add(int64_t threads, double seconds) {
+  const double flop = run_multiply_adds(threads);
+  return measure_rate(flop, seconds, [&] { run_multiply_adds(threads); });
 }
 
 double product_roof(int64_t rows, int64_t hidden, int64_t intermediate, c10::ScalarType dtype) {

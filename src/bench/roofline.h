@@ -15,10 +15,10 @@ struct Rate {
 // [rows, in] · [out, in]ᵀ.
 struct ProductShape {
   int64_t rows, in, out;
+  double flop() const { return 2.0 * static_cast<double>(rows * in) * static_cast<double>(out); }
 };
 
-// FLOP/s of at::linear without bias, 2 · rows · in · out FLOP a product, with the threads that
-// LibTorch is set to; runs for about `seconds`, at least five times.
+// FLOP/s of at::linear without bias, with the threads that LibTorch is set to.
 Rate measure_product(const ProductShape& shape, c10::ScalarType dtype, double seconds);
 
 // Bytes/s of a plain sum over a buffer of `bytes`, in 2 MiB pages where the system gives them, by
@@ -29,6 +29,8 @@ int64_t uncached_bytes();
 
 // Float FLOP/s of multiply-adds in registers with `threads` of LibTorch's.
 Rate measure_multiply_add(int64_t threads, double seconds);
+// A few milliseconds of them; returns their FLOP.
+double run_multiply_adds(int64_t threads);
 
 // FLOP/s of the fastest of a model's projections, hidden ↔ intermediate and hidden ↔ hidden, at
 // `rows` rows; the best run. Takes about a second.

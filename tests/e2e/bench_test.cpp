@@ -183,6 +183,21 @@ TEST(Bench, StreamsTellWhatAPromptCostsThemAndThemIt) {
       1e-9);
 }
 
+TEST(Bench, ProductsOfATrainingStepStandBesideMultiplyAdds) {
+  const TempDir directory;
+  const auto lines = bench(directory, {"products", "threads=1", "rows=[16]", "hidden=32",
+                                       "intermediate=48", "vocabulary=61", "turns=1"});
+  ASSERT_EQ(lines.size(), 4u * 3u);
+  for (const nlohmann::json& line : lines) {
+    EXPECT_EQ(line["what"], "training_product");
+    EXPECT_EQ(line["rows"], 16);
+    EXPECT_NEAR(line["share"].get<double>() * line["multiply_add_gflop_per_s"].get<double>(),
+                line["gflop_per_s"].get<double>(), 1e-6 * line["gflop_per_s"].get<double>());
+  }
+  EXPECT_EQ(lines.back()["product"], "weight_gradient");
+  EXPECT_EQ(lines.back()["out"], 61);
+}
+
 TEST(Bench, RoofsAreMeasured) {
   const TempDir directory;
   const auto lines = bench(

@@ -19,10 +19,10 @@ namespace {
 
 // Our products are the default: a row's bits depend on nothing but the row. Measured on Zen 4: MKL,
 // which knows no AMD processor by name, reaches 60–85 % of the fused multiply-adds that the cores
-// can do in float32, oneDNN 80–88 % of the dot products in bfloat16, these kernels 93–97 % of both;
-// with AVX2 they are level with MKL, as fast in bfloat16 as in float32, where ATen's products of
-// bfloat16 are many times slower. Processors with matrix units of their own (AMX) have far more to
-// give in bfloat16 than AVX-512; oneDNN uses them, for results in bfloat16.
+// can do in float32, oneDNN 80–88 % of the dot products in bfloat16, these kernels 93–97 % of both.
+// With AVX2 bfloat16 is as fast as float32, where ATen's products of bfloat16 are many times
+// slower. Processors with matrix units of their own (AMX) have far more to give in bfloat16 than
+// AVX-512; oneDNN uses them, for results in bfloat16.
 bool choose_own(at::ScalarType result) {
   const char* setting = std::getenv("CONTINUO_MATMUL");
   const std::string_view wanted = setting ? setting : "";
@@ -54,16 +54,15 @@ struct Operand {
   }
 };
 
-// Bytes of k at once: a block of A and a panel of B stay in the second cache. In float32 less: sums
-// of partial sums round less.
+// Values of k at once: whole segments.
+constexpr int64_t kDepth = 3 * kGemmSegment;
+// The same for results in bfloat16, which are not to be rounded twice.
 template <class T>
-constexpr int64_t kDepthBytes = sizeof(T) == sizeof(float) ? 1024 : 6144;
-template <class T>
-int64_t longest_depth() {
-  return kDepthBytes<T> / kernels().gemm<T>().element;
+int64_t narrow_depth() {
+  return 6144 / kernels().gemm<T>().element;
 }
-constexpr int64_t kRightBytes = 4 << 20;  // of B at once: stays in the third
-constexpr int64_t kBlockPanels = 4;       // panels of A that a member packs and multiplies at once
+constexpr int64_t kLeftBytes = 256 << 10;  // of a block of A: stays in the second cache
+constexpr int64_t kRightBytes = 4 << 20;   // of B at once: stays in the third
 constexpr int64_t kGroupPanels = 16;  // panels of B in a unit of work: the last ones end together
 
 // C [m, n] (+)= A · B. To is float, or T where k is not cut.
@@ -75,7 +74,8 @@ struct MatrixProduct {
   bool add;
 };
 
-int64_t filled_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+int64_t quotient_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
+int64_t filled_up(int64_t x, int64_t multiple) { return quotient_up(x, multiple) * multiple; }
 
 // How much of a product is packed at once.
 struct GemmCut {
@@ -84,18 +84,20 @@ struct GemmCut {
   int64_t width;  // columns of B, by all members together
 };
 
-template <class T>
+template <class T, class To>
 GemmCut cut_of(int64_t m, int64_t n, int64_t k) {
   const GemmKernels<T>& kernel = kernels().gemm<T>();
-  const int64_t depth = std::min(filled_up(k, kernel.depth), longest_depth<T>());
-  // Blocks of A small enough that all members have some.
-  const int64_t left_panels = (m + kernel.rows - 1) / kernel.rows;
-  const int64_t block =
-      kernel.rows * std::clamp<int64_t>(left_panels / (8 * at::get_num_threads()), 1, kBlockPanels);
-  const int64_t fitting = kRightBytes / (depth * kernel.element) / kernel.columns * kernel.columns;
+  const int64_t longest = sizeof(To) == sizeof(float) ? kDepth : narrow_depth<T>(),
+                depth = std::min(filled_up(k, kernel.depth), longest),
+                step = depth * kernel.element;
+  // All members have as many blocks of A, as large as fit.
+  const int64_t fitting = std::min(kGemmMostRows, kLeftBytes / step) / kernel.rows,
+                share = quotient_up(quotient_up(m, kernel.rows), at::get_num_threads()),
+                block = quotient_up(share, quotient_up(share, std::max<int64_t>(1, fitting)));
+  const int64_t width = kRightBytes / step / kernel.columns * kernel.columns;
   return {.depth = depth,
-          .block = block,
-          .width = std::min(filled_up(n, kernel.columns), std::max(fitting, kernel.columns))};
+          .block = block * kernel.rows,
+          .width = std::min(filled_up(n, kernel.columns), std::max(width, kernel.columns))};
 }
 
 // A part of B: `columns` columns from `column`, `steps` values of k from `from`, to be packed.
@@ -155,7 +157,7 @@ template <class T, class To>
 void multiply(const MatrixProduct<T, To>& product) {
   const GemmKernels<T>& kernel = kernels().gemm<T>();
   const int64_t n = product.n, k = product.k;
-  const GemmCut cut = cut_of<T>(product.m, n, k);
+  const GemmCut cut = cut_of<T, To>(product.m, n, k);
   const int64_t left_bytes = cut.block * cut.depth * kernel.element;
   const auto options = at::TensorOptions(at::kByte);
   const at::Tensor right = at::empty({cut.width * cut.depth * kernel.element}, options);
@@ -192,7 +194,7 @@ void multiply_into(at::Tensor& c, int64_t k, const Operand<T>& a, const Operand<
   }
   if (c.scalar_type() == at::kFloat)
     return multiply<T, float>({m, n, k, a, b, data<float>(c), add});
-  if (k <= longest_depth<T>()) return multiply<T, T>({m, n, k, a, b, data<T>(c), add});
+  if (k <= narrow_depth<T>()) return multiply<T, T>({m, n, k, a, b, data<T>(c), add});
   at::Tensor wide = add ? c.to(at::kFloat) : at::empty(c.sizes(), c.options().dtype(at::kFloat));
   multiply<T, float>({m, n, k, a, b, data<float>(wide), add});
   c.copy_(wide);

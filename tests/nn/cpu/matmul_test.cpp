@@ -2,6 +2,7 @@
 // the tensor functions.
 #include "nn/cpu/matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -103,7 +104,10 @@ TEST_P(GemmKernelTest, AllShapesAndLayoutsAreExact) {
                                     {13, 33, 31},
                                     {24, 64, 64},
                                     {5, 70, 47},
-                                    {37, 15, 96}}) {
+                                    {37, 15, 96},
+                                    // Segments of k, and as many rows as a call may have.
+                                    {25, 33, 600},
+                                    {kGemmMostRows, 40, 257}}) {
         SCOPED_TRACE(testing::Message()
                      << m << 'x' << n << 'x' << k << " layouts " << int(a) << int(b));
         check<float>(m, n, k, a, b);
@@ -132,8 +136,9 @@ class MatmulTest : public testing::TestWithParam<at::ScalarType> {
 };
 
 TEST_P(MatmulTest, ProductsAreThoseOfDoublePrecision) {
-  // The second cuts k, the third also the columns of the right operand.
-  for (const auto& [m, n, k] : {std::tuple{70, 50, 33}, {30, 40, 7001}, {20, 3000, 1600}}) {
+  // The second cuts k, the third also the columns of the right operand, the last the rows.
+  for (const auto& [m, n, k] :
+       {std::tuple{70, 50, 33}, {30, 40, 7001}, {20, 3000, 1600}, {700, 70, 900}}) {
     SCOPED_TRACE(testing::Message() << m << 'x' << n << 'x' << k);
     const at::Tensor a = random(m, k), b = random(n, k), bt = b.t().contiguous(),
                      at_ = a.t().contiguous();

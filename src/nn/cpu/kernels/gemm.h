@@ -1,8 +1,9 @@
 // Dense matrix products out of packed panels (Goto & van de Geijn, "Anatomy of High-Performance
 // Matrix Multiplication", 2008): C[m][n] += Σ_k A[m][k] · B[k][n], summed in float. A is packed in
-// panels of `rows` rows, B in panels of `columns` columns; a panel pair is multiplied without
-// leaving the registers. The bits of an element depend on k and its cut alone. Where the CPU has no
-// dot products of bfloat16, panels hold float: bfloat16 is widened while it is packed.
+// panels of `rows` rows, B in panels of `columns` columns; a panel pair is multiplied a segment of
+// k at a time without leaving the registers. The bits of an element depend on k and its cut alone.
+// Where the CPU has no dot products of bfloat16, panels hold float: bfloat16 is widened while it is
+// packed.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,14 @@ struct GemmOperand {
   int64_t stride;   // elements between rows in memory
 };
 
-// C [rows, columns] from the packed rows of A, from their first panel on, and one panel of B.
+// Values of k in one running sum: segments are added up afterwards. Shorter sums round less, and a
+// segment of a panel of B stays in the first cache.
+inline constexpr int64_t kGemmSegment = 256;
+// Rows of C at most in one call: their sums so far wait in the first cache too.
+inline constexpr int64_t kGemmMostRows = 144;
+
+// C [rows, columns] from the packed rows of A, from their first panel on, and one panel of B. What
+// follows that panel in memory is fetched into the second cache.
 template <class To>
 struct GemmPanels {
   Along along;  // as the rows of A were packed

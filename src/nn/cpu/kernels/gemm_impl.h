@@ -217,37 +217,78 @@ inline void gemm_tile(int64_t packed_k, const T* left, const T* right,
   }
 }
 
+// Where a tile of C lies: `rows` rows of `columns` columns.
 template <class To>
-inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], int64_t rows, int64_t n, To* c,
-                       int64_t stride, bool add) {
-  if (n < kGemmColumns) {
-    for (int64_t r = 0; r < rows; ++r) {
+struct GemmPlace {
+  To* c;
+  int64_t stride, rows, columns;
+};
+
+template <class To>
+inline void gemm_add(const GemmPlace<To>& at, Vec (&sum)[kGemmRows][kGemmVectors]) {
+  for (int64_t r = 0; r < at.rows; ++r) {
+    const To* row = at.c + r * at.stride;
+    if (at.columns < kGemmColumns) {
       float values[kGemmColumns];
-      for (int v = 0; v < kGemmVectors; ++v) store(values + v * kLanes, sum[r][v]);
-      for (int64_t i = 0; i < n; ++i)
-        put(c + r * stride + i, add ? to_float(c[r * stride + i]) + values[i] : values[i]);
-    }
-    return;
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int v = 0; v < kGemmVectors; ++v) {
-      To* to = c + r * stride + v * kLanes;
-      store(to, add ? load(to) + sum[r][v] : sum[r][v]);
+      for (int64_t i = 0; i < kGemmColumns; ++i) values[i] = i < at.columns ? to_float(row[i]) : 0;
+      for (int v = 0; v < kGemmVectors; ++v) sum[r][v] += load(values + v * kLanes);
+    } else {
+      for (int v = 0; v < kGemmVectors; ++v) sum[r][v] += load(row + v * kLanes);
     }
   }
 }
 
+template <class To>
+inline void gemm_store(const Vec (&sum)[kGemmRows][kGemmVectors], const GemmPlace<To>& at) {
+  for (int64_t r = 0; r < at.rows; ++r) {
+    To* row = at.c + r * at.stride;
+    if (at.columns < kGemmColumns) {
+      float values[kGemmColumns];
+      for (int v = 0; v < kGemmVectors; ++v) store(values + v * kLanes, sum[r][v]);
+      for (int64_t i = 0; i < at.columns; ++i) put(row + i, values[i]);
+    } else {
+      for (int v = 0; v < kGemmVectors; ++v) store(row + v * kLanes, sum[r][v]);
+    }
+  }
+}
+
+// Asks for `bytes` from `from` on: the part of them that belongs to tile `tile` of `tiles`.
+[[gnu::always_inline]] inline void gemm_fetch(const std::byte* from, int64_t bytes, int64_t tile,
+                                              int64_t tiles) {
+  for (int64_t at = bytes * tile / tiles; at < bytes * (tile + 1) / tiles; at += 64)
+    __builtin_prefetch(from + at, 0, 2);
+}
+
 template <Along A, class P, class To>
 void gemm_multiply_panels(const GemmPanels<To>& p) {
-  const int64_t m = p.rows, n = p.columns, packed_k = p.packed_k, stride = p.stride;
-  const P *left = reinterpret_cast<const P*>(p.left), *right = reinterpret_cast<const P*>(p.right);
-  To* c = p.c;
-  const bool add = p.add;
-  for (int64_t r = 0; r < m;
-       r += kGemmRows, left += kGemmRows * packed_k, c += kGemmRows * stride) {
-    Vec sum[kGemmRows][kGemmVectors];
-    gemm_tile<A>(packed_k, left, right, sum);
-    gemm_store(sum, smaller(kGemmRows, m - r), n, c, stride, add);
+  const int64_t packed_k = p.packed_k, tiles = (p.rows + kGemmRows - 1) / kGemmRows;
+  alignas(64) float partial[kGemmMostRows * kGemmColumns];
+  for (int64_t k = 0; k < packed_k; k += kGemmSegment) {
+    const int64_t steps = smaller(kGemmSegment, packed_k - k);
+    const bool last = k + steps == packed_k;
+    const P* right = reinterpret_cast<const P*>(p.right) + kGemmColumns * k;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const P* left = reinterpret_cast<const P*>(p.left) + kGemmRows * (t * packed_k + k);
+      const GemmPlace<To> place = {.c = p.c + t * kGemmRows * p.stride,
+                                   .stride = p.stride,
+                                   .rows = smaller(kGemmRows, p.rows - t * kGemmRows),
+                                   .columns = p.columns};
+      const GemmPlace<float> kept = {partial + t * kGemmRows * kGemmColumns, kGemmColumns,
+                                     kGemmRows, kGemmColumns};
+      if (last) {
+        for (int64_t r = 0; r < place.rows; ++r) __builtin_prefetch(place.c + r * p.stride, 1);
+      }
+      gemm_fetch(reinterpret_cast<const std::byte*>(right + kGemmColumns * steps),
+                 kGemmSegment * kGemmColumns * static_cast<int64_t>(sizeof(P)), t, tiles);
+      Vec sum[kGemmRows][kGemmVectors];
+      gemm_tile<A>(steps, left, right, sum);
+      if (k > 0) {
+        gemm_add(kept, sum);
+      } else if (p.add) {
+        gemm_add(place, sum);
+      }
+      last ? gemm_store(sum, place) : gemm_store(sum, kept);
+    }
   }
 }
 

@@ -24,15 +24,19 @@ float machine_read(int64_t n, const float* x) {
 #ifdef __AVX512F__
 constexpr int kChains = 12;
 #elif defined(__AVX__)
-constexpr int kChains = 5;  // of two registers each
+constexpr int kChains = 6;  // of two registers each
 #else
 constexpr int kChains = 2;
 #endif
 
 float machine_multiply_add(int64_t rounds) {
   const Vec half = splat(0.5f), one = splat(1.0f);
-  Vec chains[kChains];  // start apart: equal ones would be computed once
-  for (int c = 0; c < kChains; ++c) chains[c] = splat(static_cast<float>(c));
+  // The compiler must not know that registers start alike: it would compute equal ones once.
+  volatile float zero = 0;
+  float start[kChains * kLanes];
+  for (int i = 0; i < kChains * kLanes; ++i) start[i] = zero + static_cast<float>(i / kLanes);
+  Vec chains[kChains];
+  for (int c = 0; c < kChains; ++c) chains[c] = load(start + c * kLanes);
   for (int64_t r = 0; r < rounds; ++r) {
     for (int c = 0; c < kChains; ++c) chains[c] = chains[c] * half + one;
   }

@@ -1,5 +1,6 @@
 #include "models/store/adapter_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <map>

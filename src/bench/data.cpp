@@ -1,5 +1,6 @@
 // `continuo bench data`: how long a data set takes to be ready for training, when it is new and
 // when it is known.
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 

@@ -1,5 +1,6 @@
 // `continuo bench train`: optimizer steps as `continuo train` makes them, on rows of a file or on
 // random ids.
+#include <algorithm>
 #include <fstream>
 #include <numeric>
 

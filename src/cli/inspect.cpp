@@ -1,5 +1,7 @@
 // `continuo inspect`: what an experiment will do, or what a model directory holds, before any time
 // is spent on it.
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
 #include <unistd.h>

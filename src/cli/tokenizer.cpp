@@ -236,7 +236,7 @@ void add_train(CLI::App& tokenizer) {
   auto arguments = std::make_shared<TrainArguments>();
   CLI::App* command =
       tokenizer.add_subcommand("train", "Learn a SentencePiece vocabulary from texts");
-  command->add_option("CONFIG.yaml key=value", arguments->words, "Configuration and overrides");
+  command->add_option("CONFIG", arguments->words, "Configuration file, then key=value overrides");
   command->add_option("-i,--input", arguments->inputs,
                       "File to learn from, instead of `inputs`; may be repeated");
   command->add_option("-f,--field", arguments->fields,

@@ -1,5 +1,7 @@
 #include "data/example_builder.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "support/data_fixture.h"

@@ -1,5 +1,7 @@
 #include "data/store_file.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "support/data_fixture.h"

@@ -1,4 +1,5 @@
 // Weights of rows and answers through the real binary: what they do to a step's loss and weights.
+#include <algorithm>
 #include <fstream>
 
 #include <fmt/format.h>

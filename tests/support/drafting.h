@@ -1,6 +1,7 @@
 // Drafters and comparisons for tests of speculative decoding.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>

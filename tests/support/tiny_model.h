@@ -1,6 +1,7 @@
 // Small random models and ragged inputs for tests.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 

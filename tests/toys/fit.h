@@ -1,6 +1,7 @@
 // Some steps of training on a few documents, for models that no family builds.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "nn/transformer.h"

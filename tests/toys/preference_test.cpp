@@ -1,5 +1,6 @@
 // A preference objective (DPO, arXiv 2305.18290) against the headers alone: what an objective needs
 // that is not Σ weight · nll, a reference model, pairs that stay together, metrics of its own.
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>

@@ -1,5 +1,7 @@
 // Training of adapters through the trainer: what learns, what stays, and that dropout's noise
 // survives everything.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>

@@ -1,5 +1,7 @@
 #include "train/supervised.h"
 
+#include <algorithm>
+
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // Expressions of a template: tokens → trees, by precedence as Jinja has it.
 #pragma once
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <vector>

@@ -79,19 +79,19 @@ Normalizer::Normalizer(const JsonField& field) {
       description_ += fmt::format("({}:{})", value.size(), value);
     };
     if (int options = form_options(type)) {
-      steps_.push_back(Form{options});
+      steps_.emplace_back(Form{options});
     } else if (type == "Prepend") {
-      const std::string& text = step.at("prepend").string();
+      const std::string text = step.at("prepend").string();
       if (text != " " && text != "\u2581") {
         step.at("prepend").fail("must be a space or U+2581; others are not supported");
       }
       prepends_ = true;
       note(text);
-      steps_.push_back(Prepend{text});
+      steps_.emplace_back(Prepend{text});
     } else if (type == "Replace") {
       JsonField pattern = step.at("pattern");
-      const std::string& content = step.at("content").string();
-      steps_.push_back(Replace{read_pattern(pattern), content});
+      const std::string content = step.at("content").string();
+      steps_.emplace_back(Replace{read_pattern(pattern), content});
       auto literal = pattern.find("String");
       if (literal && literal->string() == " " && !content.empty()) space_sign_ = content;
       note(std::get<Replace>(steps_.back()).pattern.pattern());

@@ -25,7 +25,7 @@ void for_each_step(const JsonField& field, std::string_view list,
                    const std::function<void(const JsonField&, const std::string&)>& read,
                    int depth) {
   if (depth > 16) field.fail("is nested too deep");
-  const std::string& type = field.at("type").string();
+  const std::string type = field.at("type").string();
   if (type != "Sequence") {
     read(field, type);
     return;

@@ -59,7 +59,7 @@ void PreTokenizer::read(const JsonField& step, const std::string& type) {
     note(made.invert);
     steps_.push_back(std::move(made));
   } else if (type == "Metaspace") {
-    const std::string& sign = step.at("replacement").string();
+    const std::string sign = step.at("replacement").string();
     if (sign.empty() || first_code_point(sign).length != sign.size()) {
       step.at("replacement").fail("must be one character");
     }

@@ -1,5 +1,7 @@
 #include "generate/draft/repeat_index.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "core/random.h"

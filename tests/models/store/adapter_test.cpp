@@ -1,5 +1,7 @@
 #include "models/store/adapter.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "models/store/lora_config.h"

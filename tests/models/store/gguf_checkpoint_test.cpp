@@ -1,5 +1,6 @@
 #include "models/store/gguf_checkpoint.h"
 
+#include <algorithm>
 #include <fstream>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,7 @@
 #include "models/store/model.h"
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/log_softmax.h>

@@ -1,5 +1,7 @@
 #include "nn/adapters/lora.h"
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>

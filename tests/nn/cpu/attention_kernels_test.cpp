@@ -1,5 +1,6 @@
 // The attention kernels of training and prefill against double precision, for every instruction
 // set, both storage types, odd lengths, windows and keys that lie before the first query.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>

@@ -2,6 +2,7 @@
 // its promise that a row's bits depend on its document and adapter alone.
 #include "nn/cpu/engine.h"
 
+#include <algorithm>
 #include <functional>
 
 #include <ATen/CPUGeneratorImpl.h>

@@ -1,5 +1,6 @@
 // Packed products and the engine's attention against double precision, for every instruction set
 // and odd shapes.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>

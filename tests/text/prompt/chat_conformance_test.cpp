@@ -1,5 +1,6 @@
 // Every chat template of TRL's wheel, with the special tokens of its family, against what
 // transformers makes of conversations: text, masks, and the ids of prompts.
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 // PromptTemplate with a chat template: records, conversations and typed text through it, to ids.
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>

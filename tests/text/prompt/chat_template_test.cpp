@@ -1,5 +1,6 @@
 #include "text/prompt/chat_template.h"
 
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,7 @@
 #include "text/tokenizer/sentencepiece_tokenizer.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,6 @@
 #include "text/tokenizer/unigram_model.h"
 
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>

@@ -22,7 +22,9 @@ void fields(FieldVisitor& v, DeviceConfig& c) {
 
 void fields(FieldVisitor& v, ComputeConfig& c) {
   fields(v, static_cast<DeviceConfig&>(c));
-  v.field("dtype", c.dtype, "Weights and products in fp32 or bf16.");
+  v.field(
+      "dtype", c.dtype,
+      "Weights and products in fp32 or bf16; auto: bf16 where the machine multiplies it as fast.");
   v.field("weights", c.weights,
           "Weights as generation reads them: fp32, bf16, or q8 and q4 on the CPU; auto: as dtype.");
   v.field("kv_cache", c.kv_cache,
@@ -49,13 +51,6 @@ c10::Device parse_device(const std::string& name) {
   throw Error("unknown device '" + name + "'", "Use auto, cpu, cuda or cuda:<index>.");
 }
 
-at::ScalarType usable_dtype(at::ScalarType wanted, c10::Device device) {
-  if (wanted != at::kBFloat16 || !device.is_cpu() || kernels_for("avx512")) return wanted;
-  log_warning(
-      "this CPU has no AVX-512: bf16 products would be no faster than fp32, computing in fp32");
-  return at::kFloat;
-}
-
 }  // namespace
 
 int64_t set_threads(int64_t threads) {
@@ -65,18 +60,31 @@ int64_t set_threads(int64_t threads) {
   return wanted;
 }
 
-Compute start_compute(const DeviceConfig& config, ComputeType dtype) {
+at::ScalarType products_dtype(ComputeType wanted, bool frozen, c10::Device device,
+                              std::string_view instruction_set) {
+  const bool faster = !device.is_cpu() || instruction_set.starts_with("avx512"),
+             as_fast = faster || instruction_set == "avx2";
+  if (wanted == ComputeType::kAuto)
+    return faster || (frozen && as_fast) ? at::kBFloat16 : at::kFloat;
+  if (wanted == ComputeType::kBfloat16 && as_fast) return at::kBFloat16;
+  if (wanted == ComputeType::kBfloat16)
+    log_warning("without AVX2 bf16 products would be slower than fp32, computing in fp32");
+  return at::kFloat;
+}
+
+Compute start_compute(const DeviceConfig& config, ComputeType dtype, bool frozen) {
   const int64_t threads = set_threads(config.threads);
   const c10::Device device = parse_device(config.device);
-  const Compute compute{
-      .device = device, .dtype = usable_dtype(scalar_type(dtype), device), .threads = threads};
+  const Compute compute{.device = device,
+                        .dtype = products_dtype(dtype, frozen, device, kernels().instruction_set),
+                        .threads = threads};
   log_debug("computing on {} in {} with {} threads; the CPU's kernels are those for {}",
             device.str(), dtype_name(compute.dtype), threads, kernels().instruction_set);
   return compute;
 }
 
 Compute start_compute(const ComputeConfig& config) {
-  Compute compute = start_compute(config, config.dtype);
+  Compute compute = start_compute(config, config.dtype, true);
   compute.executor = executor_options(compute.dtype, config.weights, config.kv_cache);
   return compute;
 }

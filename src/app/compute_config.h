@@ -41,9 +41,15 @@ struct Compute {
   ExecutorOptions executor = {};  // of commands that run a finished model
 };
 
-// Sets the threads of the process. bf16 becomes fp32, with a warning, where this CPU would multiply
-// it slowly. Error: a device that is unknown or not there.
-Compute start_compute(const DeviceConfig& config, ComputeType dtype);
+// The type of the products. auto: bfloat16 where the machine multiplies it faster than float32;
+// over frozen weights, whose memory it halves, also where it is as fast. float32, with a warning,
+// instead of a bfloat16 that would be slower. `instruction_set`: of the CPU's kernels.
+at::ScalarType products_dtype(ComputeType wanted, bool frozen, c10::Device device,
+                              std::string_view instruction_set);
+
+// Sets the threads of the process. `frozen`: no gradient changes the model's own weights. Error: a
+// device that is unknown or not there.
+Compute start_compute(const DeviceConfig& config, ComputeType dtype, bool frozen);
 Compute start_compute(const ComputeConfig& config);
 
 // Threads of the tensor library; 0 = all cores. Returns the number in use.

@@ -8,6 +8,7 @@
 #include "bench/commands.h"
 #include "bench/roofline.h"
 #include "core/process.h"
+#include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/matmul.h"
 
 namespace continuo {
@@ -75,7 +76,7 @@ nlohmann::json measure(const Product& product, double flop, int64_t turns, int64
 void bench_products(const ProductsConfig& c) {
   const c10::InferenceMode guard;
   const int64_t threads = set_threads(c.threads);
-  const at::ScalarType dtype = c.dtype == ComputeType::kFloat32 ? at::kFloat : at::kBFloat16;
+  const at::ScalarType dtype = products_dtype(c.dtype, false, at::kCPU, kernels().instruction_set);
   for (const int64_t rows : c.rows) {
     for (const auto& [in, out] : {std::pair{c.hidden, c.hidden},
                                   {c.hidden, c.intermediate},

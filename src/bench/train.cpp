@@ -44,7 +44,7 @@ struct TrainBenchConfig {
 
 void fields(FieldVisitor& v, TrainBenchConfig& c) {
   fields(v, c.machine);
-  v.field("dtype", c.dtype, "Products in fp32 or bf16.");
+  v.field("dtype", c.dtype, "Products in fp32 or bf16, as `train.dtype`.");
   fields(v, c.base);
   fields(v, c.data);
   v.section("lora", c.lora, "Adapters, trained instead of the weights; dropout does not act.");
@@ -163,7 +163,7 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
 }
 
 void bench_train(const std::string& directory, const TrainBenchConfig& c) {
-  const Compute compute = start_compute(c.machine, c.dtype);
+  const Compute compute = start_compute(c.machine, c.dtype, c.lora.enabled());
   const Model model = open_bench_model(directory, c.base, compute,
                                        c.lora.enabled() ? BenchUse::kAdapted : BenchUse::kTrained);
   Decoder& decoder = *model.decoder;

@@ -171,7 +171,8 @@ TrainingEnd run_training(const Experiment& e, const Compute& compute, const Trai
 
 int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
   const Experiment e = load_experiment(file, overrides);
-  const Compute compute = start_compute(e.config.machine, e.config.train.dtype);
+  const Compute compute =
+      start_compute(e.config.machine, e.config.train.dtype, e.config.lora.enabled());
   install_interrupt_handlers();
 
   make_directories(e.run_dir);

@@ -5,20 +5,19 @@
 namespace continuo {
 
 std::span<const EnumName> enum_names(ComputeType) {
-  static constexpr std::array kNames = {EnumName{"fp32", static_cast<int>(ComputeType::kFloat32)},
+  static constexpr std::array kNames = {EnumName{"auto", static_cast<int>(ComputeType::kAuto)},
+                                        EnumName{"fp32", static_cast<int>(ComputeType::kFloat32)},
                                         EnumName{"bf16", static_cast<int>(ComputeType::kBfloat16)}};
   return kNames;
-}
-
-at::ScalarType scalar_type(ComputeType type) {
-  return type == ComputeType::kBfloat16 ? at::kBFloat16 : at::kFloat;
 }
 
 void fields(FieldVisitor& v, TrainConfig& c) {
   v.field("lr", c.lr, "Peak learning rate.", Range::positive());
   v.field("steps", c.steps, "Optimizer steps; 0 = as many as `epochs` take.", Range::at_least(0));
   v.field("epochs", c.epochs, "Passes over the data when steps is 0.", Range::positive());
-  v.field("dtype", c.dtype, "Products in fp32, or in bf16 over fp32 master weights.");
+  v.field("dtype", c.dtype,
+          "Products in fp32, or in bf16 over fp32 master weights; auto: bf16 where the machine "
+          "multiplies it faster, and with adapters where it is as fast.");
   v.field("recompute", c.recompute,
           "Keep only block inputs and recompute the rest: less memory, about a third slower.");
   v.field("label_smoothing", c.label_smoothing, "Share of the target spread over the vocabulary.",

@@ -8,9 +8,8 @@
 
 namespace continuo {
 
-enum class ComputeType { kFloat32, kBfloat16 };
+enum class ComputeType { kAuto, kFloat32, kBfloat16 };
 std::span<const EnumName> enum_names(ComputeType);
-at::ScalarType scalar_type(ComputeType type);
 
 struct TrainConfig {
   double lr = 1e-4;

@@ -47,11 +47,25 @@ TEST(ComputeConfig, FaultsAreFoundWhereTheyAreWritten) {
   test::expect_error([] { start_compute(load("device: tpu")); }, {"tpu", "cuda:<index>"});
 }
 
-TEST(ComputeConfig, TheProductsTypeIsOneThatTheCpuHas) {
-  const Compute compute = start_compute(load("{device: cpu, threads: 1, dtype: bf16}"));
-  EXPECT_EQ(compute.dtype, kernels_for("avx512") ? at::kBFloat16 : at::kFloat);
-  EXPECT_EQ(dtype_name(at::kBFloat16), "bf16");
-  EXPECT_EQ(dtype_name(at::kFloat), "fp32");
+TEST(ComputeConfig, TheProductsTypeIsOneThatTheMachineMultipliesWell) {
+  const auto type = [](ComputeType wanted, bool frozen, const char* set,
+                       c10::Device device = at::kCPU) {
+    return dtype_name(products_dtype(wanted, frozen, device, set));
+  };
+  for (const bool frozen : {false, true}) {
+    for (const char* set : {"avx512vnni", "avx512"})
+      EXPECT_EQ(type(ComputeType::kAuto, frozen, set), "bf16") << set;
+    EXPECT_EQ(type(ComputeType::kAuto, frozen, "avx2"), frozen ? "bf16" : "fp32");
+    EXPECT_EQ(type(ComputeType::kAuto, frozen, "portable"), "fp32");
+    EXPECT_EQ(type(ComputeType::kAuto, frozen, "portable", at::kCUDA), "bf16");
+    for (const char* set : {"avx512vnni", "avx2", "portable"})
+      EXPECT_EQ(type(ComputeType::kFloat32, frozen, set), "fp32");
+    EXPECT_EQ(type(ComputeType::kBfloat16, frozen, "avx2"), "bf16");
+    EXPECT_EQ(type(ComputeType::kBfloat16, frozen, "portable"), "fp32");
+  }
+  const std::string_view own = kernels().instruction_set;
+  EXPECT_EQ(start_compute(load("{device: cpu, threads: 1, dtype: auto}")).dtype,
+            own == "portable" ? at::kFloat : at::kBFloat16);
 }
 
 }  // namespace

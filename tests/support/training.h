@@ -95,7 +95,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   std::filesystem::create_directories(run_dir);
   auto model = tiny_model(byte_model_spec());
   model->set_compute(
-      {.dtype = scalar_type(options.train.dtype), .recompute = options.train.recompute});
+      {.dtype = options.train.dtype == ComputeType::kBfloat16 ? at::kBFloat16 : at::kFloat,
+       .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();
   NamedParameters parameters = trained_parameters(*model, options, pass);
   AdamW optimizer(parameters, {});

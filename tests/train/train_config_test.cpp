@@ -11,7 +11,7 @@ TEST(TrainConfig, ReadsItsKeysAndDerivesTheLoss) {
   load_config(parse_yaml("{dtype: bf16, z_loss: 1e-4, loss_memory_mb: 2}", "t.yaml"), config,
               problems);
   problems.raise();
-  EXPECT_EQ(scalar_type(config.dtype), at::kBFloat16);
+  EXPECT_EQ(config.dtype, ComputeType::kBfloat16);
   EXPECT_EQ(config.loss().head.memory_budget, 2 << 20);
   EXPECT_EQ(config.loss().z_loss, 1e-4);
 }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/compute_config.h"
+#include "bench/bench.h"
 #include "bench/commands.h"
 #include "core/config/config.h"
 #include "core/process.h"

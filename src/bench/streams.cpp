@@ -7,6 +7,7 @@
 
 #include "bench/bench.h"
 #include "bench/commands.h"
+#include "core/config/keys.h"
 #include "core/process.h"
 #include "generate/generation_config.h"
 #include "generate/scheduler.h"

@@ -1,6 +1,7 @@
 #include "app/settings.h"
 
 #include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 #include "cli/inspect_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "app/gguf_model.h"
 #include "core/config/config.h"

@@ -1,6 +1,7 @@
 #include "generate/draft/repeat_index.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace continuo {
 namespace {

@@ -1,6 +1,7 @@
 #include "nn/aten/module_executor.h"
 
 #include <set>
+#include <utility>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>

@@ -1,6 +1,7 @@
 #include "text/jinja/parser.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/ranges.h>
 

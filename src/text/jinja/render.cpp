@@ -1,6 +1,7 @@
 #include "text/jinja/render.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "text/jinja/evaluator.h"

@@ -56,10 +56,12 @@ struct Operand {
 
 // Values of k at once: whole segments.
 constexpr int64_t kDepth = 3 * kGemmSegment;
-// The same for results in bfloat16, which are not to be rounded twice.
+// The same for results in bfloat16, which are not to be rounded twice: as long as a panel of B
+// still stays in the second cache beside a block of A.
+constexpr int64_t kNarrowBytes = 6144;
 template <class T>
 int64_t narrow_depth() {
-  return 6144 / kernels().gemm<T>().element;
+  return kNarrowBytes / kernels().gemm<T>().element;
 }
 constexpr int64_t kLeftBytes = 256 << 10;  // of a block of A: stays in the second cache
 constexpr int64_t kRightBytes = 4 << 20;   // of B at once: stays in the third

@@ -28,6 +28,7 @@ struct AdapterSet {
   std::vector<std::string> targets;
   std::shared_ptr<DropoutPass> pass = std::make_shared<DropoutPass>();
   std::vector<NamedLinear> layers;  // those that carry an adapter
+  std::string base_weights;         // "q8", "q4": they were trained on the base rounded to that
 
   bool empty() const { return layers.empty(); }
 };

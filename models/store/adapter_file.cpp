@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kFingerprintKey = "continuo_base";
+constexpr const char* kBaseWeightsKey = "continuo_base_weights";
 
 // Keys that change neither the shape nor the maths of a trained adapter. Whatever else is set is
 // refused: it may be a variant that computes something different.
@@ -36,13 +37,20 @@ constexpr std::array kNeutralKeys = {
     "ensure_weight_tying", "runtime_config",
 };
 
-// Tensors by "layer.lora_A.weight"; the magnitudes had a ".weight" in older versions.
-std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file,
-                                                       std::string& fingerprint) {
-  const SafetensorsFile saved(file);
-  const auto found = saved.metadata().find(kFingerprintKey);
-  if (found != saved.metadata().end()) fingerprint = found->second;
+struct AdapterTensors {
+  // By "layer.lora_A.weight"; the magnitudes had a ".weight" in older versions.
   std::map<std::string, at::Tensor> tensors;
+  std::string fingerprint, base_weights;  // of the base; empty where the file does not say
+};
+
+AdapterTensors read_adapter_tensors(const fs::path& file) {
+  const SafetensorsFile saved(file);
+  const auto told = [&](const char* key) {
+    const auto found = saved.metadata().find(key);
+    return found == saved.metadata().end() ? std::string() : found->second;
+  };
+  AdapterTensors read = {
+      .tensors = {}, .fingerprint = told(kFingerprintKey), .base_weights = told(kBaseWeightsKey)};
   for (auto& [name, tensor] : saved.all()) {
     if (!name.starts_with(kPrefix)) {
       throw Error(Location{.file = file.string()},
@@ -51,9 +59,9 @@ std::map<std::string, at::Tensor> read_adapter_tensors(const fs::path& file,
     }
     std::string ours = name.substr(kPrefix.size());
     if (ours.ends_with("lora_magnitude_vector.weight")) ours.resize(ours.rfind('.'));
-    tensors[ours] = tensor;
+    read.tensors[ours] = tensor;
   }
-  return tensors;
+  return read;
 }
 
 void check_base(const std::string& fingerprint, const fs::path& base, const fs::path& directory) {
@@ -150,8 +158,7 @@ AdapterSet load_adapters(const Model& model, const fs::path& base, const fs::pat
   AdapterInfo info = read_adapter_config(directory);
   info.options.dropout = dropout;
   const fs::path file = directory / kAdapterWeightsFile;
-  std::string fingerprint;
-  std::map<std::string, at::Tensor> tensors = read_adapter_tensors(file, fingerprint);
+  auto [tensors, fingerprint, base_weights] = read_adapter_tensors(file);
   check_base(fingerprint, base, directory);
   // The tensors say which layers have an adapter: target_modules may be a list, a pattern or a
   // word.
@@ -170,15 +177,15 @@ AdapterSet load_adapters(const Model& model, const fs::path& base, const fs::pat
     throw Error(Location{.file = file.string()}, "holds no adapter of a linear layer");
   AdapterSet adapters = attach_adapters(model, info.options, targets, seed, {file.string()});
   assign_adapters(adapters, std::move(tensors), file);
+  adapters.base_weights = base_weights;
   return adapters;
 }
 
 void restore_adapters(const AdapterSet& adapters, const fs::path& base, const fs::path& directory) {
-  std::string fingerprint;
   const fs::path file = directory / kAdapterWeightsFile;
-  std::map<std::string, at::Tensor> tensors = read_adapter_tensors(file, fingerprint);
-  check_base(fingerprint, base, directory);
-  assign_adapters(adapters, std::move(tensors), file);
+  AdapterTensors saved = read_adapter_tensors(file);
+  check_base(saved.fingerprint, base, directory);
+  assign_adapters(adapters, std::move(saved.tensors), file);
 }
 
 void save_adapters(const AdapterSet& adapters, const fs::path& base, const fs::path& directory) {
@@ -203,8 +210,10 @@ void save_adapters(const AdapterSet& adapters, const fs::path& base, const fs::p
     tensors.emplace_back(std::string(kPrefix) + name, tensor.detach());
   }
   atomic_write(directory / kAdapterConfigFile, config.dump(2) + "\n");
-  write_safetensors(directory / kAdapterWeightsFile, tensors,
-                    {{"format", "pt"}, {kFingerprintKey, base_fingerprint(base)}});
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {kFingerprintKey, base_fingerprint(base)}};
+  if (!adapters.base_weights.empty()) metadata[kBaseWeightsKey] = adapters.base_weights;
+  write_safetensors(directory / kAdapterWeightsFile, tensors, metadata);
 }
 
 std::string base_fingerprint(const fs::path& base) {

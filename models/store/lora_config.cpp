@@ -1,6 +1,19 @@
 #include "models/store/lora_config.h"
 
+#include <array>
+
 namespace continuo {
+
+std::span<const EnumName> enum_names(BaseWeights) {
+  static constexpr std::array kNames = {
+      EnumName{"auto", static_cast<int>(BaseWeights::automatic)},
+      EnumName{"dtype", static_cast<int>(BaseWeights::dtype)},
+      EnumName{"file", static_cast<int>(BaseWeights::file)},
+      EnumName{"q8", static_cast<int>(BaseWeights::q8)},
+      EnumName{"q4", static_cast<int>(BaseWeights::q4)},
+  };
+  return kNames;
+}
 
 void fields(FieldVisitor& v, LoraConfig& c) {
   v.field("rank", c.rank, "Rank of the adapters (r); 0 = none, all weights are trained.",
@@ -14,6 +27,9 @@ void fields(FieldVisitor& v, LoraConfig& c) {
   v.field("dora", c.dora, "DoRA: also train the length of each weight row.");
   v.field("rslora", c.rslora, "rsLoRA: scale by alpha / √rank.");
   v.field("seed", c.seed, "Seed of the adapters' start and of dropout.");
+  v.field("base_weights", c.base_weights,
+          "The frozen weights in memory: in train.dtype; as the file holds them (GGUF); in 8 or 4 "
+          "bits on the CPU; auto: as a GGUF file holds them, else in train.dtype.");
   v.field(
       "from", c.from,
       "Adapter directory to go on with; rank, alpha, targets, dora and rslora are then its own.");

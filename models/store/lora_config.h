@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,11 @@ namespace continuo {
 // PEFT's word for every linear layer of the blocks.
 inline constexpr const char* kAllLinear = "all-linear";
 
+// How the frozen weights lie in memory. `automatic`: a GGUF file's quantised matrices as they are,
+// others in the products' type.
+enum class BaseWeights { automatic, dtype, file, q8, q4 };
+std::span<const EnumName> enum_names(BaseWeights);
+
 struct LoraConfig {
   int64_t rank = 0;  // 0 = no adapters: all weights are trained
   double alpha = 0;  // 0 = 2 · rank
@@ -20,6 +26,7 @@ struct LoraConfig {
   bool dora = false;
   bool rslora = false;
   int64_t seed = 0;
+  BaseWeights base_weights = BaseWeights::automatic;
   // An adapter directory to go on with; it brings rank, alpha, targets, dora and rslora.
   std::string from;
 

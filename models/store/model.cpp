@@ -1,5 +1,6 @@
 #include "models/store/model.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -248,6 +249,12 @@ Model build_model(const json& config, const fs::path& file, StoredTensors tensor
 
 bool is_gguf_file(const fs::path& path) {
   return path.extension() == ".gguf" && fs::is_regular_file(path);
+}
+
+bool is_quantised_file(const fs::path& path) {
+  if (!is_gguf_file(path)) return false;
+  const StoredTensors tensors = read_gguf_checkpoint(GgufFile(path)).tensors;
+  return std::ranges::any_of(tensors, [](const auto& t) { return t.second.blocks.has_value(); });
 }
 
 Model load_model(const fs::path& directory, const LoadOptions& options) {

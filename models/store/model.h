@@ -41,6 +41,8 @@ struct LoadOptions {
 
 // A model in one GGUF file.
 bool is_gguf_file(const std::filesystem::path& path);
+// One with a matrix in quantised blocks.
+bool is_quantised_file(const std::filesystem::path& path);
 
 // Reads a directory's config.json and weights (safetensors or pytorch_model.bin, whole or in
 // shards), or a GGUF file, whose quantised matrices are decoded. Error naming file and key or

@@ -2,7 +2,7 @@
 
     llamacpp.py generate FILE [--prefill N] [--batch B] [--new-tokens N] [--repeats N]    decoding is without sampling
     llamacpp.py perplexity FILE --tokens TOKENS.jsonl      of the trained tokens that `continuo eval --tokens` wrote
-    llamacpp.py quantise FILE --to OUT --type F32|BF16|Q8_0|Q4_0      every matrix in that type
+    llamacpp.py quantise FILE --to OUT --type F32|BF16|Q8_0|Q4_0|Q4_K_M     every matrix in that type, of Q4_K_M in llama.cpp's mix
 """
 import argparse
 import ctypes
@@ -102,8 +102,9 @@ def perplexity():
 def quantise():
     params = L.llama_model_quantize_default_params()
     types = {"F32": L.LLAMA_FTYPE_ALL_F32, "BF16": L.LLAMA_FTYPE_MOSTLY_BF16, "Q8_0": L.LLAMA_FTYPE_MOSTLY_Q8_0,
-             "Q4_0": L.LLAMA_FTYPE_MOSTLY_Q4_0}
-    params.ftype, params.nthread, params.allow_requantize, params.pure = types[a.type], threads, True, a.type[0] == "Q"
+             "Q4_0": L.LLAMA_FTYPE_MOSTLY_Q4_0, "Q4_K_M": L.LLAMA_FTYPE_MOSTLY_Q4_K_M}
+    params.ftype, params.nthread, params.allow_requantize = types[a.type], threads, True
+    params.pure = a.type in ("Q8_0", "Q4_0")
     assert L.llama_model_quantize(a.file.encode(), a.to.encode(), ctypes.byref(params)) == 0
 
 

@@ -110,7 +110,12 @@ std::string resume_hash(const ExperimentConfig& config) {
   c.train.log_every = 1;
   c.train.eval_every = c.train.sample_every = c.train.early_stopping = 0;
   c.train.early_stopping_delta = 0;
-  return hash_bytes(dump_config(c));
+  std::string text = dump_config(c);
+  // Runs from before the frozen weights had a choice go on.
+  const std::string unchosen = "  base_weights: auto\n";
+  if (const size_t at = text.find(unchosen); at != std::string::npos)
+    text.erase(at, unchosen.size());
+  return hash_bytes(text);
 }
 
 }  // namespace continuo

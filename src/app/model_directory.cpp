@@ -100,6 +100,10 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   check_hashes(m);
   m.model = load_model(m.adapter ? m.base : m.path, options);
   if (m.adapter) m.adapters = load_adapters(m.model, m.base, m.path);
+  if (const std::string& weights = m.adapters.base_weights; !weights.empty()) {
+    log_info("{} was trained on {} weights: --weights {} serves it so", m.path.string(), weights,
+             weights);
+  }
   const int64_t rows = m.model.decoder->spec().embedding.vocabulary;
   if (m.tokenizer->size() > rows) {
     throw Error(fmt::format("{}: the tokenizer has {} ids, the model's vocabulary only {}",

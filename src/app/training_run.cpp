@@ -6,6 +6,7 @@
 
 #include "app/adapters.h"
 #include "app/experiment_tokenizer.h"
+#include "app/frozen_base.h"
 #include "app/model_directory.h"
 #include "app/model_prompt.h"
 #include "app/prompt_choice.h"
@@ -18,23 +19,27 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Model prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
-  if (c.model.from.empty()) return make_model(c.model, vocabulary, compute.device);
+// The model alone where all of its weights are trained.
+FrozenBase prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
+  if (c.model.from.empty())
+    return {.model = make_model(c.model, vocabulary, compute.device), .holder = {}, .form = {}};
   const fs::path directory = resolve_model_directory(c.model.from);
   if (is_adapter_directory(directory)) {
     throw Error("model.from: " + directory.string() + " is an adapter",
                 "Merge it first (continuo merge), or go on with it: lora.from, with its base as "
                 "model.from.");
   }
-  // Frozen weights need no float32 masters: they are held as the products want them.
-  const at::ScalarType held = c.lora.enabled() ? compute.dtype : at::kFloat;
-  Model model =
-      load_model(directory, {.device = compute.device, .dtype = held, .held = Held::memory});
-  if (model.decoder->spec().embedding.vocabulary < vocabulary) {
-    throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
-                            model.decoder->spec().embedding.vocabulary));
+  FrozenBase base;
+  if (c.lora.enabled()) {
+    base = load_frozen_base(directory, c.lora, compute);
+  } else {
+    base.model = load_model(directory, {.device = compute.device, .held = Held::memory});
   }
-  return model;
+  if (base.model.decoder->spec().embedding.vocabulary < vocabulary) {
+    throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
+                            base.model.decoder->spec().embedding.vocabulary));
+  }
+  return base;
 }
 
 // What ends a sequence of the model: the ids that its base's files name, and those that training
@@ -100,9 +105,12 @@ TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
   run.prompt =
       experiment_prompt(experiment, *run.tokenizer, previous ? previous->path : fs::path());
   run.eos = sequence_ends(c, *run.tokenizer, run.prompt);
-  run.model = prepare_model(c, run.tokenizer->size(), compute);
+  FrozenBase base = prepare_model(c, run.tokenizer->size(), compute);
+  run.model = std::move(base.model);
+  run.holder = std::move(base.holder);
   run.adapters =
       open_adapters(c.lora, run.model, c.model.from, locate(experiment.origins, "lora.targets"));
+  run.adapters.base_weights = base.form;
   if (!run.adapters.empty()) run.base = fs::absolute(resolve_model_directory(c.model.from));
   run.data = open_data_sets(c.data, *run.tokenizer, run.prompt, run.model.decoder->spec().context);
   return run;

@@ -13,6 +13,7 @@
 #include "data/example_store.h"
 #include "models/store/adapter.h"
 #include "models/store/model.h"
+#include "nn/executor.h"
 #include "text/prompt/prompt_template.h"
 #include "text/tokenizer/tokenizer.h"
 #include "train/checkpoint.h"
@@ -28,6 +29,8 @@ struct TrainingRun {
   Model model;
   AdapterSet adapters;
   std::filesystem::path base;  // of the adapters: where their model lies; empty without any
+  // Holds the frozen weights where training reads them as they are served; else there is none.
+  std::shared_ptr<Executor> holder;
   DataSets data;
 };
 

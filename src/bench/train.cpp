@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/adapters.h"
+#include "app/frozen_base.h"
 #include "app/model_directory.h"
 #include "bench/bench.h"
 #include "bench/commands.h"
@@ -164,8 +165,14 @@ double step_flops(const TrainingStep& step, const Model& model, const AdapterSet
 
 void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   const Compute compute = start_compute(c.machine, c.dtype, c.lora.enabled());
-  const Model model = open_bench_model(directory, c.base, compute,
-                                       c.lora.enabled() ? BenchUse::kAdapted : BenchUse::kTrained);
+  FrozenBase base;
+  if (c.lora.enabled() && !directory.empty()) {
+    base = load_frozen_base(resolve_model_directory(directory), c.lora, compute);
+  } else {
+    base.model = open_bench_model(directory, c.base, compute,
+                                  c.lora.enabled() ? BenchUse::kAdapted : BenchUse::kTrained);
+  }
+  const Model& model = base.model;
   Decoder& decoder = *model.decoder;
   const AdapterSet adapters = open_adapters(c.lora, model, directory, {});
   decoder.set_compute({.dtype = compute.dtype, .recompute = c.recompute});

@@ -1,4 +1,6 @@
 // `continuo merge`: an adapter and its base become one model directory.
+#include <cmath>
+
 #include <CLI/CLI.hpp>
 
 #include "app/experiment.h"
@@ -6,12 +8,47 @@
 #include "cli/commands.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "nn/executor.h"
 
 namespace continuo {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+// ‖W' − W‖ / ‖W‖ over the layers that carry an adapter, where `rounded` gives W'.
+template <class Rounded>
+double relative_error(const ModelDirectory& m, const Rounded& rounded) {
+  double difference = 0, size = 0;
+  for (const auto& [place, layer] : m.model.decoder->linear_slots()) {
+    if (!layer->adapter) continue;
+    const at::Tensor weight = layer->weight.detach().to(at::kFloat);
+    difference +=
+        (rounded(place, weight) - weight).square().sum(at::kDouble).template item<double>();
+    size += weight.square().sum(at::kDouble).template item<double>();
+  }
+  return size > 0 ? std::sqrt(difference / size) : 0;
+}
+
+// An adapter that was trained on rounded weights made up for their rounding.
+void warn_of_other_base(const ModelDirectory& m, const std::string& dtype) {
+  const std::string& trained = m.adapters.base_weights;
+  if (trained.empty()) return;
+  const auto executor = make_executor(
+      m.model.decoder, {.weights = trained == "q8" ? WeightFormat::q8 : WeightFormat::q4});
+  const double before = relative_error(m, [&](const MatrixPlace& place, const at::Tensor& w) {
+    return executor->matrix(place).rows(0, w.size(0));
+  });
+  const double after = relative_error(m, [&](const MatrixPlace&, const at::Tensor& w) {
+    return dtype == "bf16" ? w.to(at::kBFloat16).to(at::kFloat) : w;
+  });
+  log_warning(
+      "the adapter was trained on the base in {}, which differs from its weights by {:.2f} %; it "
+      "is "
+      "merged onto the weights in {}, which differ by {:.2f} %. Unmerged, with --weights {}, it "
+      "computes as it was trained",
+      trained, 100 * before, dtype, 100 * after, trained);
+}
 
 void merge(const std::string& directory, const std::string& base, const std::string& out,
            const std::string& dtype) {
@@ -21,6 +58,7 @@ void merge(const std::string& directory, const std::string& base, const std::str
   }
   ModelDirectory m = open_model_directory(directory, {}, base);
   if (!m.adapter) throw Error(m.path.string() + " is no adapter: there is nothing to merge");
+  warn_of_other_base(m, dtype);
   merge_adapters(m.adapters);
   for (at::Tensor& parameter : m.model.decoder->parameters()) {
     if (dtype == "bf16" && parameter.dim() >= 2)

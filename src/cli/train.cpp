@@ -11,6 +11,8 @@
 #include "core/progress.h"
 #include "data/step_loader.h"
 #include "generate/generator.h"
+#include "nn/served_decoder.h"
+#include "train/served_gap.h"
 #include "train/sft.h"
 #include "train/trainer.h"
 
@@ -34,7 +36,38 @@ std::string parameter_summary(const TrainingRun& run) {
                      adapters.layers.size());
 }
 
-// Served anew every time: between two samples the memory is training's.
+// The model as it stands: served by what holds its frozen weights, or anew, for between two samples
+// the memory is training's.
+class Serving {
+ public:
+  explicit Serving(const TrainingRun& run) : holder_(run.holder.get()) {
+    const std::shared_ptr<Transformer>& decoder = run.model.decoder;
+    if (holder_) {
+      executor_ = run.holder;
+      adapter_ = holder_->add_adapter(*decoder->adapter_weights());
+      return;
+    }
+    ServedModel served = serve_model(
+        decoder,
+        executor_options(decoder->compute().dtype, WeightChoice::kAuto, CacheChoice::kAuto));
+    executor_ = std::move(served.executor);
+    adapter_ = served.adapter;
+  }
+  ~Serving() {
+    if (holder_) holder_->remove_adapter(adapter_);
+  }
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
+
+  const std::shared_ptr<Executor>& executor() const { return executor_; }
+  int64_t adapter() const { return adapter_; }
+
+ private:
+  Executor* holder_;
+  std::shared_ptr<Executor> executor_;
+  int64_t adapter_ = kNoAdapter;
+};
+
 std::string sample_text(const ExperimentConfig& c, const TrainingRun& run) {
   const std::shared_ptr<Transformer>& decoder = run.model.decoder;
   std::vector<std::vector<TokenId>> prompts;
@@ -44,11 +77,10 @@ std::string sample_text(const ExperimentConfig& c, const TrainingRun& run) {
   GenerationConfig generation = c.generation;
   generation.samples = 1;
   if (drafts_by_model(generation)) generation.draft = kDraftNone;  // changes speed alone
-  const ServedModel served = serve_model(
-      decoder, executor_options(decoder->compute().dtype, WeightChoice::kAuto, CacheChoice::kAuto));
-  Generator generator(*served.executor,
+  const Serving served(run);
+  Generator generator(*served.executor(),
                       vocabulary_of(run.tokenizer, run.eos, decoder->spec().embedding.vocabulary),
-                      generation, {.adapter = served.adapter});
+                      generation, {.adapter = served.adapter()});
   const GenerationResult result = generator.generate(prompts, {}, [] { return interrupted(); });
   std::string out;
   for (const Completion& completion : result.completions) {
@@ -118,6 +150,24 @@ void log_totals(const TrainState& end) {
                : "not measured");
 }
 
+// Training computes with the weights that are served; what serving rounds beyond is said here.
+void log_served_gap(const ExperimentConfig& c, const TrainingRun& run) {
+  if (!run.holder || !run.data.eval) return;
+  constexpr int64_t kRows = 100;
+  const Serving serving(run);
+  ServedDecoder served(serving.executor(), serving.adapter());
+  Transformer& trained = *run.model.decoder;
+  served.set_compute(trained.compute());
+  trained.eval();
+  const int64_t tokens = std::min<int64_t>(c.batch.micro_tokens, 1024);
+  const ServedGap gap = served_gap(trained, served, *run.data.eval, tokens, kRows);
+  if (gap.tokens == 0) return;
+  log_info(
+      "served from {}, log p of {} held-out tokens differs from training's by {:.4f} in the mean, "
+      "{:.3f} at most",
+      run.holder->description(), gap.tokens, gap.mean, gap.max);
+}
+
 struct TrainingEnd {
   TrainOutcome outcome;
   TrainState state;
@@ -166,6 +216,7 @@ TrainingEnd run_training(const Experiment& e, const Compute& compute, const Trai
       c.train, state);
   const TrainOutcome outcome = trainer.run();
   log_totals(trainer.state());
+  if (outcome != TrainOutcome::kInterrupted) log_served_gap(c, run);
   return {outcome, trainer.state()};
 }
 

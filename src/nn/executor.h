@@ -66,6 +66,9 @@ class Executor {
   virtual PassResult run(const Pass& pass) = 0;
   // The head's values as `run` sees them.
   virtual Head head() const = 0;
+  // The matrices as passes see them, for as long as the executor lives.
+  virtual WeightMatrix matrix(const MatrixPlace& place) const = 0;
+  virtual WeightMatrix head_matrix() const = 0;
 
   // Takes over what has changed in the model's parameters since; sequences in caches keep what they
   // were computed with.
@@ -85,5 +88,9 @@ class Executor {
 // left out (Transformer::adapter_weights has them). Error: options that it does not serve.
 std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& model,
                                         const ExecutorOptions& options);
+
+// From now on the modules of `model` compute with the matrices as `executor`, which serves it and
+// outlives that, holds them. They are frozen.
+void read_from(const Executor& executor, Transformer& model);
 
 }  // namespace continuo

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
+#include "nn/kept_weight.h"
 #include "nn/optional_tensor.h"
 
 namespace continuo {
@@ -39,7 +40,7 @@ const RemadeInput& product_of(Activation activation) {
 // What the layer computes with, besides the tensors that get gradients.
 struct GatedProduct {
   Activation activation;
-  at::Tensor cast;  // the layer's weight in the dtype of the gate
+  ProductWeight weight;
 };
 
 // needs_input_grad counts the tensors that are there: those that may be missing come last.
@@ -47,21 +48,23 @@ struct GatedLinear : torch::autograd::Function<GatedLinear> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& weight,
                             const std::optional<at::Tensor>& up,
                             const std::optional<at::Tensor>& bias, const GatedProduct& product) {
-    const auto& [activation, cast] = product;
+    const auto& [activation, down] = product;
     const at::Tensor second = up.value_or(at::Tensor());
-    ctx->save_for_backward({gate, second, cast});
+    ctx->save_for_backward({gate, second});
+    keep_weight(ctx, down);
     ctx->saved_data["activation"] = static_cast<int64_t>(activation);
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
     const Backend& backend = backend_of(gate);
-    at::Tensor y = backend.products.nt(backend.gate.forward(gate, second, activation), cast);
+    at::Tensor y = backend.products.nt(backend.gate.forward(gate, second, activation),
+                                       down.values(gate.scalar_type()));
     if (bias) y.add_(*bias);
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &gate = saved[0], &up = saved[1], &cast = saved[2];
+    const at::Tensor &gate = saved[0], &up = saved[1];
     const Backend& backend = backend_of(gate);
     const at::Tensor dy = gradients[0].contiguous();
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
@@ -71,8 +74,9 @@ struct GatedLinear : torch::autograd::Function<GatedLinear> {
       dweight = backend.products.tn(dy, backend.gate.forward(gate, up, activation), dtype);
     }
     if (ctx->saved_data["bias"].toBool()) dbias = dy.sum(0, false, dtype);
+    const at::Tensor down = kept_weight(ctx).values(dy.scalar_type());
     std::tie(dgate, dup) =
-        backend.gate.backward(backend.products.nn(dy, cast), gate, up, activation);
+        backend.gate.backward(backend.products.nn(dy, down), gate, up, activation);
     return {dgate, dweight, dup, dbias, at::Tensor()};
   }
 };
@@ -87,7 +91,7 @@ at::Tensor gated_linear(const at::Tensor& gate, const at::Tensor& up, Activation
   if (!c10::GradMode::is_enabled()) return down.forward(product.make(g, u));
   return GatedLinear::apply(
       g, down.weight, optional_tensor(u), optional_tensor(down.bias),
-      GatedProduct{.activation = activation, .cast = down.cast_weight(gate.scalar_type())});
+      GatedProduct{.activation = activation, .weight = down.product_weight(gate.scalar_type())});
 }
 
 }  // namespace continuo

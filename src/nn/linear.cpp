@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
+#include "nn/kept_weight.h"
 #include "nn/optional_tensor.h"
 #include "nn/unset_parameter.h"
 
@@ -44,35 +45,35 @@ namespace {
 // Products in the dtype of x, the weight's gradient in the parameter's.
 struct LinearProduct : torch::autograd::Function<LinearProduct> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& cast, const std::optional<at::Tensor>& bias) {
+                            const std::optional<at::Tensor>& bias, const ProductWeight& product) {
     // A frozen weight asks for no product with x later.
-    ctx->save_for_backward({weight.requires_grad() ? x : at::Tensor(), cast});
+    ctx->save_for_backward({weight.requires_grad() ? x : at::Tensor()});
+    keep_weight(ctx, product);
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
-    at::Tensor y = backend_of(x).products.nt(x, cast);
+    at::Tensor y = backend_of(x).products.nt(x, product.values(x.scalar_type()));
     if (bias) y.add_(*bias);
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &cast = saved[1];
+    const at::Tensor x = ctx->get_saved_variables()[0];
     const at::Tensor dy = gradients[0].contiguous();
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["weight_dtype"].toInt());
     const ProductOps& products = backend_of(dy).products;
     at::Tensor dx, dweight, dbias;
-    if (ctx->needs_input_grad(0)) dx = products.nn(dy, cast);
+    if (ctx->needs_input_grad(0)) dx = products.nn(dy, kept_weight(ctx).values(dy.scalar_type()));
     if (ctx->needs_input_grad(1)) dweight = products.tn(dy, x, dtype);
     if (ctx->saved_data["bias"].toBool()) dbias = dy.sum(0, false, dtype);
-    return {dx, dweight, at::Tensor(), dbias};
+    return {dx, dweight, dbias, at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const ProductWeight& product,
                   const at::Tensor& bias) {
-  return LinearProduct::apply(x, weight, cast, optional_tensor(bias));
+  return LinearProduct::apply(x, weight, optional_tensor(bias), product);
 }
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
@@ -82,12 +83,13 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
 
 at::Tensor LinearImpl::forward(const at::Tensor& x) {
   if (adapter) return adapter->forward(*this, x);
-  return linear(x, weight, cast_.get(weight, x.scalar_type()), bias);
+  return linear(x, weight, product_weight(x.scalar_type()), bias);
 }
 
 at::Tensor merged_weight(const LinearImpl& base, const LowRank& adapter) {
   const c10::NoGradGuard no_grad;
-  const at::Tensor weight = base.weight.detach().to(at::kFloat);
+  const WeightMatrix matrix = base.matrix();
+  const at::Tensor weight = matrix.rows(0, matrix.out()).to(at::kFloat);
   const at::Tensor sum = at::addmm(weight, adapter.b, adapter.a, 1, adapter.scale);
   return adapter.factor.defined() ? sum * adapter.factor.unsqueeze(1) : sum;
 }

@@ -13,6 +13,7 @@
 #include <torch/nn/pimpl.h>
 
 #include "nn/model_weights.h"
+#include "nn/product_weight.h"
 
 namespace continuo {
 
@@ -29,10 +30,10 @@ class CastCache {
   uint32_t version_ = 0;
 };
 
-// x: [M, in] float32 or bfloat16; weight: [out, in]; cast: weight in x's dtype (may be weight
-// itself); bias: [out] or undefined. → [M, out] in x's dtype. Gradients reach x, weight and bias in
-// their own dtypes.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cast,
+// x: [M, in] float32 or bfloat16; weight: [out, in], the parameter; product: the same as products
+// in x's dtype read it; bias: [out] or undefined. → [M, out] in x's dtype. Gradients reach x,
+// weight and bias in their own dtypes.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const ProductWeight& product,
                   const at::Tensor& bias);
 
 // A layer's input that is made from two tensors which are kept anyway, and made again in the
@@ -64,14 +65,18 @@ class LinearAdapter {
 struct LinearImpl : torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);  // unset (nn/unset_parameter.h)
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
-  const at::Tensor& cast_weight(at::ScalarType dtype) { return cast_.get(weight, dtype); }
+  ProductWeight product_weight(at::ScalarType dtype) {
+    return stored.defined() ? ProductWeight(stored) : ProductWeight(cast_.get(weight, dtype));
+  }
 
   // The weight wherever it lies.
   WeightMatrix matrix() const { return stored.defined() ? stored : WeightMatrix(weight); }
 
-  at::Tensor weight;    // [out, in]
-  at::Tensor bias;      // [out] or undefined
-  WeightMatrix stored;  // the weight where it was left in its file, `weight` then being unset
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
+  // The weight where it was left, in its file or in an executor's panels; `weight` is then unset
+  // and frozen.
+  WeightMatrix stored;
   // Usually none. No part of the module's parameters.
   std::shared_ptr<LinearAdapter> adapter;
 

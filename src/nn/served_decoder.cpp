@@ -19,13 +19,13 @@ at::Tensor ServedDecoder::forward(const RaggedInput& input) {
 at::Tensor ServedDecoder::logits(const at::Tensor& rows) {
   const c10::NoGradGuard no_grad;
   const Head h = executor_->head();
-  const at::Tensor raw = at::linear(rows.to(h.cast.scalar_type()), h.cast).to(at::kFloat);
+  const at::Tensor raw = at::linear(rows.to(at::kFloat), h.product.values(at::kFloat));
   return h.softcap > 0 ? at::tanh(raw / h.softcap) * h.softcap : raw;
 }
 
 Head ServedDecoder::head(at::ScalarType dtype) {
   Head head = executor_->head();
-  head.cast = head.cast.to(dtype);
+  if (head.product.in_memory()) head.product = head.product.values(dtype).to(dtype);
   return head;
 }
 

@@ -12,7 +12,7 @@ namespace continuo {
 class ServedDecoder : public Decoder {
  public:
   // All documents with one adapter, or none.
-  explicit ServedDecoder(std::unique_ptr<Executor> executor, int64_t adapter = kNoAdapter)
+  explicit ServedDecoder(std::shared_ptr<Executor> executor, int64_t adapter = kNoAdapter)
       : executor_(std::move(executor)), adapter_(adapter) {}
 
   at::Tensor forward(const RaggedInput& input) override;
@@ -23,7 +23,7 @@ class ServedDecoder : public Decoder {
   const ComputeOptions& compute() const override { return compute_; }
 
  private:
-  std::unique_ptr<Executor> executor_;
+  std::shared_ptr<Executor> executor_;
   int64_t adapter_;
   ComputeOptions compute_;
 };

@@ -134,8 +134,9 @@ Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
 at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cached) {
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
-  if (stored_embedding_.defined()) fail("modules cannot compute with weights that lie in files");
-  const at::Tensor embedded = at::embedding(embedding_, input.tokens);
+  const at::Tensor embedded = stored_embedding_.defined()
+                                  ? gather_rows(stored_embedding_, input.tokens)
+                                  : at::embedding(embedding_, input.tokens);
   Stream stream = {.residual = embed_tokens(spec_, embedded, positions_, input, lengths),
                    .delta = {}};
   // Recomputation passes gradients on only where an input asks for them; a frozen embedding does
@@ -167,12 +168,16 @@ at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cac
 }
 
 Head Transformer::head(at::ScalarType dtype) {
-  return {head_weight(), head_cast_.get(head_weight(), dtype), spec_.head.softcap};
+  const WeightMatrix& stored = head_.defined() ? stored_head_ : stored_embedding_;
+  return {.weight = head_weight(),
+          .product = stored.defined() ? ProductWeight(stored)
+                                      : ProductWeight(head_cast_.get(head_weight(), dtype)),
+          .softcap = spec_.head.softcap};
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {
   const Head head = this->head(rows.scalar_type());
-  const at::Tensor raw = linear(rows, head.weight, head.cast, {}).to(at::kFloat);
+  const at::Tensor raw = linear(rows, head.weight, head.product, {}).to(at::kFloat);
   return head.softcap > 0 ? at::tanh(raw / head.softcap) * head.softcap : raw;
 }
 

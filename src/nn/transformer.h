@@ -94,7 +94,8 @@ class Transformer : public Decoder {
   // The weights as executors take them; adapters are left out.
   ModelWeights weights() const;
   // By its name, where each parameter that may stay in its file says that it did: one that is set
-  // here is unset among the parameters, and served all the same. Modules do not compute with it.
+  // here is unset among the parameters, and served all the same. Modules read it anew for every
+  // product.
   std::map<std::string, WeightMatrix*> stored_matrices();
   // Brings all of them into memory, in the types in which they are stored.
   void read_stored();

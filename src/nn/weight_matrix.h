@@ -51,4 +51,7 @@ class WeightMatrix {
   std::optional<BlockRows> blocks_;
 };
 
+// The rows that `ids` [N] int64 name → [N, in] float32. Error: there is no such row.
+at::Tensor gather_rows(const WeightMatrix& matrix, const at::Tensor& ids);
+
 }  // namespace continuo

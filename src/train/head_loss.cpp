@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
+#include "nn/kept_weight.h"
 
 namespace continuo {
 
@@ -37,7 +38,9 @@ struct RowScale {
 
 // What is computed with each chunk of logits.
 struct HeadPass {
-  at::Tensor hidden, cast, targets;
+  at::Tensor hidden;
+  ProductWeight head;
+  at::Tensor targets;
   double softcap = 0;
   LossOptions options = {};
   // Of which gradients are wanted, in the type of the second.
@@ -69,7 +72,7 @@ at::Tensor entropy_gradient(const at::Tensor& logits, const at::Tensor& slope) {
 
 int64_t chunk_rows(const HeadPass& pass) {
   const int64_t rows = pass.hidden.size(0);
-  const int64_t row_bytes = pass.cast.size(0) * static_cast<int64_t>(pass.hidden.element_size());
+  const int64_t row_bytes = pass.head.out() * static_cast<int64_t>(pass.hidden.element_size());
   const int64_t most = std::max<int64_t>(16, rows);
   const int64_t chunk = std::clamp<int64_t>(pass.options.head.memory_budget / row_bytes, 16, most);
   return chunk < rows && chunk > kRowMultiple ? chunk - chunk % kRowMultiple : chunk;
@@ -82,13 +85,57 @@ at::Tensor padded(const at::Tensor& rows, int64_t padding) {
   return at::cat({rows, at::zeros(shape, rows.options())});
 }
 
+// Calls f(first row, rows) for the head in the type of the hidden states, some rows at a time
+// unless it is in memory.
+template <class F>
+void for_head_rows(const HeadPass& pass, const F& f) {
+  const int64_t out = pass.head.out();
+  const int64_t row_bytes = pass.hidden.size(1) * static_cast<int64_t>(pass.hidden.element_size());
+  const int64_t step = pass.head.in_memory()
+                           ? out
+                           : std::max<int64_t>(1, pass.options.head.memory_budget / 8 / row_bytes);
+  for (int64_t begin = 0; begin < out; begin += step) {
+    f(begin, pass.head.rows(begin, std::min(begin + step, out), pass.hidden.scalar_type()));
+  }
+}
+
+// h [M, hidden] → [M, V]
+at::Tensor head_logits(const HeadPass& pass, const at::Tensor& h) {
+  const ProductOps& products = backend_of(h).products;
+  at::Tensor logits;
+  for_head_rows(pass, [&](int64_t begin, const at::Tensor& rows) {
+    const at::Tensor part = products.nt(h, rows);
+    if (rows.size(0) == pass.head.out()) {
+      logits = part;
+      return;
+    }
+    if (!logits.defined()) logits = at::empty({h.size(0), pass.head.out()}, h.options());
+    logits.narrow(1, begin, rows.size(0)).copy_(part);
+  });
+  return logits;
+}
+
+// The gradient of h from that of its logits.
+at::Tensor hidden_gradient(const HeadPass& pass, const at::Tensor& dlogits) {
+  const ProductOps& products = backend_of(dlogits).products;
+  at::Tensor sum;
+  for_head_rows(pass, [&](int64_t begin, const at::Tensor& rows) {
+    if (rows.size(0) == pass.head.out()) {
+      sum = products.nn(dlogits, rows);
+      return;
+    }
+    const at::Tensor part = products.nn(dlogits.narrow(1, begin, rows.size(0)).contiguous(), rows);
+    sum = sum.defined() ? sum.add_(part) : part.to(at::kFloat);
+  });
+  return sum;
+}
+
 // Rows [begin, begin + n): their statistics, and their part of the gradients.
 void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& result) {
-  const int64_t padding = padding_rows(n, pass.cast, pass.hidden.scalar_type());
+  const int64_t padding = padding_rows(n, pass.hidden, pass.hidden.scalar_type());
   const at::Tensor h = padded(pass.hidden.narrow(0, begin, n), padding);
   const at::Tensor t = padded(pass.targets.narrow(0, begin, n), padding);
-  const ProductOps& products = backend_of(h).products;
-  at::Tensor logits = products.nt(h, pass.cast);
+  at::Tensor logits = head_logits(pass, h);
   at::Tensor slope;  // d(logits)/d(product) where it is not 1
   if (pass.softcap > 0) {
     logits = at::tanh(logits / pass.softcap);
@@ -120,8 +167,8 @@ void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& r
   if (temperature != 1) logits.div_(temperature);
   if (slope.defined()) logits.mul_(slope);
   if (pass.hidden_gradient)
-    result.dhidden.narrow(0, begin, n).copy_(products.nn(logits, pass.cast).narrow(0, 0, n));
-  if (pass.head_gradient) products.add_tn(result.dhead, logits, h);
+    result.dhidden.narrow(0, begin, n).copy_(hidden_gradient(pass, logits).narrow(0, 0, n));
+  if (pass.head_gradient) backend_of(h).products.add_tn(result.dhead, logits, h);
 }
 
 HeadPassResult run(const HeadPass& pass) {
@@ -130,7 +177,8 @@ HeadPassResult run(const HeadPass& pass) {
   result.statistics = empty_statistics(rows, pass.hidden.options().dtype(at::kFloat));
   if (pass.hidden_gradient) result.dhidden = at::empty(pass.hidden.sizes(), pass.hidden.options());
   if (pass.head_gradient)
-    result.dhead = at::zeros(pass.cast.sizes(), pass.cast.options().dtype(pass.head_dtype));
+    result.dhead = at::zeros({pass.head.out(), pass.hidden.size(1)},
+                             pass.hidden.options().dtype(pass.head_dtype));
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     run_chunk(pass, begin, std::min(chunk, rows - begin), result);
   }
@@ -166,7 +214,8 @@ struct FusedLogprobs : torch::autograd::Function<FusedLogprobs> {
     HeadPass values = pass;
     values.hidden_gradient = values.head_gradient = false;
     const HeadPassResult result = run(values);
-    ctx->save_for_backward({hidden.detach(), pass.cast, pass.targets});
+    ctx->save_for_backward({hidden.detach(), pass.targets});
+    keep_weight(ctx, pass.head);
     ctx->saved_data["softcap"] = pass.softcap;
     ctx->saved_data["temperature"] = pass.options.head.temperature;
     ctx->saved_data["budget"] = pass.options.head.memory_budget;
@@ -177,7 +226,7 @@ struct FusedLogprobs : torch::autograd::Function<FusedLogprobs> {
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    HeadPass pass{saved[0], saved[1], saved[2]};
+    HeadPass pass{saved[0], kept_weight(ctx), saved[1]};
     pass.softcap = ctx->saved_data["softcap"].toDouble();
     pass.options.head = {ctx->saved_data["temperature"].toDouble(),
                          ctx->saved_data["budget"].toInt()};
@@ -195,7 +244,7 @@ struct FusedLogprobs : torch::autograd::Function<FusedLogprobs> {
 
 HeadPass head_pass(const at::Tensor& hidden, const Head& head, const at::Tensor& targets) {
   const bool grad = c10::GradMode::is_enabled();
-  HeadPass pass{hidden.contiguous(), head.cast, targets};
+  HeadPass pass{hidden.contiguous(), head.product, targets};
   pass.softcap = head.softcap;
   pass.hidden_gradient = grad && hidden.requires_grad();
   pass.head_gradient = grad && head.weight.requires_grad();

@@ -1,5 +1,7 @@
 // Every command that takes a model takes each kind of it: a directory, a .gguf file, an adapter, a
 // run. The model opens texts with BOS, and everything that is made of it does too.
+#include <fstream>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -36,13 +38,15 @@ class ModelKinds : public testing::Test {
     return generated(model)["prompt_tokens"];
   }
   // A run of two steps that starts from `model`.
-  void train(const std::string& run_dir, const std::string& model, const std::string& lora = "") {
-    directory_.write(run_dir + ".yaml", "run_dir: " + run_dir +
-                                            "\nthreads: 1\ndevice: cpu\nmodel: {from: " + model +
-                                            "}\ndata: {train: [{path: rows.jsonl}], cache: cache}\n"
-                                            "train: {steps: 2}\nbatch: {rows: 4}\n" +
-                                            lora);
-    must({"train", run_dir + ".yaml"});
+  Outcome train(const std::string& run_dir, const std::string& model, const std::string& more = "",
+                const std::string& data = "") const {
+    directory_.write(run_dir + ".yaml",
+                     "run_dir: " + run_dir + "\nthreads: 1\ndevice: cpu\nmodel: {from: " + model +
+                         "}\ndata: {train: [{path: rows.jsonl}], cache: cache" + data +
+                         "}\n"
+                         "train: {steps: 2}\nbatch: {rows: 4}\n" +
+                         more);
+    return must({"train", run_dir + ".yaml"});
   }
 
   TempDir directory_;
@@ -111,6 +115,46 @@ TEST_F(ModelKinds, WhatIsMadeOfAModelOpensTextsAsItDoes) {
     EXPECT_EQ(ends["eos_token_id"], 2) << ends;
   }
   EXPECT_EQ(generated("again.gguf")["text"], generated("base")["text"]);
+}
+
+TEST_F(ModelKinds, AdaptersTrainOnWeightsInFewBits) {
+  must({"convert", "base", "--to", "gguf", "--type", "q8_0", "--out", "q8_0.gguf"});
+  const auto train_on = [&](const std::string& run_dir, const std::string& model,
+                            const std::string& weights) {
+    const std::string told =
+        train(run_dir, model, "lora: {rank: 2, base_weights: " + weights + "}\nsamples: [a b]\n",
+              ", eval: [{path: rows.jsonl}]")
+            .err;
+    EXPECT_EQ(told.find("held-out tokens differs from training's") != std::string::npos,
+              weights != "dtype")
+        << told;
+    double loss = 0;
+    std::ifstream metrics(directory_ / (run_dir + "/metrics.jsonl"));
+    for (std::string line; std::getline(metrics, line);)
+      loss = json::parse(line).value("loss", loss);
+    return loss;
+  };
+  const double exact = train_on("plain", "base", "dtype");
+  const double four = train_on("four", "base", "q4"), file = train_on("file", "q8_0.gguf", "auto"),
+               decoded = train_on("decoded", "q8_0.gguf", "dtype");
+  EXPECT_NEAR(four, exact, 0.2);
+  EXPECT_NE(four, exact);
+  EXPECT_NEAR(file, decoded, 1e-5);  // the same values, read anew for every product
+  // Four bits are remembered: what was trained on them is told when it is opened and merged.
+  const std::string opened = must({"generate", "four", "--prompt", kText}).err;
+  EXPECT_NE(opened.find("was trained on q4 weights"), std::string::npos) << opened;
+  must({"generate", "four", "--prompt", kText, "--weights", "q4"});
+  const std::string merged = must({"merge", "four", "--out", "merged-four"}).err;
+  EXPECT_NE(merged.find("merged onto the weights in fp32"), std::string::npos) << merged;
+  EXPECT_EQ(must({"merge", "file", "--out", "merged-file"}).err.find("was trained on the base in"),
+            std::string::npos);
+  directory_.write("wrong.yaml",
+                   "run_dir: wrong\nmodel: {from: base}\ndata: {train: [{path: rows.jsonl}]}\n"
+                   "lora: {rank: 2, base_weights: file}\n");
+  const Outcome wrong = run(directory_, {"train", "wrong.yaml"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_NE(wrong.err.find("lora.base_weights: file is for GGUF files"), std::string::npos)
+      << wrong.err;
 }
 
 TEST_F(ModelKinds, ATemplateOverrulesTheFilesAndTravels) {

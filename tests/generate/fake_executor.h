@@ -139,6 +139,8 @@ class FakeExecutor final : public Executor {
     return result;
   }
   Head head() const override { return {}; }
+  WeightMatrix matrix(const MatrixPlace&) const override { return {}; }
+  WeightMatrix head_matrix() const override { return {}; }
 
   void refresh() override {}
   int64_t add_adapter(const AdapterWeights&) override {

@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/backend.h"
+#include "nn/kept_weight.h"
 #include "nn/optional_tensor.h"
 
 namespace continuo {
@@ -32,7 +33,8 @@ struct LoraPlan : torch::CustomClassHolder {
 // In the compute dtype; magnitude and norms float32, undefined without DoRA. They go into a pass
 // beside the plan, which would hold them longer than the backward pass needs them.
 struct LoraWeights {
-  at::Tensor base, bias, a, b, magnitude, norms;
+  ProductWeight base;
+  at::Tensor bias, a, b, magnitude, norms;
 };
 
 struct LoraValues {
@@ -50,17 +52,17 @@ at::Tensor mask_of(const LoraPlan& plan, const at::Tensor& x) {
 }
 
 at::Tensor bare_product(const at::Tensor& x, const at::Tensor& weight) {
-  return linear(x, weight, weight, {});
+  return backend_of(x).products.nt(x, weight);
 }
 
 // x·Wᵀ + s·down·Bᵀ. The small term comes first: the large product is then added to it before
 // anything is rounded. The other way round bfloat16 loses what is below half a unit of the large
 // one, three quarters of an adapter's first steps.
 at::Tensor sum_of_products(const LoraPlan& plan, const LoraWeights& w, const at::Tensor& x,
-                           const at::Tensor& down) {
+                           const at::Tensor& down, const at::Tensor& base) {
   const ProductOps& products = backend_of(x).products;
   at::Tensor y = products.nt(down * plan.scaling, w.b);
-  products.add_nt(y, x, w.base);
+  products.add_nt(y, x, base);
   return y;
 }
 
@@ -69,15 +71,16 @@ LoraValues lora_forward(const LoraPlan& plan, const LoraWeights& w, const at::Te
   LoraValues v;
   const at::Tensor dropped = plan.dropout ? x * mask_of(plan, x) : x;
   v.down = bare_product(dropped, w.a);
+  const at::Tensor base = w.base.values(x.scalar_type());
   if (!w.magnitude.defined()) {
-    v.y = sum_of_products(plan, w, x, v.down);
+    v.y = sum_of_products(plan, w, x, v.down, base);
     if (w.bias.defined()) v.y.add_(w.bias);
     return v;
   }
-  v.sum = sum_of_products(plan, w, dropped, v.down);
+  v.sum = sum_of_products(plan, w, dropped, v.down, base);
   at::Tensor y = v.sum * (w.magnitude / w.norms);  // float32
   // As in PEFT the base sees its input whole: only what the adapter changes is subject to dropout.
-  if (plan.dropout) y.add_(bare_product(x, w.base)).sub_(bare_product(dropped, w.base));
+  if (plan.dropout) y.add_(bare_product(x, base)).sub_(bare_product(dropped, base));
   if (w.bias.defined()) y.add_(w.bias);
   v.y = y.to(x.scalar_type());
   return v;
@@ -92,7 +95,8 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const LoraPlan& plan = *kept;
     const at::Tensor other = second.value_or(at::Tensor());
     const LoraValues v = lora_forward(plan, w, input_of(plan, first, other));
-    ctx->save_for_backward({first, other, w.base, w.a, w.b, v.down, v.sum, w.magnitude, w.norms});
+    ctx->save_for_backward({first, other, w.a, w.b, v.down, v.sum, w.magnitude, w.norms});
+    keep_weight(ctx, w.base);
     ctx->saved_data["plan"] = c10::IValue::make_capsule(kept);
     ctx->saved_data["needs_input"] = first.requires_grad() || other.requires_grad();
     return v.y;
@@ -100,9 +104,8 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &first = saved[0], &second = saved[1], &cast = saved[2], &cast_a = saved[3],
-                     &cast_b = saved[4];
-    const at::Tensor &down = saved[5], &sum = saved[6], &magnitude = saved[7], &norms = saved[8];
+    const at::Tensor &first = saved[0], &second = saved[1], &cast_a = saved[2], &cast_b = saved[3];
+    const at::Tensor &down = saved[4], &sum = saved[5], &magnitude = saved[6], &norms = saved[7];
     const auto kept =
         c10::static_intrusive_pointer_cast<LoraPlan>(ctx->saved_data["plan"].toCapsule());
     const LoraPlan& plan = *kept;
@@ -124,14 +127,15 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     result.resize(result.size() + 2);  // weights and plan
     if (!ctx->saved_data["needs_input"].toBool()) return result;
 
+    const at::Tensor base = kept_weight(ctx).values(dy.scalar_type());
     at::Tensor dx;
     if (!mask.defined()) {
       dx = products.nn(ddown, cast_a);
-      products.add_nn(dx, dsum, cast);
+      products.add_nn(dx, dsum, base);
     } else {
       at::Tensor ddropped = products.nn(ddown, cast_a);
-      if (magnitude.defined()) products.add_nn(ddropped, dsum - dy, cast);
-      dx = products.nn(dy, cast).addcmul_(ddropped, mask);
+      if (magnitude.defined()) products.add_nn(ddropped, dsum - dy, base);
+      dx = products.nn(dy, base).addcmul_(ddropped, mask);
     }
     if (plan.input) {
       std::tie(result[0], result[1]) = plan.input->backward(dx, first, second);
@@ -205,7 +209,7 @@ at::Tensor LoraAdapter::run(LinearImpl& base, const at::Tensor& first, const at:
   if (drops) plan->dropout = dropout_;
   plan->pass = pass_;
   const at::Tensor norms = options_.dora ? row_norms(base) : at::Tensor();
-  const LoraWeights weights = {.base = base.cast_weight(dtype),
+  const LoraWeights weights = {.base = base.product_weight(dtype),
                                .bias = base.bias,
                                .a = cast_a_.get(a_, dtype),
                                .b = cast_b_.get(b_, dtype),

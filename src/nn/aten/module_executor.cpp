@@ -28,7 +28,7 @@ class LowRankAdapter : public LinearAdapter {
       return linear(a, b, b, {});
     };
     const at::Tensor wide = x.to(at::kFloat);
-    at::Tensor y = linear(x, base.weight, base.cast_weight(x.scalar_type()), {}).to(at::kFloat);
+    at::Tensor y = linear(x, base.weight, base.product_weight(x.scalar_type()), {}).to(at::kFloat);
     y = y + product(product(wide, rows_.a), rows_.b) * rows_.scale;
     if (rows_.factor.defined()) y = y * rows_.factor;
     if (base.bias.defined()) y = y + base.bias;

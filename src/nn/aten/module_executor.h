@@ -23,6 +23,10 @@ class ModuleExecutor : public Executor {
   std::unique_ptr<KVCache> make_cache() const override;
   PassResult run(const Pass& pass) override;
   Head head() const override { return model_->head(dtype()); }
+  WeightMatrix matrix(const MatrixPlace& place) const override {
+    return model_->weights().matrices.at(place).weight;
+  }
+  WeightMatrix head_matrix() const override { return model_->weights().head; }
   void refresh() override {}
   int64_t add_adapter(const AdapterWeights& adapter) override;
   void remove_adapter(int64_t id) override { adapters_.erase(id); }

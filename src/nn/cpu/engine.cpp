@@ -75,7 +75,6 @@ void CpuEngine::pack() {
   head_ = continuo::pack(*arena_, head_format(), PanelRows({weights_.head}));
   for (const PanelRange& run : head_.runs) formats_.insert(run.format);
   norm_ = {norm, weights_.norm};
-  unpacked_head_ = at::Tensor();
   sources_ = sources_of(weights_);
 }
 
@@ -143,10 +142,37 @@ Head CpuEngine::head() const {
   const at::Tensor& weight = weights_.head.in_memory();
   const bool exact = options_.weights == WeightFormat::f32 && weight.defined() &&
                      weight.scalar_type() == at::kFloat;
-  if (!exact && !unpacked_head_.defined())
-    unpacked_head_ = unpack(head_, spec().embedding.vocabulary);
-  const at::Tensor& values = exact ? weight : unpacked_head_;
-  return {weight.defined() ? weight : values, values, spec().head.softcap};
+  return {.weight = model_->head_weight(),
+          .product = exact ? ProductWeight(weight) : ProductWeight(head_matrix()),
+          .softcap = spec().head.softcap};
+}
+
+WeightMatrix CpuEngine::matrix(const MatrixPlace& place) const {
+  for (size_t j = 0; j < joints_.size(); ++j) {
+    const auto& [parts, paired] = joints_[j];
+    PackedPart part = {.out = 0, .paired = paired};
+    for (const MatrixPlace& here : parts) {
+      part.out = weights_.matrices.at(here).weight.out();
+      if (here == place) {
+        const PackedMatrix& w = matrices_[j];
+        return {part.out, w.in,
+                [&w, part](int64_t begin, int64_t end) { return unpack(w, part, begin, end); }};
+      }
+      part.second = true;
+      if (!paired) part.first += part.out;
+    }
+  }
+  fail("the model has no such matrix");
+}
+
+WeightMatrix CpuEngine::head_matrix() const {
+  const int64_t rows = spec().embedding.vocabulary;
+  return {rows, head_.in, [this, rows](int64_t begin, int64_t end) {
+            if (end - begin != 1) return unpack(head_, {.out = rows}, begin, end);
+            const at::Tensor row = at::empty({1, head_.in}, at::TensorOptions(at::kFloat));
+            unpack_row(head_, begin, data<float>(row));
+            return row;
+          }};
 }
 
 // Measured with 1 … 16 sequences of a 135M model on two Zen 4 cores.
@@ -246,19 +272,7 @@ at::Tensor CpuEngine::forward(const Pass& in) {
 at::Tensor CpuEngine::embedding_rows(const at::Tensor& tokens) const {
   const WeightMatrix& table = weights_.embedding;
   if (table.in_memory().defined()) return at::embedding(table.in_memory(), tokens);
-  const int64_t n = tokens.size(0), hidden = spec().embedding.hidden;
-  const auto* ids = data<int64_t>(tokens);
-  const at::Tensor rows = at::empty({n, hidden}, at::TensorOptions(at::kFloat));
-  for (int64_t i = 0; i < n; ++i) {
-    if (ids[i] < 0 || ids[i] >= spec().embedding.vocabulary)
-      fail("the model has no token {}", ids[i]);
-    if (table.defined()) {
-      rows[i].copy_(table.rows(ids[i], ids[i] + 1)[0]);
-    } else {
-      unpack_row(head_, ids[i], data<float>(rows) + i * hidden);
-    }
-  }
-  return rows;
+  return gather_rows(table.defined() ? table : head_matrix(), tokens);
 }
 
 void CpuEngine::add_adapters(EnginePass& pass, const Pass& in) {

@@ -32,6 +32,8 @@ class CpuEngine : public Executor {
   std::unique_ptr<KVCache> make_cache() const override;
   PassResult run(const Pass& pass) override;
   Head head() const override;
+  WeightMatrix matrix(const MatrixPlace& place) const override;
+  WeightMatrix head_matrix() const override;
   void refresh() override;
   int64_t add_adapter(const AdapterWeights& adapter) override;
   void remove_adapter(int64_t id) override { adapters_.erase(id); }
@@ -145,7 +147,6 @@ class CpuEngine : public Executor {
   int64_t parameters_ = 0;  // of the layers' matrices
   EngineNorm norm_;
   PackedMatrix head_;
-  mutable at::Tensor unpacked_head_;
   std::map<int64_t, EngineAdapter> adapters_;
   int64_t next_adapter_ = 0;
 

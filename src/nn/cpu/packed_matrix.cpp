@@ -363,10 +363,24 @@ void unpack_row(const PackedMatrix& w, int64_t row, float* values) {
   }
 }
 
-at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
-  at::Tensor out = at::empty({rows, w.in}, at::TensorOptions(at::kFloat));
-  at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) unpack_row(w, r, data<float>(out) + r * w.in);
+at::Tensor unpack(const PackedMatrix& w, const PackedPart& part, int64_t begin, int64_t end) {
+  at::Tensor out = at::empty({end - begin, w.in}, at::TensorOptions(at::kFloat));
+  if (begin == end) return out;
+  const auto unpack_panel = [&](int64_t p) {
+    float* rows[kPanel];
+    for (int64_t n = 0; n < kPanel; ++n) {
+      const int64_t r = part.row(p, n);
+      rows[n] = r >= begin && r < end ? data<float>(out) + (r - begin) * w.in : nullptr;
+    }
+    kernels().packed.unpack_panel(w.run_of(p).format, w.in, w.panel(p), rows);
+    if (w.exceptions.empty()) return;
+    for (int64_t i = w.exceptions_begin[p]; i < w.exceptions_begin[p + 1]; ++i) {
+      const Exception& e = w.exceptions[i];
+      if (rows[e.n]) rows[e.n][e.k] = e.value;
+    }
+  };
+  at::parallel_for(part.panel(begin), part.panel(end - 1) + 1, 1, [&](int64_t first, int64_t last) {
+    for (int64_t p = first; p < last; ++p) unpack_panel(p);
   });
   return out;
 }

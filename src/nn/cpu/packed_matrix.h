@@ -135,8 +135,27 @@ PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch&
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
              float* y);
 
-// The weights as the products see them: a row of `in` floats, and [rows, in] float32.
+// Which rows of the panels one of the matrices is that were packed together.
+struct PackedPart {
+  int64_t out;          // its rows
+  int64_t first = 0;    // above it in the panels; of paired matrices 0
+  bool paired = false;  // with another
+  bool second = false;  // of the two
+
+  // Its row that is row n of panel p; beyond `out`, or negative, where there is none.
+  int64_t row(int64_t p, int64_t n) const {
+    if (!paired) return p * kPanel + n - first;
+    return n / kHalfPanel == (second ? 1 : 0) ? p * kHalfPanel + n % kHalfPanel : -1;
+  }
+  int64_t panel(int64_t row) const { return paired ? row / kHalfPanel : (first + row) / kPanel; }
+};
+
+// The weights as the products see them: a row of `in` floats, and rows [begin, end) of a part as
+// [end − begin, in] float32.
 void unpack_row(const PackedMatrix& w, int64_t row, float* values);
-at::Tensor unpack(const PackedMatrix& w, int64_t rows);
+at::Tensor unpack(const PackedMatrix& w, const PackedPart& part, int64_t begin, int64_t end);
+inline at::Tensor unpack(const PackedMatrix& w, int64_t rows) {
+  return unpack(w, {.out = rows}, 0, rows);
+}
 
 }  // namespace continuo

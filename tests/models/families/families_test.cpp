@@ -113,6 +113,34 @@ TEST_P(FamilyTest, MatricesLeftInTheirFilesServeAsThoseInMemory) {
   }
 }
 
+TEST_P(FamilyTest, ModulesComputeWithWhatAnExecutorHolds) {
+  if (backend_of(test::device()).name != std::string_view("cpu"))
+    GTEST_SKIP() << "other executors hold what modules do";
+  const c10::NoGradGuard no_grad;
+  const RaggedInput input = ragged({documents_[0], documents_[1]});
+  const Model in_file = load_model(directory_, {.held = Held::stored});
+  EXPECT_TRUE(all_logits(in_file, input)
+                  .equal(all_logits(load_model(directory_, {.held = Held::memory}), input)));
+  for (const WeightFormat format : {WeightFormat::f32, WeightFormat::q8, WeightFormat::q4}) {
+    SCOPED_TRACE(name(format));
+    const Model held = load_model(directory_, {.held = Held::stored}),
+                copied = load_model(directory_, {.held = Held::memory});
+    const auto executor = make_executor(held.decoder, {.weights = format});
+    read_from(*executor, *held.decoder);
+    const auto copy = [](const WeightMatrix& from, const at::Tensor& to) {
+      EXPECT_EQ(from.out(), to.size(0));
+      at::Tensor(to).copy_(from.rows(0, from.out()));
+    };
+    for (const auto& [place, layer] : copied.decoder->linear_slots())
+      copy(executor->matrix(place), layer->weight);
+    copy(executor->head_matrix(), copied.decoder->head_weight());
+    const at::Tensor logits = all_logits(held, input);
+    EXPECT_TRUE(logits.equal(all_logits(copied, input)));
+    const bool exact = format == WeightFormat::f32;
+    EXPECT_EQ(max_difference(logits.narrow(0, 0, logits_[0].size(0)), logits_[0]) < 1e-4, exact);
+  }
+}
+
 TEST_P(FamilyTest, GradientsOfTheCompletionLossEqualThoseOfTransformers) {
   const Model model = load_model(directory_, {.device = test::device(), .held = Held::memory});
   const int64_t from = facts_["trained_from"];

@@ -420,7 +420,7 @@ int64_t bytes_of_panels(const ModelSpec& spec, WeightFormat format) {
       case WeightFormat::q8:
         return panels * 32 * (inputs + inputs / 32 * 2);
       case WeightFormat::q4:
-        return panels * 32 * (inputs / 2 + inputs / 32 * 2);
+        return panels * 32 * (inputs / 2 + inputs / 32 * 4);
     }
     return int64_t{0};
   };
@@ -452,6 +452,30 @@ TEST(CpuEngine, CountsTheBytesThatAPassReads) {
     }
     EXPECT_LT(found, plain * 15 / 16) << name(format);
     EXPECT_GT(found, plain * 3 / 4) << name(format);
+  }
+}
+
+TEST(CpuEngine, HandsOutTheMatricesThatItServes) {
+  const c10::NoGradGuard no_grad;
+  const auto model = model_of(llama_spec());
+  const ModelWeights weights = model->weights();
+  for (const WeightFormat format :
+       {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
+    SCOPED_TRACE(name(format));
+    const CpuEngine engine(model, {.weights = format});
+    const auto expect_held = [&](const WeightMatrix& found, const WeightMatrix& given,
+                                 WeightFormat held) {
+      PanelArena arena(packed_bytes(held, PanelRows({given})));
+      const at::Tensor alone = unpack(pack(arena, held, PanelRows({given})), given.out());
+      EXPECT_TRUE(found.rows(0, found.out()).equal(alone));
+      const int64_t middle = found.out() / 2 + 1;
+      EXPECT_TRUE(found.rows(middle - 1, middle).equal(alone.narrow(0, middle - 1, 1)));
+      EXPECT_TRUE(found.rows(3, middle).equal(alone.narrow(0, 3, middle - 3)));
+    };
+    for (const auto& [place, linear] : weights.matrices)
+      expect_held(engine.matrix(place), linear.weight, format);
+    expect_held(engine.head_matrix(), weights.head,
+                format == WeightFormat::q4 ? WeightFormat::q8 : format);
   }
 }
 

@@ -111,6 +111,41 @@ TEST_P(PackedKernelTest, PackingKeepsWhatTheFormatCan) {
   }
 }
 
+TEST_P(PackedKernelTest, PanelsAreUnpackedAsTheirRowsAre) {
+  for (const int64_t in : {1, 31, 33, 64, 100, 576}) {
+    const std::vector<std::byte> data = packed(waves(kPanel * in, 3), kPanel, in);
+    std::vector<float> all(kPanel * in, -1.0f), row(in);
+    float* rows[kPanel] = {};
+    for (int64_t r = 0; r < kPanel; ++r) rows[r] = r % 5 == 4 ? nullptr : all.data() + r * in;
+    kernels_->unpack_panel(format_, in, data.data(), rows);
+    for (int64_t r = 0; r < kPanel; ++r) {
+      kernels_->unpack(format_, in, data.data(), r, row.data());
+      for (int64_t k = 0; k < in; ++k)
+        ASSERT_EQ(all[r * in + k], rows[r] ? row[k] : -1.0f) << "row " << r << " k " << k;
+    }
+  }
+}
+
+TEST_P(PackedKernelTest, FourBitsKeepWeightsOfSixteenEvenSteps) {
+  if (format_ != PanelFormat::q4) GTEST_SKIP() << "of q4 alone";
+  constexpr int64_t kIn = 96;
+  std::vector<float> w(kPanel * kIn);
+  for (int64_t r = 0; r < kPanel; ++r) {
+    for (int64_t k = 0; k < kIn; ++k) {
+      // Scales and minima are halves; both ends of the codes occur in every block.
+      const int64_t code = k % 32 == r ? 15 : k % 32 == (r + 7) % 32 ? 0 : (5 * k + 3 * r) % 16;
+      const auto scale = 0x1p-10f * static_cast<float>(40 + r + k / 32);
+      w[r * kIn + k] = scale * static_cast<float>(code) - 0x1p-8f * static_cast<float>(90 + r);
+    }
+  }
+  const std::vector<std::byte> data = packed(w, kPanel, kIn);
+  std::vector<float> row(kIn);
+  for (int64_t r = 0; r < kPanel; ++r) {
+    kernels_->unpack(format_, kIn, data.data(), r, row.data());
+    for (int64_t k = 0; k < kIn; ++k) ASSERT_EQ(row[k], w[r * kIn + k]) << r << ", " << k;
+  }
+}
+
 TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
   for (const int64_t in : {1, 31, 32, 33, 64, 100, 576}) {
     for (const int64_t out : {int64_t{1}, kPanel, kPanel + 5}) {

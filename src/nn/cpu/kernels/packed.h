@@ -6,9 +6,10 @@
 // The formats differ in what they keep of a weight:
 //   f32   [in][32] float, activations float
 //   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
-//   q8    per 32 values of k: [8][32][4] uint8 = value + 128, then [32] half scales; activations
-//   int8 per 32 values q4    per 32 values of k: [4][32][4] uint8, k in the low and k + 16 in the
-//   high nibble, = value + 8, then [32] half scales
+//   q8    per 32 values of k: [8][32][4] uint8 = code + 128, then [32] half scales; activations
+//         int8 per 32 values
+//   q4    per 32 values of k: [4][32][4] uint8, code k in the low and k + 16 in the high nibble,
+//         then [32] half scales and [32] half minima; activations as with q8
 // Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored
 // shorter without loss, where the matrix allows it: per panel a table of the 15 most frequent upper
 // bytes and zero, then per four values of k
@@ -126,6 +127,11 @@ constexpr int64_t panel_header(PanelFormat format) {
              : 0;
 }
 
+// Bytes of a block of q8 or q4: codes, scales and, of four bits, minima.
+constexpr int64_t quantised_bytes(int bits) {
+  return kQuantBlock * kPanel * bits / 8 + kPanel * (bits == 4 ? 4 : 2);
+}
+
 // Bytes of one panel.
 constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
   const int64_t padded = packed_inputs(in);
@@ -135,9 +141,9 @@ constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
     case PanelFormat::bf16:
       return padded * kPanel * 2;
     case PanelFormat::q8:
-      return padded / kQuantBlock * (kQuantBlock * kPanel + kPanel * 2);
+      return padded / kQuantBlock * quantised_bytes(8);
     case PanelFormat::q4:
-      return padded / kQuantBlock * (kQuantBlock * kPanel / 2 + kPanel * 2);
+      return padded / kQuantBlock * quantised_bytes(4);
     case PanelFormat::f32_in_28:
       return panel_header(format) + padded * kPanel * 7 / 2;
     case PanelFormat::f32_in_12:
@@ -189,6 +195,8 @@ struct PackedKernels {
   void (*lay)(PanelFormat format, int64_t in, const uint8_t* const* rows, std::byte* panel);
   // The values of row r of a panel as the products see them.
   void (*unpack)(PanelFormat format, int64_t in, const std::byte* panel, int64_t r, float* values);
+  // The same of all rows, `in` values each; null rows are left out.
+  void (*unpack_panel)(PanelFormat format, int64_t in, const std::byte* panel, float* const* rows);
   // Of the panels [begin, end), all rows.
   void (*product)(const PackedProduct& product, int64_t begin, int64_t end);
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.

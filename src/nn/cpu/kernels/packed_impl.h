@@ -70,6 +70,7 @@ static_assert(kPanelVectors == 2);
 #include "nn/cpu/kernels/packed_lay_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
 #include "nn/cpu/kernels/packed_rows_impl.h"
+#include "nn/cpu/kernels/packed_unpack_impl.h"
 
 namespace continuo {
 namespace {
@@ -105,9 +106,9 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
   }
 }
 
-constexpr PackedKernels kPackedKernels = {packed_pack,  packed_compress, kCompresses,
-                                          packed_lay,   packed_unpack,   packed_product,
-                                          packed_round, packed_quantise};
+constexpr PackedKernels kPackedKernels = {packed_pack,    packed_compress, kCompresses,
+                                          packed_lay,     packed_unpack,   packed_unpack_panel,
+                                          packed_product, packed_round,    packed_quantise};
 
 }  // namespace
 }  // namespace continuo

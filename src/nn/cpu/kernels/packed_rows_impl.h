@@ -133,15 +133,21 @@ void panel_stored(const PanelRun& r) {
   sums.store_to(r);
 }
 
-// Bytes of a block of 32 values of k: q8, q4.
-constexpr int64_t quantised_bytes(int bits) { return kQuantBlock * kPanel * bits / 8 + 2 * kPanel; }
+// A block's scales, or minima, of all outputs of a panel.
+struct BlockFactors {
+  Vec at[2];
+};
+inline BlockFactors load_factors(const uint8_t* halves) {
+  const auto* half = reinterpret_cast<const uint16_t*>(halves);
+  return {{load_half(half), load_half(half + kLanes)}};
+}
 
-// Bits = 8 or 4. The offset that makes weights unsigned is taken back through the sum of the
-// activations.
+// Bits = 8 or 4. The offset that makes 8 bits unsigned is taken back through the sum of the
+// activations, which also weighs the minima of 4 bits.
 template <int M, int Bits>
 void panel_quantised(const PanelRun& r) {
   constexpr int kGroups = 8;  // of four values of k
-  constexpr int kOffset = Bits == 8 ? 128 : 8;
+  constexpr int64_t kCodes = kQuantBlock * kPanel * Bits / 8;
   Sums<M> sums;
   const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
   const int64_t blocks = r.stride / kQuantBlock;
@@ -151,7 +157,7 @@ void panel_quantised(const PanelRun& r) {
   for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits)) {
     VecI part[M][2];
     for (int m = 0; m < M; ++m)
-      part[m][0] = part[m][1] = VecI{} - kOffset * offsets[m * blocks + b];
+      part[m][0] = part[m][1] = VecI{} - (Bits == 8 ? 128 * offsets[m * blocks + b] : 0);
     const auto group = [&](int g, VecB w0, VecB w1) {
       for (int m = 0; m < M; ++m) {
         int32_t four;
@@ -170,13 +176,19 @@ void panel_quantised(const PanelRun& r) {
         group(g + kGroups / 2, w0 >> 4, w1 >> 4);
       }
     }
-    const auto* half = reinterpret_cast<const uint16_t*>(w + quantised_bytes(Bits) - 2 * kPanel);
-    r.prefetch(half, 1);
-    const Vec s0 = load_half(half), s1 = load_half(half + kLanes);
+    r.prefetch(w + kCodes, static_cast<int>(quantised_bytes(Bits) - kCodes) / 64);
+    const BlockFactors scale = load_factors(w + kCodes);
     for (int m = 0; m < M; ++m) {
       const float s = scales[m * blocks + b];
-      sums.at[m][0] += convert<Vec>(part[m][0]) * (s0 * s);
-      sums.at[m][1] += convert<Vec>(part[m][1]) * (s1 * s);
+      for (int n = 0; n < 2; ++n) sums.at[m][n] += convert<Vec>(part[m][n]) * (scale.at[n] * s);
+    }
+    if constexpr (Bits == 4) {
+      const BlockFactors minimum = load_factors(w + kCodes + 2 * kPanel);
+      for (int m = 0; m < M; ++m) {
+        const int64_t at = m * blocks + b;
+        const float sum = scales[at] * static_cast<float>(offsets[at]);
+        for (int n = 0; n < 2; ++n) sums.at[m][n] += minimum.at[n] * sum;
+      }
     }
   }
   sums.store_to(r);

@@ -17,6 +17,11 @@ inline Vec load_half(const uint16_t* p) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_maskz_cvtph_ps(0xffff,
                                     _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  const auto eight = [](const uint16_t* at) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+  };
+  return {eight(p), eight(p + 8)};
 #else
   const VecU h = load_wide(p);
   const VecU magnitude = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
@@ -39,10 +44,6 @@ inline I dot4(I sum, B w, int32_t x) {
   } else {
 #if defined(__AVX2__) && !defined(__AVX512F__)
     // Sums of two products with 8 bits do not fit into 16.
-    if constexpr (Bits == 4) {
-      const __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
-      return sum + (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    }
     const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)),
                   odd = _mm256_srli_epi16((__m256i)w, 8);
     const __m256i four = _mm256_set1_epi32(x);
@@ -59,6 +60,39 @@ inline I dot4(I sum, B w, int32_t x) {
   }
 #endif
 }
+
+// The products of a block's weights, of so many bits, with 32 activations, four at a time.
+template <int Bits>
+struct BlockDots {
+  VecI sum;
+
+  BlockDots() = default;
+  explicit BlockDots(int32_t start) : sum(VecI{} + start) {}
+  void add(VecB w, int32_t x) { sum = dot4<Bits>(sum, w, x); }
+  VecI total() const { return sum; }
+};
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Of four bits all of them fit into 16: 8 · 2 · 15 · 127 < 2^15. Pairs of sums are added once.
+template <>
+struct BlockDots<4> {
+  __m256i low, high;
+
+  BlockDots() : BlockDots(0) {}
+  explicit BlockDots(int32_t) : low(_mm256_setzero_si256()), high(_mm256_setzero_si256()) {}
+  void add(VecB w, int32_t x) {
+    const __m256i four = _mm256_set1_epi32(x);
+    low = _mm256_add_epi16(low, _mm256_maddubs_epi16((__m256i)w.low, four));
+    high = _mm256_add_epi16(high, _mm256_maddubs_epi16((__m256i)w.high, four));
+  }
+  VecI total() const {
+    const __m256i ones = _mm256_set1_epi16(1);
+    VecI sum{};
+    sum.low += bits_as<decltype(sum.low)>(_mm256_madd_epi16(low, ones));
+    sum.high += bits_as<decltype(sum.high)>(_mm256_madd_epi16(high, ones));
+    return sum;
+  }
+};
+#endif
 
 constexpr int kPanelVectors = static_cast<int>(kPanel) / kLanes;
 static_assert(kPanelVectors == 2);

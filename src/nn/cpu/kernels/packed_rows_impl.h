@@ -133,75 +133,91 @@ void panel_stored(const PanelRun& r) {
   sums.store_to(r);
 }
 
-// A block's scales, or minima, of all outputs of a panel.
-struct BlockFactors {
-  Vec at[2];
-};
-inline BlockFactors load_factors(const uint8_t* halves) {
-  const auto* half = reinterpret_cast<const uint16_t*>(halves);
-  return {{load_half(half), load_half(half + kLanes)}};
-}
-
-// Bits = 8 or 4. The offset that makes 8 bits unsigned is taken back through the sum of the
-// activations, which also weighs the minima of 4 bits.
-template <int M, int Bits>
-void panel_quantised(const PanelRun& r) {
+// Bits = 8 or 4; of N · 16 outputs of the panel from `first` · 16 on. The offset that makes 8 bits
+// unsigned is taken back through the sum of the activations, which also weighs the minima of 4
+// bits.
+template <int M, int Bits, int N>
+void panel_quantised(const PanelRun& r, int first = 0) {
   constexpr int kGroups = 8;  // of four values of k
   constexpr int64_t kCodes = kQuantBlock * kPanel * Bits / 8;
-  Sums<M> sums;
+  Vec sums[M][N];
+  for (auto& row : sums) {
+    for (Vec& sum : row) sum = splat(0.0f);
+  }
   const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
   const int64_t blocks = r.stride / kQuantBlock;
   const int8_t* in = r.x.integers + r.row * r.stride;
   const float* scales = r.x.scales + r.row * blocks;
   const int32_t* offsets = r.x.offsets + r.row * blocks;
   for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits)) {
-    VecI part[M][2];
-    for (int m = 0; m < M; ++m)
-      part[m][0] = part[m][1] = VecI{} - (Bits == 8 ? 128 * offsets[m * blocks + b] : 0);
-    const auto group = [&](int g, VecB w0, VecB w1) {
+    BlockDots<Bits> part[M][N];
+    for (int m = 0; m < M; ++m) {
+      const int32_t start = Bits == 8 ? -128 * offsets[m * blocks + b] : 0;
+      for (int n = 0; n < N; ++n) part[m][n] = BlockDots<Bits>(start);
+    }
+    const auto group = [&](int g, const VecB* weights) {
       for (int m = 0; m < M; ++m) {
         int32_t four;
         std::memcpy(&four, in + m * r.stride + b * kQuantBlock + 4 * g, sizeof four);
-        part[m][0] = dot4<Bits>(part[m][0], w0, four);
-        part[m][1] = dot4<Bits>(part[m][1], w1, four);
+        for (int n = 0; n < N; ++n) part[m][n].add(weights[n], four);
       }
     };
     for (int g = 0; g < kGroups * Bits / 8; ++g) {
-      r.prefetch(w + 128 * g, 2);
-      const VecB w0 = load_as<VecB>(w + 128 * g), w1 = load_as<VecB>(w + 128 * g + 64);
+      if (first == 0) r.prefetch(w + 128 * g, 2);
+      VecB codes[N], upper[N];
+      for (int n = 0; n < N; ++n) codes[n] = load_as<VecB>(w + 128 * g + 64 * (first + n));
       if constexpr (Bits == 8) {
-        group(g, w0, w1);
+        group(g, codes);
       } else {
-        group(g, w0 & 15, w1 & 15);
-        group(g + kGroups / 2, w0 >> 4, w1 >> 4);
+        for (int n = 0; n < N; ++n) {
+          upper[n] = codes[n] >> 4;
+          codes[n] = codes[n] & 15;
+        }
+        group(g, codes);
+        group(g + kGroups / 2, upper);
       }
     }
-    r.prefetch(w + kCodes, static_cast<int>(quantised_bytes(Bits) - kCodes) / 64);
-    const BlockFactors scale = load_factors(w + kCodes);
-    for (int m = 0; m < M; ++m) {
-      const float s = scales[m * blocks + b];
-      for (int n = 0; n < 2; ++n) sums.at[m][n] += convert<Vec>(part[m][n]) * (scale.at[n] * s);
-    }
-    if constexpr (Bits == 4) {
-      const BlockFactors minimum = load_factors(w + kCodes + 2 * kPanel);
-      for (int m = 0; m < M; ++m) {
-        const int64_t at = m * blocks + b;
-        const float sum = scales[at] * static_cast<float>(offsets[at]);
-        for (int n = 0; n < 2; ++n) sums.at[m][n] += minimum.at[n] * sum;
+    if (first == 0) r.prefetch(w + kCodes, static_cast<int>(quantised_bytes(Bits) - kCodes) / 64);
+    const auto* factors = reinterpret_cast<const uint16_t*>(w + kCodes) + first * kLanes;
+    for (int n = 0; n < N; ++n) {
+      const Vec scale = load_half(factors + n * kLanes);
+      for (int m = 0; m < M; ++m)
+        sums[m][n] += convert<Vec>(part[m][n].total()) * (scale * scales[m * blocks + b]);
+      if constexpr (Bits == 4) {
+        const Vec minimum = load_half(factors + kPanel + n * kLanes);
+        for (int m = 0; m < M; ++m) {
+          const int64_t at = m * blocks + b;
+          sums[m][n] += minimum * (scales[at] * static_cast<float>(offsets[at]));
+        }
       }
     }
   }
-  sums.store_to(r);
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < N; ++n) store(r.y + m * r.stride_y + (first + n) * kLanes, sums[m][n]);
+  }
 }
 
 // As many rows at once as the registers hold.
 #if defined(__AVX512F__)
-constexpr int kMostFloat = 8, kMostQuantised = 6;
+constexpr int kMostFloat = 8, kMostQuantised = 6, kMostWhole = 6;
 #else
-constexpr int kMostFloat = 3, kMostQuantised = 2;
+constexpr int kMostFloat = 3, kMostQuantised = 4, kMostWhole = 2;
 #endif
 constexpr int64_t most_rows(PanelFormat format) {
   return reads_integers(format) ? kMostQuantised : kMostFloat;
+}
+
+// Few rows read all of a panel at once; more read one half of it, then the other.
+template <int Bits>
+void multiply_quantised(int64_t rows, const PanelRun& run) {
+  with_constant<kMostQuantised>(rows, [&](auto m) {
+    if constexpr (m() <= kMostWhole) {
+      panel_quantised<m(), Bits, 2>(run);
+    } else {
+      panel_quantised<m(), Bits, 1>(run, 0);
+      panel_quantised<m(), Bits, 1>(run, 1);
+    }
+  });
 }
 
 // rows ≤ most_rows(format)
@@ -213,9 +229,9 @@ void multiply_panel(PanelFormat format, int64_t rows, const PanelRun& run) {
     case bf16:
       return with_constant<kMostFloat>(rows, [&](auto m) { panel_bf16<m()>(run); });
     case q8:
-      return with_constant<kMostQuantised>(rows, [&](auto m) { panel_quantised<m(), 8>(run); });
+      return multiply_quantised<8>(rows, run);
     case q4:
-      return with_constant<kMostQuantised>(rows, [&](auto m) { panel_quantised<m(), 4>(run); });
+      return multiply_quantised<4>(rows, run);
     case f32_in_28:
       return with_constant<kMostFloat>(rows,
                                        [&](auto m) { panel_f32_shorter<m(), f32_in_28>(run); });

@@ -47,22 +47,20 @@ template <int Bits>
 void dequantise_block(const std::byte* panel, int64_t b, float* floats) {
   constexpr int64_t kCodes = kQuantBlock * kPanel * Bits / 8;
   const auto* block = reinterpret_cast<const uint8_t*>(panel) + b * quantised_bytes(Bits);
-  const BlockFactors scale = load_factors(block + kCodes);
-  for (int64_t g = 0; g < kQuantBlock / 4 * Bits / 8; ++g) {
-    for (int n = 0; n < 2; ++n) {
-      const VecU word = load_as<VecU>(block + (g * kPanel + n * kLanes) * 4);
-      for (int t = 0; t < 4; ++t) {
-        float* at = floats + (4 * g + t) * kPanel + n * kLanes;
+  const auto* factors = reinterpret_cast<const uint16_t*>(block + kCodes);
+  for (int64_t first = 0; first < kPanel; first += kLanes) {
+    const Vec scale = load_half(factors + first);
+    const Vec minimum = Bits == 4 ? load_half(factors + kPanel + first) : splat(0.0f);
+    for (int64_t g = 0; g < Bits; ++g) {
+      const VecU word = load_as<VecU>(block + (g * kPanel + first) * 4);
+      for (int64_t t = 0; t < 4; ++t) {
+        const VecI byte = bits_as<VecI>((word >> static_cast<int>(8 * t)) & 0xffu);
+        float* at = floats + (4 * g + t) * kPanel + first;
         if constexpr (Bits == 8) {
-          store(at, convert<Vec>(bits_as<VecI>((word >> (8 * t)) & 0xffu) - 128) * scale.at[n]);
+          store(at, convert<Vec>(byte - 128) * scale);
         } else {
-          const Vec minimum =
-              load_half(reinterpret_cast<const uint16_t*>(block + kCodes) + kPanel + n * kLanes);
-          const auto weight = [&](int shift) {
-            return convert<Vec>(bits_as<VecI>((word >> shift) & 15u)) * scale.at[n] + minimum;
-          };
-          store(at, weight(8 * t));
-          store(at + 16 * kPanel, weight(8 * t + 4));
+          store(at, convert<Vec>(byte & 15) * scale + minimum);
+          store(at + 16 * kPanel, convert<Vec>(byte >> 4) * scale + minimum);
         }
       }
     }

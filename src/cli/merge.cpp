@@ -44,9 +44,8 @@ void warn_of_other_base(const ModelDirectory& m, const std::string& dtype) {
   });
   log_warning(
       "the adapter was trained on the base in {}, which differs from its weights by {:.2f} %; it "
-      "is "
-      "merged onto the weights in {}, which differ by {:.2f} %. Unmerged, with --weights {}, it "
-      "computes as it was trained",
+      "is merged onto the weights in {}, which differ by {:.2f} %. Unmerged and with --weights {} "
+      "it computes as it was trained",
       trained, 100 * before, dtype, 100 * after, trained);
 }
 

@@ -1,6 +1,7 @@
 #include "generate/sampling/mass_cut.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <gtest/gtest.h>

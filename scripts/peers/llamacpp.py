@@ -2,7 +2,7 @@
 
     llamacpp.py generate FILE [--prefill N] [--batch B] [--new-tokens N] [--repeats N]    decoding is without sampling
     llamacpp.py perplexity FILE --tokens TOKENS.jsonl      of the trained tokens that `continuo eval --tokens` wrote
-    llamacpp.py quantise FILE --to OUT --type F32|BF16|Q8_0|Q4_0|Q4_K_M     every matrix in that type, of Q4_K_M in llama.cpp's mix
+    llamacpp.py quantise FILE --to OUT --type F32|BF16|Q8_0|Q4_0|Q4_K_M      every matrix in that type; Q4_K_M: a mix
 """
 import argparse
 import ctypes

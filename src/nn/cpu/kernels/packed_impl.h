@@ -32,15 +32,14 @@ inline Vec load_half(const uint16_t* p) {
 inline uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<_Float16>(x)); }
 inline float from_half(uint16_t bits) { return static_cast<float>(bits_as<_Float16>(bits)); }
 
-// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights of so many bits, four signed activations for
-// every lane.
-template <int Bits, class I, class B>
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned weights, four signed activations for every lane.
+template <class I, class B>
 inline I dot4(I sum, B w, int32_t x) {
 #if defined(__AVX512VNNI__)
   return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
 #else
   if constexpr (is_pair<I>) {
-    return {dot4<Bits>(sum.low, w.low, x), dot4<Bits>(sum.high, w.high, x)};
+    return {dot4(sum.low, w.low, x), dot4(sum.high, w.high, x)};
   } else {
 #if defined(__AVX2__) && !defined(__AVX512F__)
     // Sums of two products with 8 bits do not fit into 16.
@@ -68,7 +67,7 @@ struct BlockDots {
 
   BlockDots() = default;
   explicit BlockDots(int32_t start) : sum(VecI{} + start) {}
-  void add(VecB w, int32_t x) { sum = dot4<Bits>(sum, w, x); }
+  void add(VecB w, int32_t x) { sum = dot4(sum, w, x); }
   VecI total() const { return sum; }
 };
 #if defined(__AVX2__) && !defined(__AVX512F__)

@@ -17,6 +17,7 @@ import tempfile
 # What a layer may include besides itself. A file belongs to the layer with the longest name that its path begins with.
 ARROWS = {
     "core": set(),
+    "comm": {"core"},
     "text/jinja": {"core"},
     "text/tokenizer": {"core"},
     "text/prompt": {"core", "text/jinja", "text/tokenizer"},
@@ -28,7 +29,7 @@ ARROWS = {
     "nn/cpu": {"core", "nn", "nn/aten"},
     "models/families": {"core", "nn"},
     "models/store": {"core", "nn", "nn/adapters", "io", "models/families"},
-    "train": {"core", "text/tokenizer", "data", "nn", "nn/adapters", "io"},
+    "train": {"core", "comm", "text/tokenizer", "data", "nn", "nn/adapters", "io"},
     "generate/sampling": {"core"},
     "generate/draft": {"core", "nn", "generate", "generate/sampling"},
     "generate": {"core", "nn", "generate/sampling", "generate/draft"},

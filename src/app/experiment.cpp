@@ -15,6 +15,7 @@ void fields(FieldVisitor& v, TokenizerConfig& c) {
 void fields(FieldVisitor& v, ExperimentConfig& c) {
   v.field("run_dir", c.run_dir, "Where the run writes; default runs/<name of this file>.");
   fields(v, c.machine);
+  fields(v, c.ranks);
   v.section("tokenizer", c.tokenizer, "Text to tokens.");
   v.section("model", c.model, "The model.");
   v.section("lora", c.lora, "Low-rank adapters, trained instead of the model's weights.");
@@ -97,6 +98,7 @@ std::string resume_hash(const ExperimentConfig& config) {
   ExperimentConfig c = config;
   c.run_dir.clear();
   c.machine = {};
+  c.ranks = {};
   c.checkpoint = {};
   c.generation = {};
   // The template's own hash says more: it covers what the section refers to. An empty section is
@@ -110,11 +112,14 @@ std::string resume_hash(const ExperimentConfig& config) {
   c.train.log_every = 1;
   c.train.eval_every = c.train.sample_every = c.train.early_stopping = 0;
   c.train.early_stopping_delta = 0;
+  c.train.shard = Shard::kNone;
   std::string text = dump_config(c);
-  // Runs from before the frozen weights had a choice go on.
-  const std::string unchosen = "  base_weights: auto\n";
-  if (const size_t at = text.find(unchosen); at != std::string::npos)
-    text.erase(at, unchosen.size());
+  // Runs from before these keys go on.
+  for (const std::string_view unchosen :
+       {"ranks: 0\n", "rank_timeout: 1800\n", "  shard: none\n", "  base_weights: auto\n"}) {
+    if (const size_t at = text.find(unchosen); at != std::string::npos)
+      text.erase(at, unchosen.size());
+  }
   return hash_bytes(text);
 }
 

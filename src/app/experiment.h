@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/compute_config.h"
+#include "app/ranks.h"
 #include "data/data_config.h"
 #include "data/example_stream.h"
 #include "generate/generation_config.h"
@@ -31,6 +32,7 @@ void fields(FieldVisitor& v, TokenizerConfig& c);
 struct ExperimentConfig {
   std::string run_dir;  // default: runs/<name of the YAML file>
   DeviceConfig machine;
+  RanksConfig ranks;
   TokenizerConfig tokenizer;
   ModelConfig model;
   LoraConfig lora;

@@ -83,6 +83,7 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
   };
   const Arithmetic &before = saved.arithmetic, &after = now.arithmetic;
   compare(fmt::format("{} threads", before.threads), fmt::format("{} threads", after.threads));
+  compare(fmt::format("{} ranks", before.ranks), fmt::format("{} ranks", after.ranks));
   compare(before.dtype, after.dtype);
   compare(before.instruction_set, after.instruction_set);
 }
@@ -98,10 +99,11 @@ void restore_weights(const Model& model, const fs::path& checkpoint) {
 }  // namespace
 
 TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
-                        const std::optional<Checkpoint>& previous) {
+                        const std::optional<Checkpoint>& previous, Communicator& ranks) {
   const ExperimentConfig& c = experiment.config;
   TrainingRun run;
-  run.tokenizer = prepare_experiment_tokenizer(experiment);
+  run.tokenizer = first_rank_first(ranks, "rank 0's tokenizer",
+                                   [&] { return prepare_experiment_tokenizer(experiment); });
   run.prompt =
       experiment_prompt(experiment, *run.tokenizer, previous ? previous->path : fs::path());
   run.eos = sequence_ends(c, *run.tokenizer, run.prompt);
@@ -112,18 +114,25 @@ TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
       open_adapters(c.lora, run.model, c.model.from, locate(experiment.origins, "lora.targets"));
   run.adapters.base_weights = base.form;
   if (!run.adapters.empty()) run.base = fs::absolute(resolve_model_directory(c.model.from));
-  run.data = open_data_sets(c.data, *run.tokenizer, run.prompt, run.model.decoder->spec().context);
+  run.data = first_rank_first(ranks, "rank 0's data", [&] {
+    return open_data_sets(c.data, *run.tokenizer, run.prompt, run.model.decoder->spec().context);
+  });
   return run;
 }
 
 TrainState start_run(const TrainingRun& run, const ExperimentConfig& config, const Compute& compute,
-                     const std::optional<Checkpoint>& previous) {
+                     const std::optional<Checkpoint>& previous, Communicator& ranks) {
   TrainState state;
   state.config_hash = resume_hash(config);
   state.data_hash = run.data.train->hash();
   state.tokenizer_hash = run.tokenizer->hash();
   state.template_hash = run.prompt.hash();
   state.arithmetic = arithmetic_of(compute);
+  state.arithmetic.ranks = ranks.size();
+  check_equal(ranks, state.config_hash, "a configuration");
+  check_equal(ranks, state.data_hash, "training data");
+  check_equal(ranks, state.tokenizer_hash, "a tokenizer");
+  check_equal(ranks, state.template_hash, "a prompt template");
   if (!previous) return state;
   check_same_run(previous->state, state, previous->path);
   const Arithmetic arithmetic = state.arithmetic;

@@ -176,7 +176,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   Decoder& decoder = *model.decoder;
   const AdapterSet adapters = open_adapters(c.lora, model, directory, {});
   decoder.set_compute({.dtype = compute.dtype, .recompute = c.recompute});
-  AdamW optimizer(trained_parameters(model, adapters), {.beta2 = 0.999, .weight_decay = 0});
+  LocalGradients gradients(trained_parameters(model, adapters));
+  AdamW optimizer(gradients, {.beta2 = 0.999, .weight_decay = 0});
   const std::function<TrainingStep()> next_step =
       step_source(directory, c, decoder.spec().embedding.vocabulary);
   SftObjective objective;
@@ -185,8 +186,8 @@ void bench_train(const std::string& directory, const TrainBenchConfig& c) {
   for (int64_t s = 0; s < c.warmup + c.steps; ++s) {
     TrainingStep step = next_step();
     const double start = seconds_now();
-    const StepResult result = accumulate(
-        step, objective, {.decoder = decoder, .parameters = optimizer.parameters(), .number = s});
+    const StepResult result =
+        accumulate(step, objective, {.decoder = decoder, .gradients = gradients, .number = s});
     optimizer.step(c.lr, result.gradient_norm);
     losses.push_back(result.loss);
     norms.push_back(result.gradient_norm);

@@ -3,8 +3,10 @@
 
 #include "app/adapters.h"
 #include "app/model_directory.h"
+#include "app/ranks.h"
 #include "app/training_run.h"
 #include "cli/commands.h"
+#include "comm/launch.h"
 #include "core/files.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -12,6 +14,8 @@
 #include "data/step_loader.h"
 #include "generate/generator.h"
 #include "nn/served_decoder.h"
+#include "train/optimizer_file.h"
+#include "train/ranked_gradients.h"
 #include "train/served_gap.h"
 #include "train/sft.h"
 #include "train/trainer.h"
@@ -132,8 +136,9 @@ void show_samples(const ExperimentConfig& c, const TrainingRun& run, TensorBoard
 
 void log_plan(const TrainingRun& run, const Compute& compute, const Arithmetic& arithmetic,
               const LrSchedule& schedule) {
-  log_info("{}, {} on {} ({}) with {} threads", parameter_summary(run), arithmetic.dtype,
-           compute.device.str(), arithmetic.instruction_set, compute.threads);
+  log_info("{}, {} on {} ({}) with {} threads{}", parameter_summary(run), arithmetic.dtype,
+           compute.device.str(), arithmetic.instruction_set, compute.threads,
+           arithmetic.ranks > 1 ? fmt::format(" on each of {} ranks", arithmetic.ranks) : "");
   const StoreReport& report = run.data.train->report();
   log_info("training: {}, {} tokens, {} trained; {} steps", summary(report),
            format_count(static_cast<double>(report.tokens)),
@@ -168,81 +173,135 @@ void log_served_gap(const ExperimentConfig& c, const TrainingRun& run) {
       run.holder->description(), gap.tokens, gap.mean, gap.max);
 }
 
+// What the first rank keeps of a run, in its directory.
+class RunFiles {
+ public:
+  // `resume_at`: the first step that is not done yet, of a run that goes on.
+  RunFiles(const Experiment& e, const TrainingRun& run, CheckpointWriter& checkpoints,
+           std::optional<int64_t> resume_at)
+      : experiment_(resolved_yaml(e)),
+        metrics_(e.run_dir / "metrics.jsonl", resume_at),
+        tensorboard_(e.run_dir / "tensorboard", resume_at),
+        record_{
+            .checkpoints = checkpoints,
+            .metrics = metrics_,
+            .tensorboard = tensorboard_,
+            .write_model =
+                [&run, this](const fs::path& at) { write_checkpoint_files(run, experiment_, at); },
+            .show_samples =
+                [&e, &run, this](int64_t step) {
+                  show_samples(e.config, run, tensorboard_, step);
+                }} {
+    atomic_write(e.run_dir / kExperimentFile, experiment_);
+  }
+
+  RunRecord& record() { return record_; }
+
+ private:
+  std::string experiment_;
+  MetricsLog metrics_;
+  TensorBoardWriter tensorboard_;
+  RunRecord record_;
+};
+
+std::unique_ptr<Gradients> make_gradients(const TrainingRun& run, Shard shard,
+                                          Communicator& ranks) {
+  const NamedParameters parameters = trained_parameters(run.model, run.adapters);
+  if (ranks.size() == 1) return std::make_unique<LocalGradients>(parameters);
+  return std::make_unique<RankedGradients>(parameters, ranks,
+                                           RankedGradients::Options{.shard = shard});
+}
+
 struct TrainingEnd {
   TrainOutcome outcome;
   TrainState state;
 };
 
-// `previous`: the checkpoint of a run that goes on.
+// `previous`: the checkpoint of a run that goes on; `checkpoints`: of the first rank.
 TrainingEnd run_training(const Experiment& e, const Compute& compute, const TrainingRun& run,
-                         CheckpointWriter& checkpoints, const std::optional<Checkpoint>& previous) {
+                         CheckpointWriter* checkpoints, const std::optional<Checkpoint>& previous,
+                         Communicator& ranks) {
   const ExperimentConfig& c = e.config;
-  const TrainState state = start_run(run, c, compute, previous);
+  const TrainState state = start_run(run, c, compute, previous, ranks);
   run.model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
-  AdamW optimizer(trained_parameters(run.model, run.adapters), c.optimizer);
-  if (previous) {
-    optimizer.load_state(SafetensorsFile(previous->path / kOptimizerFile).all());
-  }
+  const std::unique_ptr<Gradients> gradients = make_gradients(run, c.train.shard, ranks);
+  AdamW optimizer(*gradients, c.optimizer);
+  if (previous) load_optimizer(previous->path / kOptimizerFile, optimizer);
 
-  ExampleStream stream(run.data.train, {}, c.batch);
+  ExampleStream stream(run.data.train, {}, c.batch, ranks.size());
   stream.seek({.epoch = state.epoch, .index = state.index});
   const LrSchedule schedule(c.schedule, c.train.lr, total_steps(c, stream));
-  StepLoader loader(stream);
+  StepLoader loader(stream, {.rank = ranks.rank()});
   SftObjective objective(c.train.loss());
-  const std::string resolved = resolved_yaml(e);
-  atomic_write(e.run_dir / kExperimentFile, resolved);
-  const std::optional<int64_t> resume_at = previous ? std::optional(state.step + 1) : std::nullopt;
-  MetricsLog metrics(e.run_dir / "metrics.jsonl", resume_at);
-  TensorBoardWriter tensorboard(e.run_dir / "tensorboard", resume_at);
+  std::optional<RunFiles> files;
+  if (checkpoints)
+    files.emplace(e, run, *checkpoints, previous ? std::optional(state.step + 1) : std::nullopt);
 
   log_plan(run, compute, state.arithmetic, schedule);
   if (previous) log_info("going on from step {} ({})", state.step, previous->path.string());
-  Trainer trainer(
-      {.decoder = *run.model.decoder,
-       .optimizer = optimizer,
-       .schedule = schedule,
-       .source = loader,
-       .objective = objective,
-       .train = *run.data.train,
-       .eval = run.data.eval.get(),
-       .eval_tokens = c.batch.micro_tokens,
-       .checkpoints = checkpoints,
-       .checkpoint_every = c.checkpoint.every,
-       .metrics = metrics,
-       .tensorboard = tensorboard,
-       .write_model = [&](const fs::path& at) { write_checkpoint_files(run, resolved, at); },
-       .show_samples = [&](int64_t step) { show_samples(c, run, tensorboard, step); },
-       .dropout = run.adapters.pass.get()},
-      c.train, state);
+  Trainer trainer({.decoder = *run.model.decoder,
+                   .optimizer = optimizer,
+                   .schedule = schedule,
+                   .source = loader,
+                   .objective = objective,
+                   .train = *run.data.train,
+                   .eval = run.data.eval.get(),
+                   .eval_tokens = c.batch.micro_tokens,
+                   .checkpoint_every = c.checkpoint.every,
+                   .dropout = run.adapters.pass.get(),
+                   .record = files ? &files->record() : nullptr},
+                  c.train, state);
   const TrainOutcome outcome = trainer.run();
   log_totals(trainer.state());
-  if (outcome != TrainOutcome::kInterrupted) log_served_gap(c, run);
+  if (files && outcome != TrainOutcome::kInterrupted) log_served_gap(c, run);
   return {outcome, trainer.state()};
 }
 
-int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
-  const Experiment e = load_experiment(file, overrides);
-  const Compute compute =
-      start_compute(e.config.machine, e.config.train.dtype, e.config.lora.enabled());
+// The checkpoint to go on from, which the first rank has found sound.
+std::optional<Checkpoint> find_previous(CheckpointWriter* checkpoints, bool resume,
+                                        Communicator& ranks) {
+  std::optional<Checkpoint> previous;
+  if (checkpoints && resume) previous = checkpoints->resume();
+  if (checkpoints && !resume) checkpoints->start();
+  const std::string path =
+      ranks.broadcast(previous ? previous->path.string() : "", "rank 0's look at the checkpoints");
+  if (!checkpoints && !path.empty()) previous = read_checkpoint(path);
+  return previous;
+}
+
+int train_as_rank(const Experiment& e, const std::string& file, bool resume,
+                  const RankPlacement& placement, Communicator& ranks) {
+  DeviceConfig machine = e.config.machine;
+  if (machine.threads == 0 && !placement.alone()) machine.threads = share_of_cores(placement);
+  const Compute compute = start_compute(machine, e.config.train.dtype, e.config.lora.enabled());
   install_interrupt_handlers();
 
-  make_directories(e.run_dir);
-  CheckpointWriter checkpoints(e.run_dir, e.config.checkpoint);
-  std::optional<Checkpoint> previous;
-  if (resume) {
-    previous = checkpoints.resume();
-  } else {
-    checkpoints.start();
+  std::optional<CheckpointWriter> checkpoints;
+  if (ranks.is_first()) {
+    make_directories(e.run_dir);
+    checkpoints.emplace(e.run_dir, e.config.checkpoint);
   }
-  const TrainingRun run = prepare_run(e, compute, previous);
-  const auto [outcome, end] = run_training(e, compute, run, checkpoints, previous);
+  check_shared(ranks, e.run_dir);
+  CheckpointWriter* writer = checkpoints ? &*checkpoints : nullptr;
+  const std::optional<Checkpoint> previous = find_previous(writer, resume, ranks);
+  const TrainingRun run = prepare_run(e, compute, previous, ranks);
+  const auto [outcome, end] = run_training(e, compute, run, writer, previous, ranks);
   if (outcome == TrainOutcome::kInterrupted) {
     log_warning("interrupted at step {}, saved; go on with: continuo train {} --resume", end.step,
                 file);
     return 1;
   }
-  fmt::print("{}\n", resolve_model_directory(e.run_dir).string());
+  if (writer) fmt::print("{}\n", resolve_model_directory(e.run_dir).string());
   return 0;
+}
+
+int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
+  const Experiment e = load_experiment(file, overrides);
+  const RankPlacement placement = placement_for(e.config.ranks);
+  if (wants_launch(e.config.ranks, placement)) return launch_ranks(e.config.ranks.ranks);
+  return run_as_rank(e.config.ranks, placement, [&](Communicator& ranks) {
+    return train_as_rank(e, file, resume, placement, ranks);
+  });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// An Error for a failed system call. Only for files of this layer.
+// An Error for a failed system call on a file.
 #pragma once
 
 #include <cerrno>

@@ -20,6 +20,21 @@ void check_example(const ExampleView& example, int64_t row) {
   }
 }
 
+int64_t distinct(std::vector<int64_t> values) {
+  std::ranges::sort(values);
+  return std::ranges::unique(values).begin() - values.begin();
+}
+
+// Whether a batch has weights of its own.
+bool weighted(std::span<const ExampleView> examples) {
+  return std::ranges::any_of(examples, [](const ExampleView& e) { return !e.weights.empty(); });
+}
+
+// Of target i - 1, which is token i.
+float weight_of(const ExampleView& example, size_t i) {
+  return !example.trained[i] ? 0 : example.weights.empty() ? 1 : example.weights[i];
+}
+
 std::vector<int64_t> boundaries_of(std::span<const ExampleView> examples) {
   std::vector<int64_t> boundaries = {0};
   for (const ExampleView& example : examples) {
@@ -45,25 +60,36 @@ void fill_documents(std::span<const ExampleView> examples, Batch& batch) {
 
 void fill_weights(std::span<const ExampleView> examples, Batch& batch) {
   batch.weight = static_cast<double>(batch.trained_count);
-  const auto weighted = [](const ExampleView& example) { return !example.weights.empty(); };
-  if (std::ranges::none_of(examples, weighted)) return;
+  if (!weighted(examples)) return;
   batch.weights = at::empty({batch.boundaries.back()}, at::kFloat);
   batch.weight = 0;
   auto* weight = batch.weights.mutable_data_ptr<float>();
   for (const ExampleView& example : examples) {
     for (size_t i = 1; i < example.tokens.size(); ++i, ++weight) {
-      *weight = !example.trained[i] ? 0 : example.weights.empty() ? 1 : example.weights[i];
+      *weight = weight_of(example, i);
       batch.weight += *weight;
     }
   }
 }
 
+struct Stored {
+  std::vector<ExampleView> examples;
+  std::vector<int64_t> groups;
+};
+
+Stored read(const ExampleStore& store, std::span<const int64_t> rows) {
+  Stored stored;
+  for (const int64_t row : rows) {
+    stored.examples.push_back(store[row]);
+    stored.groups.push_back(store.group(row));
+  }
+  return stored;
+}
+
 }  // namespace
 
-int64_t Batch::group_count() const {
-  std::vector<int64_t> seen = groups;
-  std::ranges::sort(seen);
-  return std::ranges::unique(seen).begin() - seen.begin();
+BatchCounts Batch::counts() const {
+  return {std::ssize(rows), distinct(groups), boundaries.back(), trained_count, weight};
 }
 
 Batch make_batch(std::span<const ExampleView> examples, std::span<const int64_t> rows,
@@ -87,13 +113,21 @@ Batch make_batch(std::span<const ExampleView> examples, std::span<const int64_t>
 }
 
 Batch make_batch(const ExampleStore& store, std::span<const int64_t> rows) {
-  std::vector<ExampleView> examples;
-  std::vector<int64_t> groups;
-  for (const int64_t row : rows) {
-    examples.push_back(store[row]);
-    groups.push_back(store.group(row));
+  const Stored stored = read(store, rows);
+  return make_batch(stored.examples, rows, stored.groups);
+}
+
+BatchCounts count_batch(const ExampleStore& store, std::span<const int64_t> rows) {
+  const Stored stored = read(store, rows);
+  BatchCounts counts{.rows = std::ssize(rows), .groups = distinct(stored.groups)};
+  for (const ExampleView& example : stored.examples) {
+    counts.tokens += std::ssize(example.tokens) - 1;
+    for (size_t i = 1; i < example.tokens.size(); ++i) {
+      counts.trained += example.trained[i] != 0;
+      counts.weight += weight_of(example, i);
+    }
   }
-  return make_batch(examples, rows, groups);
+  return counts;
 }
 
 }  // namespace continuo

@@ -18,6 +18,15 @@ class ExampleStore;
 
 inline constexpr int64_t kIgnoredTarget = -100;
 
+// What a step counts of its documents, wherever they are computed.
+struct BatchCounts {
+  int64_t rows = 0;    // documents
+  int64_t groups = 0;  // of documents that belong together
+  int64_t tokens = 0;  // positions fed
+  int64_t trained = 0;
+  double weight = 0;  // Σ over trained targets
+};
+
 struct Batch {
   at::Tensor tokens;     // [N] int64, CPU
   at::Tensor positions;  // [N] int64, restart at 0 in every document
@@ -31,7 +40,7 @@ struct Batch {
   // What an objective adds before the first loss of a step, by name ("reference_logprob").
   std::map<std::string, at::Tensor> columns;
 
-  int64_t group_count() const;
+  BatchCounts counts() const;
 };
 
 // The last token of a document has no successor, so it is never fed: a document of n tokens gives
@@ -41,5 +50,7 @@ struct Batch {
 Batch make_batch(std::span<const ExampleView> examples, std::span<const int64_t> rows,
                  std::span<const int64_t> groups = {});
 Batch make_batch(const ExampleStore& store, std::span<const int64_t> rows);
+// Those of make_batch(store, rows), to the bit, without its tensors.
+BatchCounts count_batch(const ExampleStore& store, std::span<const int64_t> rows);
 
 }  // namespace continuo

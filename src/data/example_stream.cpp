@@ -44,8 +44,8 @@ struct ExampleStream::Order {
 };
 
 ExampleStream::ExampleStream(std::shared_ptr<const ExampleStore> store,
-                             std::vector<double> source_weights, BatchConfig config)
-    : store_(std::move(store)), config_(config) {
+                             std::vector<double> source_weights, BatchConfig config, int64_t ranks)
+    : store_(std::move(store)), config_(config), ranks_(ranks) {
   if (config_.rows <= 0 && config_.tokens <= 0)
     fail("an optimizer step needs a number of rows or of tokens");
   if (config_.micro_tokens <= 0)
@@ -83,6 +83,19 @@ int64_t ExampleStream::positions(int64_t group) const {
   return count;
 }
 
+double ExampleStream::cost(int64_t group) const {
+  // Attention over n tokens costs as much as the products of one of them times n; in models of all
+  // sizes it has caught up with the products at some thousand tokens.
+  constexpr double kAttentionCatchesUp = 8192;
+  const auto [begin, end] = store_->group_range(group);
+  double sum = 0;
+  for (int64_t row = begin; row < end; ++row) {
+    const auto length = static_cast<double>(store_->length(row) - 1);
+    sum += length * (1 + length / kAttentionCatchesUp);
+  }
+  return sum;
+}
+
 int64_t ExampleStream::group(const StreamCursor& at) const {
   const auto seed = static_cast<uint64_t>(config_.seed);
   const auto epoch = static_cast<uint64_t>(at.epoch);
@@ -114,11 +127,21 @@ StepRows ExampleStream::next() {
   }
   StepRows step;
   step.epoch = cursor_.epoch;
-  for (const auto& items : pack_first_fit_decreasing(lengths, config_.micro_tokens)) {
-    std::vector<int64_t>& rows = step.micro_batches.emplace_back();
-    for (const int64_t item : items) {
-      const auto [begin, end] = store_->group_range(groups[static_cast<size_t>(item)]);
-      for (int64_t row = begin; row < end; ++row) rows.push_back(row);
+  std::vector<double> costs;
+  for (const int64_t group : groups) costs.push_back(cost(group));
+  const auto dealt = deal_by_cost(costs, ranks_);
+  for (size_t rank = 0; rank < dealt.size(); ++rank) {
+    const std::vector<int64_t>& own = dealt[rank];
+    std::vector<int64_t> sizes;
+    for (const int64_t item : own) sizes.push_back(lengths[static_cast<size_t>(item)]);
+    for (const auto& packed : pack_first_fit_decreasing(sizes, config_.micro_tokens)) {
+      step.ranks.push_back(static_cast<int64_t>(rank));
+      std::vector<int64_t>& rows = step.micro_batches.emplace_back();
+      for (const int64_t item : packed) {
+        const auto group = groups[static_cast<size_t>(own[static_cast<size_t>(item)])];
+        const auto [begin, end] = store_->group_range(group);
+        for (int64_t row = begin; row < end; ++row) rows.push_back(row);
+      }
     }
   }
   cursor_ = at.index == order_->size ? StreamCursor{at.epoch + 1, 0} : at;

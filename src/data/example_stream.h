@@ -32,12 +32,14 @@ struct StreamCursor {
   friend bool operator==(const StreamCursor&, const StreamCursor&) = default;
 };
 
-// The rows of one optimizer step, packed by length into micro-batches of at most micro_tokens (a
-// longer row stands alone); the rows of a group are never parted. The last step of an epoch may be
-// smaller; a step never crosses epochs.
+// The rows of one optimizer step, dealt to ranks and packed by length into micro-batches of at most
+// micro_tokens (a longer row stands alone); the rows of a group are never parted. Which rows they
+// are does not depend on the ranks. The last step of an epoch may be smaller; a step never crosses
+// epochs.
 struct StepRows {
   int64_t epoch = 0;
-  std::vector<std::vector<int64_t>> micro_batches;  // example indices
+  std::vector<std::vector<int64_t>> micro_batches;  // example indices; all ranks', in their order
+  std::vector<int64_t> ranks;                       // of the micro-batches
 };
 
 // Tokens are counted as the model sees them: an example of n tokens is n-1 positions.
@@ -53,7 +55,7 @@ class ExampleStream {
   // One weight per source of the store; empty = as the store was configured. Error: nothing to
   // train on, no budget.
   ExampleStream(std::shared_ptr<const ExampleStore> store, std::vector<double> source_weights,
-                BatchConfig config);
+                BatchConfig config, int64_t ranks = 1);
 
   StepRows next();
   StreamCursor cursor() const { return cursor_; }
@@ -68,9 +70,11 @@ class ExampleStream {
  private:
   struct Order;
   int64_t positions(int64_t group) const;
+  double cost(int64_t group) const;  // of training on it, in tokens of a short one
 
   std::shared_ptr<const ExampleStore> store_;
   BatchConfig config_;
+  int64_t ranks_;
   std::shared_ptr<const Order> order_;
   StreamCursor cursor_;
 };

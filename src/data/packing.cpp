@@ -1,6 +1,7 @@
 #include "data/packing.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 namespace continuo {
@@ -29,6 +30,22 @@ std::vector<std::vector<int64_t>> pack_first_fit_decreasing(std::span<const int6
     room[bin] -= size(item);
   }
   return bins;
+}
+
+std::vector<std::vector<int64_t>> deal_by_cost(std::span<const double> costs, int64_t hands) {
+  std::vector<int64_t> order(costs.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto cost = [&](int64_t item) { return costs[static_cast<size_t>(item)]; };
+  std::ranges::stable_sort(order, std::greater(), cost);
+  std::vector<std::vector<int64_t>> dealt(static_cast<size_t>(hands));
+  std::vector<double> sums(dealt.size());
+  for (const int64_t item : order) {
+    const auto hand = static_cast<size_t>(std::ranges::min_element(sums) - sums.begin());
+    dealt[hand].push_back(item);
+    sums[hand] += cost(item);
+  }
+  for (std::vector<int64_t>& items : dealt) std::ranges::sort(items);
+  return dealt;
 }
 
 }  // namespace continuo

@@ -14,4 +14,9 @@ namespace continuo {
 std::vector<std::vector<int64_t>> pack_first_fit_decreasing(std::span<const int64_t> sizes,
                                                             int64_t capacity);
 
+// Parts items among so many dealers' hands that the sums of their costs are close: the dearest
+// first, each to the hand with the least so far, the first of equals. → items of each hand,
+// ascending; some may be empty.
+std::vector<std::vector<int64_t>> deal_by_cost(std::span<const double> costs, int64_t hands);
+
 }  // namespace continuo

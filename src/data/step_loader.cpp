@@ -11,12 +11,16 @@
 namespace continuo {
 namespace {
 
-TrainingStep prepare(ExampleStream& stream) {
+TrainingStep prepare(ExampleStream& stream, int64_t rank) {
   const StepRows rows = stream.next();
   TrainingStep step;
   step.epoch = rows.epoch;
-  for (const std::vector<int64_t>& micro_batch : rows.micro_batches) {
-    step.add(make_batch(stream.store(), micro_batch));
+  for (size_t i = 0; i < rows.micro_batches.size(); ++i) {
+    if (rows.ranks[i] == rank) {
+      step.add(make_batch(stream.store(), rows.micro_batches[i]));
+    } else {
+      step.count(count_batch(stream.store(), rows.micro_batches[i]));
+    }
   }
   step.after = stream.cursor();
   return step;
@@ -25,8 +29,11 @@ TrainingStep prepare(ExampleStream& stream) {
 }  // namespace
 
 struct StepLoader::State {
-  State(ExampleStream s, size_t d)
-      : stream(std::move(s)), epoch_size(stream.epoch_size()), depth(d) {}
+  State(ExampleStream s, const LoaderOptions& options)
+      : stream(std::move(s)),
+        epoch_size(stream.epoch_size()),
+        rank(options.rank),
+        depth(static_cast<size_t>(options.depth)) {}
 
   void run() {
     for (;;) {
@@ -36,7 +43,7 @@ struct StepLoader::State {
         if (stop) return;
       }
       try {
-        TrainingStep step = prepare(stream);
+        TrainingStep step = prepare(stream, rank);
         std::lock_guard lock(mutex);
         ready.push_back(std::move(step));
       } catch (...) {
@@ -49,7 +56,7 @@ struct StepLoader::State {
   }
 
   ExampleStream stream;  // of the thread alone
-  const int64_t epoch_size;
+  const int64_t epoch_size, rank;
   const size_t depth;
   std::mutex mutex;
   std::condition_variable changed;
@@ -59,9 +66,9 @@ struct StepLoader::State {
   std::thread thread;  // last: it uses everything above
 };
 
-StepLoader::StepLoader(ExampleStream stream, int64_t depth) {
-  if (depth < 1) fail("the loader's depth is {}, it must be at least 1", depth);
-  state_ = std::make_unique<State>(std::move(stream), static_cast<size_t>(depth));
+StepLoader::StepLoader(ExampleStream stream, LoaderOptions options) {
+  if (options.depth < 1) fail("the loader's depth is {}, it must be at least 1", options.depth);
+  state_ = std::make_unique<State>(std::move(stream), options);
   state_->thread = std::thread([state = state_.get()] { state->run(); });
 }
 

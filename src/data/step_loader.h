@@ -9,11 +9,16 @@
 
 namespace continuo {
 
+struct LoaderOptions {
+  int64_t rank = 0;   // of the stream's: whose batches are made
+  int64_t depth = 2;  // steps that are kept ready
+};
+
 // The steps are those that `stream` would give from its cursor, whatever the depth.
 class StepLoader : public StepSource {
  public:
-  // Keeps up to `depth` steps ready. Error: depth < 1.
-  explicit StepLoader(ExampleStream stream, int64_t depth = 2);
+  // Error: depth < 1.
+  explicit StepLoader(ExampleStream stream, LoaderOptions options = {});
   ~StepLoader() override;
   StepLoader(const StepLoader&) = delete;
   StepLoader& operator=(const StepLoader&) = delete;

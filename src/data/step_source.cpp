@@ -3,12 +3,16 @@
 namespace continuo {
 
 void TrainingStep::add(Batch batch) {
-  rows += std::ssize(batch.rows);
-  groups += batch.group_count();
-  tokens += batch.boundaries.back();
-  trained_count += batch.trained_count;
-  weight += batch.weight;
+  count(batch.counts());
   micro_batches.push_back(std::move(batch));
+}
+
+void TrainingStep::count(const BatchCounts& counts) {
+  rows += counts.rows;
+  groups += counts.groups;
+  tokens += counts.tokens;
+  trained_count += counts.trained;
+  weight += counts.weight;
 }
 
 }  // namespace continuo

@@ -9,20 +9,22 @@
 
 namespace continuo {
 
+// Counts are of the whole step, wherever its micro-batches are computed.
 struct TrainingStep {
   int64_t epoch = 0;
-  std::vector<Batch> micro_batches;
-  int64_t rows = 0;    // documents
-  int64_t groups = 0;  // of documents that belong together; a row alone is one
-  int64_t tokens = 0;  // positions fed, prompts included
-  // Trained targets of the whole step and N, the sum of their weights: known before the first
-  // forward.
+  std::vector<Batch> micro_batches;  // those of this rank
+  int64_t rows = 0;                  // documents
+  int64_t groups = 0;                // of documents that belong together; a row alone is one
+  int64_t tokens = 0;                // positions fed, prompts included
+  // Trained targets and N, the sum of their weights: known before the first forward.
   int64_t trained_count = 0;
   double weight = 0;
   StreamCursor after;  // where the source stands when this step is done: what a checkpoint saves
 
   // Takes a micro-batch and counts it; it holds whole groups.
   void add(Batch batch);
+  // Counts one that another rank computes.
+  void count(const BatchCounts& counts);
 };
 
 class StepSource {

@@ -1,25 +1,16 @@
 #include "io/output_file.h"
 
 #include <cerrno>
-#include <cstring>
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "core/error.h"
+#include "core/system_error.h"
 
 namespace continuo {
-namespace {
-
-[[noreturn]] void fail_errno(const std::filesystem::path& path, std::string_view what) {
-  fail("{}: {}: {}", path.string(), what, std::strerror(errno));
-}
-
-}  // namespace
-
 OutputFile::OutputFile(const std::filesystem::path& path)
     : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-  if (fd_.get() < 0) fail_errno(path_, "cannot create");
+  if (fd_.get() < 0) throw system_error("create", path_, errno);
 }
 
 void OutputFile::write(const void* bytes, size_t size) {
@@ -28,16 +19,16 @@ void OutputFile::write(const void* bytes, size_t size) {
   while (size > 0) {
     const ssize_t count = ::write(fd_.get(), from, size);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_errno(path_, "cannot write");
+    if (count < 0) throw system_error("write", path_, errno);
     from += count;
     size -= static_cast<size_t>(count);
   }
 }
 
 void OutputFile::close() {
-  if (::fsync(fd_.get()) != 0) fail_errno(path_, "cannot flush to disk");
+  if (::fsync(fd_.get()) != 0) throw system_error("flush to disk", path_, errno);
   // Network file systems report a full disk here.
-  if (::close(fd_.release()) != 0) fail_errno(path_, "cannot close");
+  if (::close(fd_.release()) != 0) throw system_error("close", path_, errno);
 }
 
 }  // namespace continuo

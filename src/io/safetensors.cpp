@@ -66,6 +66,8 @@ const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
 
 const std::filesystem::path& SafetensorsFile::path() const { return mapping_->path; }
 
+int64_t SafetensorsFile::data_begin() const { return mapping_->data_begin; }
+
 const TensorInfo& SafetensorsFile::info(const std::string& name) const {
   const auto found = tensors().find(name);
   if (found == tensors().end()) fail("{}: no tensor named '{}'", path().string(), name);
@@ -101,37 +103,22 @@ std::map<std::string, at::Tensor> SafetensorsFile::all() const {
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorOutline> outlines;
+  std::map<std::string_view, const at::Tensor*> by_name;
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.defined()) fail("{}: tensor '{}' is not defined", path.string(), name);
-    if (safetensors_dtype_name(tensor.scalar_type()).empty()) {
-      fail("{}: tensor '{}' has dtype {}, which safetensors cannot hold", path.string(), name,
-           c10::toString(tensor.scalar_type()));
-    }
+    outlines.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+    by_name[name] = &tensor;
   }
-  std::vector<const NamedTensors::value_type*> order;
-  order.reserve(tensors.size());
-  for (const auto& entry : tensors) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return a->second.element_size() > b->second.element_size();
-  });
-
-  std::vector<std::pair<std::string, TensorInfo>> layout;
-  layout.reserve(order.size());
-  int64_t offset = 0;
-  for (const auto* entry : order) {
-    const int64_t end = offset + static_cast<int64_t>(entry->second.nbytes());
-    layout.push_back(
-        {entry->first, {entry->second.scalar_type(), entry->second.sizes().vec(), offset, end}});
-    offset = end;
-  }
+  const auto layout = safetensors_layout(std::move(outlines), path.string());
   const std::string header = encode_safetensors_header(layout, metadata);
   const uint64_t length = header.size();
 
   OutputFile file(path);
   file.write(&length, kLengthBytes);
   file.write(header);
-  for (const auto* entry : order) {
-    const at::Tensor flat = entry->second.detach().cpu().contiguous();
+  for (const auto& [name, info] : layout) {
+    const at::Tensor flat = by_name.at(name)->detach().cpu().contiguous();
     file.write(flat.const_data_ptr(), flat.nbytes());
   }
   file.close();

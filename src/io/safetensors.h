@@ -35,6 +35,7 @@ class SafetensorsFile {
   StoredTensor stored(const std::string& name) const;
   std::map<std::string, at::Tensor> all() const;
   const std::filesystem::path& path() const;
+  int64_t data_begin() const;  // of the data section, bytes in the file
 
  private:
   struct Mapping;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <set>
@@ -240,6 +241,28 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_b
   SafetensorsHeader header = reader.take();
   check_layout(header, data_bytes, file);
   return header;
+}
+
+std::vector<std::pair<std::string, TensorInfo>> safetensors_layout(
+    std::vector<TensorOutline> tensors, const std::string& file) {
+  for (const TensorOutline& tensor : tensors) {
+    if (safetensors_dtype_name(tensor.dtype).empty()) {
+      fail("{}: tensor '{}' has dtype {}, which safetensors cannot hold", file, tensor.name,
+           c10::toString(tensor.dtype));
+    }
+  }
+  std::ranges::stable_sort(tensors, std::greater(),
+                           [](const TensorOutline& t) { return c10::elementSize(t.dtype); });
+  std::vector<std::pair<std::string, TensorInfo>> layout;
+  int64_t begin = 0;
+  for (TensorOutline& tensor : tensors) {
+    auto bytes = static_cast<int64_t>(c10::elementSize(tensor.dtype));
+    for (const int64_t size : tensor.shape) bytes *= size;
+    layout.emplace_back(std::move(tensor.name),
+                        TensorInfo{tensor.dtype, std::move(tensor.shape), begin, begin + bytes});
+    begin += bytes;
+  }
+  return layout;
 }
 
 std::string encode_safetensors_header(

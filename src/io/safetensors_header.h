@@ -22,6 +22,17 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes,
                                            const std::string& file);
 
+struct TensorOutline {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+};
+
+// Where the tensors of a file lie. Wider dtypes come first so that every tensor is aligned; within
+// a width the given order stays. Error: a dtype without a name in the format.
+std::vector<std::pair<std::string, TensorInfo>> safetensors_layout(
+    std::vector<TensorOutline> tensors, const std::string& file);
+
 // The header for tensors laid out in this order, padded with spaces to a multiple of 8 bytes.
 std::string encode_safetensors_header(
     const std::vector<std::pair<std::string, TensorInfo>>& tensors,

@@ -84,10 +84,14 @@ std::vector<int64_t> checkpoint_steps(const fs::path& run_dir) {
   return steps;
 }
 
-Checkpoint open_checkpoint(const fs::path& directory) {
-  verify_manifest(directory);
+Checkpoint read_checkpoint(const fs::path& directory) {
   const fs::path state = directory / kStateFile;
   return {directory, parse_train_state(read_file(state), state.string())};
+}
+
+Checkpoint open_checkpoint(const fs::path& directory) {
+  verify_manifest(directory);
+  return read_checkpoint(directory);
 }
 
 Checkpoint latest_checkpoint(const fs::path& run_dir) {
@@ -153,12 +157,10 @@ Checkpoint CheckpointWriter::resume() {
 }
 
 fs::path CheckpointWriter::save(const TrainState& state,
-                                const std::function<void(const fs::path&)>& write_model,
-                                const NamedTensors& optimizer) {
+                                const std::function<void(const fs::path&)>& write_files) {
   const fs::path target = checkpoint_path(run_dir_, state.step);
   AtomicDirectory directory(target);
-  write_model(directory.path());
-  write_safetensors(directory / kOptimizerFile, optimizer);
+  write_files(directory.path());
   atomic_write(directory / kStateFile, to_json(state));
   write_manifest(directory.path());
   directory.commit();

@@ -1,6 +1,7 @@
 // Checkpoints of a run: runs/x/checkpoints/step-00000500/ is a Hugging Face directory plus
 // optimizer.safetensors, state.json and manifest.json. A checkpoint is complete or not there,
-// whenever the process dies. Knows nothing about models: callers pass functions that write theirs.
+// whenever the process dies. Knows nothing about models and optimizers: callers pass functions that
+// write theirs.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,6 @@
 
 #include "core/config/config.h"
 #include "core/file_lock.h"
-#include "io/safetensors.h"
 #include "train/train_state.h"
 
 namespace continuo {
@@ -36,6 +36,8 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& run_dir, int6
 // Steps that have a directory, ascending, sound or not.
 std::vector<int64_t> checkpoint_steps(const std::filesystem::path& run_dir);
 
+// Reads its state alone, of a directory that another process has opened.
+Checkpoint read_checkpoint(const std::filesystem::path& directory);
 // Reads every byte against the manifest. Error naming the file that is missing or damaged.
 Checkpoint open_checkpoint(const std::filesystem::path& directory);
 // The newest sound checkpoint; each newer one that is damaged gives a warning. Error: there is
@@ -56,12 +58,11 @@ class CheckpointWriter {
   // A run that goes on: latest_checkpoint(); damaged newer ones are renamed to damaged-step-….
   Checkpoint resume();
 
-  // Fills a checkpoint for state.step: `write_model` writes its files into the directory it is
-  // given. Then removes the checkpoints that neither keep_last nor keep_best holds. Returns the
-  // checkpoint's path.
+  // Fills a checkpoint for state.step: `write_files` writes those of model and optimizer into the
+  // directory it is given. Then removes the checkpoints that neither keep_last nor keep_best holds.
+  // Returns the checkpoint's path.
   std::filesystem::path save(const TrainState& state,
-                             const std::function<void(const std::filesystem::path&)>& write_model,
-                             const NamedTensors& optimizer);
+                             const std::function<void(const std::filesystem::path&)>& write_files);
 
   // Records that the checkpoint of `step`, saved before, is the best so far. Error: no such
   // checkpoint.

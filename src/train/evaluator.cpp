@@ -1,5 +1,6 @@
 #include "train/evaluator.h"
 
+#include <array>
 #include <cmath>
 
 #include <ATen/ops/isfinite.h>
@@ -8,7 +9,6 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "data/example_stream.h"
-#include "train/head_loss.h"
 #include "train/supervised.h"
 
 namespace continuo {
@@ -30,20 +30,19 @@ std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,
   return names;
 }
 
-Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                    const OnEvaluated& on_batch) {
+namespace {
+
+// Batches `first`, first + stride, … of the set.
+Evaluation evaluate_some(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                         size_t first, size_t stride, const OnEvaluated& on_batch) {
   const c10::NoGradGuard no_grad;
   Evaluation total;
-  for (const std::vector<int64_t>& rows : evaluation_batches(store, micro_tokens)) {
-    if (interrupted()) break;
-    std::vector<ExampleView> examples;
-    for (const int64_t row : rows) examples.push_back(store[row]);
-    const Batch batch = make_batch(examples, rows);
-    total.rows += static_cast<int64_t>(rows.size());
+  const auto batches = evaluation_batches(store, micro_tokens);
+  for (size_t i = first; i < batches.size() && !interrupted(); i += stride) {
+    const Batch batch = make_batch(store, batches[i]);
+    total.rows += std::ssize(batch.rows);
     if (batch.trained_count == 0) continue;
-    const Supervised targets = supervised_rows(decoder, batch);
-    const NllResult loss =
-        weighted_nll(targets.hidden, targets.head, targets.targets, /*weights=*/{}, {});
+    const NllResult loss = token_nll(decoder, batch);
     const double nll = loss.nll.sum(at::kDouble).item<double>();
     if (!std::isfinite(nll)) {
       const auto where = [&](int64_t row) { return store.where(row); };
@@ -56,6 +55,32 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
     total.tokens += batch.trained_count;
     total.correct += loss.correct.sum().item<int64_t>();
     if (on_batch) on_batch(batch, loss.nll, total);
+  }
+  return total;
+}
+
+}  // namespace
+
+Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                    const OnEvaluated& on_batch) {
+  return evaluate_some(decoder, store, micro_tokens, 0, 1, on_batch);
+}
+
+Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                             Communicator& ranks) {
+  const Evaluation mine =
+      evaluate_some(decoder, store, micro_tokens, static_cast<size_t>(ranks.rank()),
+                    static_cast<size_t>(ranks.size()), {});
+  const std::array sums = {mine.nll, mine.entropy, static_cast<double>(mine.tokens),
+                           static_cast<double>(mine.correct), static_cast<double>(mine.rows)};
+  const std::vector<double> all = ranks.gather(sums, "the others' part of an evaluation");
+  Evaluation total;
+  for (size_t i = 0; i < all.size(); i += sums.size()) {
+    total.nll += all[i];
+    total.entropy += all[i + 1];
+    total.tokens += static_cast<int64_t>(all[i + 2]);
+    total.correct += static_cast<int64_t>(all[i + 3]);
+    total.rows += static_cast<int64_t>(all[i + 4]);
   }
   return total;
 }

@@ -1,17 +1,15 @@
 // AdamW with decoupled weight decay (arXiv 1711.05101) over float32 master weights, by LibTorch's
-// fused kernel. Decay applies to matrices (dim ≥ 2), not to norms and biases. State is kept by
-// parameter name.
+// fused kernel. Updates shares of the parameters (train/gradients.h) and keeps moments for those.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "core/config/config.h"
+#include "train/gradients.h"
 
 namespace continuo {
 
@@ -24,36 +22,27 @@ struct OptimizerConfig {
 };
 void fields(FieldVisitor& v, OptimizerConfig& c);
 
-using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
-
 class AdamW {
  public:
-  AdamW(NamedParameters parameters, const OptimizerConfig& config);
+  // `gradients` outlives it.
+  AdamW(Gradients& gradients, const OptimizerConfig& config);
 
-  // Those that are trained, in the order of the update.
-  const std::vector<at::Tensor>& parameters() const { return trained_; }
+  Gradients& gradients() const { return gradients_; }
 
   // Clips the gradients, whose global norm is `norm`, to config.clip, updates the weights with
-  // learning rate `lr` and drops the gradients. When the norm is not finite nothing is updated.
+  // learning rate `lr` and lets the gradients go. When the norm is not finite nothing is updated.
   void step(double lr, double norm);
-  void zero_grad();
 
-  // "<parameter>.exp_avg", "<parameter>.exp_avg_sq" in named order, and "step" [1] int64.
-  std::vector<std::pair<std::string, at::Tensor>> state() const;
-  // Error: missing or misshapen entries.
-  void load_state(const std::map<std::string, at::Tensor>& state);
   int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  // First and second moment of a share, shaped as it.
+  const at::Tensor& exp_avg(size_t share) const { return exp_avg_[share]; }
+  const at::Tensor& exp_avg_sq(size_t share) const { return exp_avg_sq_[share]; }
 
  private:
-  struct Group {
-    std::vector<at::Tensor> parameters, exp_avg, exp_avg_sq, steps;
-    double weight_decay = 0;
-  };
+  Gradients& gradients_;
   OptimizerConfig config_;
-  NamedParameters named_;
-  std::map<std::string, std::pair<at::Tensor, at::Tensor>> moments_;
-  std::vector<Group> groups_;
-  std::vector<at::Tensor> trained_;
+  std::vector<at::Tensor> exp_avg_, exp_avg_sq_, counts_;  // of shares
   int64_t steps_ = 0;
 };
 

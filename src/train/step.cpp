@@ -1,10 +1,9 @@
 #include "train/step.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -45,31 +44,43 @@ double divisor(PerStep per, const StepCounts& counts) {
   return 1;
 }
 
-[[noreturn]] void fail_not_finite(const TrainingStep& step, std::span<const at::Tensor> values,
-                                  const StepContext& context) {
+// Of this rank's micro-batches.
+std::string not_finite(const TrainingStep& step, std::span<const at::Tensor> values,
+                       const StepContext& context) {
   std::string rows;
   for (size_t i = 0; i < values.size(); ++i) {
     if (!values[i].defined()) continue;
     const std::string names = non_finite_rows(step.micro_batches[i], values[i], context.where);
     if (!names.empty()) rows += (rows.empty() ? "" : ", ") + names;
   }
-  throw Error(fmt::format("step {}: the loss is not finite{}{}", context.number + 1,
-                          rows.empty() ? "" : " in ", rows),
-              "Lower train.lr, or look at these rows with `continuo inspect`. The last "
-              "checkpoint is untouched.");
+  return rows;
+}
+
+[[noreturn]] void fail_not_finite(const TrainingStep& step, std::span<const at::Tensor> values,
+                                  const StepContext& context) {
+  std::string rows;
+  const std::string mine = not_finite(step, values, context);
+  for (const std::string& names : context.gradients.ranks().gather_text(mine, "the rows' names")) {
+    if (!names.empty()) rows += (rows.empty() ? "" : ", ") + names;
+  }
+  throw CommonError(fmt::format("step {}: the loss is not finite{}{}", context.number + 1,
+                                rows.empty() ? "" : " in ", rows),
+                    "Lower train.lr, or look at these rows with `continuo inspect`. The last "
+                    "checkpoint is untouched.");
+}
+
+// The sums of all ranks, added in their order.
+std::vector<double> sum_over_ranks(const at::Tensor& mine, Communicator& ranks) {
+  const at::Tensor host = mine.to(at::kCPU);
+  const auto count = static_cast<size_t>(host.numel());
+  const std::vector<double> all =
+      ranks.gather({host.const_data_ptr<double>(), count}, "the losses of a step");
+  std::vector<double> sums(count);
+  for (size_t i = 0; i < all.size(); ++i) sums[i % count] += all[i];
+  return sums;
 }
 
 }  // namespace
-
-at::Tensor gradient_norm(std::span<const at::Tensor> parameters) {
-  const c10::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
-  for (const at::Tensor& parameter : parameters) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
-  }
-  if (gradients.empty()) return {};
-  return at::stack(at::_foreach_norm(gradients, 2)).norm().to(at::kDouble);
-}
 
 StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context) {
   {
@@ -77,26 +88,30 @@ StepResult accumulate(TrainingStep& step, Objective& objective, const StepContex
     objective.prepare(step, context.decoder);
   }
   const StepCounts counts = counts_of(step);
+  // Batches without a trained target contribute exactly zero: nothing to compute.
+  const auto computed = [](const Batch& batch) { return batch.trained_count > 0; };
+  auto left = std::ranges::count_if(step.micro_batches, computed);
   at::Tensor sums;  // the loss, then the metrics' sums
   std::vector<at::Tensor> per_target;
   for (const Batch& batch : step.micro_batches) {
     per_target.emplace_back();
-    if (batch.trained_count == 0) continue;  // contributes exactly zero: nothing to compute
+    if (!computed(batch)) continue;
     const DropoutScope dropout(context.dropout, context.number,
                                context.dropout ? token_names(batch) : std::vector<uint64_t>());
     const LossTerms terms = objective.loss(context.decoder, batch, counts);
+    if (--left == 0) context.gradients.last_pass();
     terms.loss.backward();
     const at::Tensor part = at::cat({terms.loss.detach().to(at::kDouble).reshape({1}), terms.sums});
     sums = sums.defined() ? sums + part : part;
     per_target.back() = terms.per_target;
   }
-  const at::Tensor norm = gradient_norm(context.parameters);
-  const at::Tensor first = norm.defined() ? norm.reshape({1}) : at::zeros({1}, sums.options());
-  const at::Tensor host = at::cat({first, sums}).to(at::kCPU);
-  const double* value = host.const_data_ptr<double>();
-  StepResult result{.loss = value[1], .gradient_norm = value[0]};
+  const at::Tensor squares = context.gradients.sum().reshape({1});
+  if (!sums.defined()) sums = at::zeros({1 + std::ssize(objective.metrics())}, squares.options());
+  const std::vector<double> all =
+      sum_over_ranks(at::cat({squares, sums}), context.gradients.ranks());
+  StepResult result{.loss = all[1], .gradient_norm = std::sqrt(all[0])};
   if (!std::isfinite(result.loss)) fail_not_finite(step, per_target, context);
-  ++value;
+  const double* value = &all[1];
   for (const MetricSpec& metric : objective.metrics()) {
     result.metrics.push_back(*++value / divisor(metric.per, counts));
   }

@@ -4,21 +4,21 @@
 
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "data/step_source.h"
 #include "nn/adapters/dropout.h"
 #include "nn/decoder.h"
+#include "train/gradients.h"
 #include "train/objective.h"
 
 namespace continuo {
 
 struct StepContext {
   Decoder& decoder;
-  std::span<const at::Tensor> parameters = {};  // those that are trained, for their gradients' norm
-  int64_t number = 0;  // of the optimizer step, from 0: the noise of dropout is a function of it
+  Gradients& gradients;  // of what is trained
+  int64_t number = 0;    // of the optimizer step, from 0: the noise of dropout is a function of it
   DropoutPass* dropout = nullptr;  // of the decoder's adapters
   // Names a row of the step for an error.
   std::function<std::string(int64_t row)> where = [](int64_t row) {
@@ -28,16 +28,14 @@ struct StepContext {
 
 struct StepResult {
   double loss = 0;
-  double gradient_norm = 0;          // over the context's parameters
+  double gradient_norm = 0;
   std::vector<double> metrics = {};  // as the objective lists them
 };
 
-// Over the parameters that have a gradient; [] float64 on their device, undefined where none has.
-at::Tensor gradient_norm(std::span<const at::Tensor> parameters);
-
-// Adds the gradients of the step's loss to those of the parameters. The step must have a trained
-// target. The host waits for the device once, at the end. Error: a loss that is not finite; it
-// names the rows.
+// The gradients of the step's loss, in the shares of the context's gradients, from the
+// micro-batches of all ranks: called on each of them, with the same result. The step must have a
+// trained target. The host waits for the device once, at the end. Error: a loss that is not finite;
+// it names the rows.
 StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context);
 
 }  // namespace continuo

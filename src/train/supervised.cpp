@@ -4,8 +4,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
-#include "train/head_loss.h"
-
 namespace continuo {
 
 namespace {
@@ -55,6 +53,11 @@ Supervised supervised_rows(Decoder& decoder, const Batch& batch) {
   }
   result.boundaries = supervised_boundaries(batch);
   return result;
+}
+
+NllResult token_nll(Decoder& decoder, const Batch& batch) {
+  const Supervised s = supervised_rows(decoder, batch);
+  return weighted_nll(s.hidden, s.head, s.targets, /*weights=*/{}, {});
 }
 
 }  // namespace continuo

@@ -8,6 +8,7 @@
 #include "data/batch.h"
 #include "nn/decoder.h"
 #include "nn/head.h"
+#include "train/head_loss.h"
 
 namespace continuo {
 
@@ -21,5 +22,7 @@ struct Supervised {
 
 // Error: what Decoder::forward finds.
 Supervised supervised_rows(Decoder& decoder, const Batch& batch);
+// What evaluation asks of them: each counts once, and nothing is smoothed.
+NllResult token_nll(Decoder& decoder, const Batch& batch);
 
 }  // namespace continuo

@@ -11,6 +11,12 @@ std::span<const EnumName> enum_names(ComputeType) {
   return kNames;
 }
 
+std::span<const EnumName> enum_names(Shard) {
+  static constexpr std::array kNames = {EnumName{"none", static_cast<int>(Shard::kNone)},
+                                        EnumName{"optimizer", static_cast<int>(Shard::kOptimizer)}};
+  return kNames;
+}
+
 void fields(FieldVisitor& v, TrainConfig& c) {
   v.field("lr", c.lr, "Peak learning rate.", Range::positive());
   v.field("steps", c.steps, "Optimizer steps; 0 = as many as `epochs` take.", Range::at_least(0));
@@ -20,6 +26,9 @@ void fields(FieldVisitor& v, TrainConfig& c) {
           "multiplies it faster, and with adapters where it is as fast.");
   v.field("recompute", c.recompute,
           "Keep only block inputs and recompute the rest: less memory, about a third slower.");
+  v.field("shard", c.shard,
+          "What ranks part among them: optimizer (moments and sums of gradients), or none; the "
+          "same numbers.");
   v.field("label_smoothing", c.label_smoothing, "Share of the target spread over the vocabulary.",
           Range::between(0, 1));
   v.field("z_loss", c.z_loss, "Coefficient of log²Z.", Range::at_least(0));

@@ -11,12 +11,17 @@ namespace continuo {
 enum class ComputeType { kAuto, kFloat32, kBfloat16 };
 std::span<const EnumName> enum_names(ComputeType);
 
+// What several ranks part among them instead of holding it each.
+enum class Shard { kNone, kOptimizer };
+std::span<const EnumName> enum_names(Shard);
+
 struct TrainConfig {
   double lr = 1e-4;
   int64_t steps = 0;  // 0 = as many as `epochs` take
   double epochs = 1;
   ComputeType dtype = ComputeType::kFloat32;
   bool recompute = false;
+  Shard shard = Shard::kOptimizer;
   double label_smoothing = 0;
   double z_loss = 0;
   int64_t loss_memory_mb = 64;

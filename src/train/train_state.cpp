@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kVersionKey = "format_version";
-constexpr int64_t kVersion = 2;
+constexpr int64_t kVersion = 3;
 
 // The one list of the keys that a version has; serves writing and reading.
 template <class Visitor, class State>
@@ -38,6 +38,8 @@ void visit(int64_t version, Visitor&& field, State& state) {
   if (version < 2) return;
   field("dtype", state.arithmetic.dtype);
   field("instruction_set", state.arithmetic.instruction_set);
+  if (version < 3) return;
+  field("ranks", state.arithmetic.ranks);
 }
 
 struct Writer {

@@ -16,6 +16,7 @@ struct Arithmetic {
   // Empty: saved by a version that did not store them.
   std::string dtype = {};            // of the products: fp32 or bf16
   std::string instruction_set = {};  // of the CPU's kernels; elsewhere the device's type
+  int64_t ranks = 1;
 
   friend bool operator==(const Arithmetic&, const Arithmetic&) = default;
 };

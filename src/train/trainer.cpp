@@ -1,11 +1,13 @@
 #include "train/trainer.h"
 
 #include <cmath>
+#include <optional>
 
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/process.h"
 #include "core/progress.h"
+#include "train/optimizer_file.h"
 
 namespace continuo {
 
@@ -22,29 +24,40 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
   return names + (count > 8 ? fmt::format(" and {} more", count - 8) : "");
 }
 
+// Of all ranks.
+std::string step_rows(const TrainingStep& step, const ExampleStore& store, Communicator& ranks) {
+  std::string names;
+  for (const std::string& some : ranks.gather_text(step_rows(step, store), "the rows' names"))
+    if (!some.empty()) names += (names.empty() ? "" : ", ") + some;
+  return names;
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainConfig& config, TrainState state)
-    : parts_(std::move(parts)), config_(config), state_(std::move(state)) {}
+    : parts_(std::move(parts)),
+      ranks_(parts_.optimizer.gradients().ranks()),
+      config_(config),
+      state_(std::move(state)) {}
 
 Trainer::Measured Trainer::train_step(TrainingStep& step) {
   Measured measured;
   measured.lr = parts_.schedule.lr(state_.step);
   if (step.trained_count == 0) {
     log_warning("step {} has no trained token and changes nothing: {}", state_.step + 1,
-                step_rows(step, parts_.train));
+                step_rows(step, parts_.train, ranks_));
     return measured;
   }
   measured.result = accumulate(step, parts_.objective,
                                {.decoder = parts_.decoder,
-                                .parameters = parts_.optimizer.parameters(),
+                                .gradients = parts_.optimizer.gradients(),
                                 .number = state_.step,
                                 .dropout = parts_.dropout,
                                 .where = [this](int64_t row) { return parts_.train.where(row); }});
   if (!std::isfinite(measured.result.gradient_norm)) {
-    throw Error(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
-                            state_.step + 1, step_rows(step, parts_.train)),
-                "Lower train.lr. The last checkpoint is untouched.");
+    throw CommonError(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
+                                  state_.step + 1, step_rows(step, parts_.train, ranks_)),
+                      "Lower train.lr. The last checkpoint is untouched.");
   }
   parts_.optimizer.step(measured.lr, measured.result.gradient_norm);
   return measured;
@@ -60,7 +73,7 @@ void Trainer::advance(const TrainingStep& step, double seconds) {
   state_.seconds += seconds;
 }
 
-void Trainer::record(const TrainingStep& step, const Measured& measured) {
+void Trainer::record_step(const TrainingStep& step, const Measured& measured) {
   const double trained = static_cast<double>(step.trained_count),
                total = static_cast<double>(step.tokens);
   std::vector<std::pair<std::string, double>> scalars = {{"loss", measured.result.loss}};
@@ -81,10 +94,10 @@ void Trainer::record(const TrainingStep& step, const Measured& measured) {
                            {"tokens", state_.tokens},
                            {"trained_tokens", state_.trained_tokens},
                            {"seconds", state_.seconds}});
-  parts_.metrics.write(state_.step, line);
+  parts_.record->metrics.write(state_.step, line);
   std::vector<std::pair<std::string, double>> tagged;
   for (const auto& [name, value] : scalars) tagged.emplace_back("train/" + name, value);
-  parts_.tensorboard.scalars(state_.step, tagged);
+  parts_.record->tensorboard.scalars(state_.step, tagged);
 }
 
 void Trainer::show_progress(Progress& progress, const TrainingStep& step,
@@ -99,20 +112,24 @@ void Trainer::show_progress(Progress& progress, const TrainingStep& step,
                   rate(step.tokens), rate(step.trained_count), format_bytes(peak_memory_bytes())));
 }
 
-bool Trainer::evaluate_now() {
-  if (!parts_.eval) return false;
-  const Evaluation e = evaluate(parts_.decoder, *parts_.eval, parts_.eval_tokens);
-  if (interrupted()) return false;
+void Trainer::record_evaluation(const Evaluation& e) {
   log_info("step {}: eval loss {:.4f}, perplexity {:.2f}, accuracy {:.1f}% on {} tokens of {} rows",
            state_.step, e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.tokens, e.rows);
-  parts_.metrics.write(state_.step, {{"kind", std::string("eval")},
-                                     {"eval_loss", e.loss()},
-                                     {"eval_accuracy", e.accuracy()},
-                                     {"eval_entropy", e.mean_entropy()},
-                                     {"eval_tokens", e.tokens},
-                                     {"eval_rows", e.rows}});
-  parts_.tensorboard.scalars(state_.step,
-                             {{"eval/loss", e.loss()}, {"eval/accuracy", e.accuracy()}});
+  parts_.record->metrics.write(state_.step, {{"kind", std::string("eval")},
+                                             {"eval_loss", e.loss()},
+                                             {"eval_accuracy", e.accuracy()},
+                                             {"eval_entropy", e.mean_entropy()},
+                                             {"eval_tokens", e.tokens},
+                                             {"eval_rows", e.rows}});
+  parts_.record->tensorboard.scalars(state_.step,
+                                     {{"eval/loss", e.loss()}, {"eval/accuracy", e.accuracy()}});
+}
+
+bool Trainer::evaluate_now() {
+  if (!parts_.eval) return false;
+  const Evaluation e = evaluate_on_ranks(parts_.decoder, *parts_.eval, parts_.eval_tokens, ranks_);
+  if (interrupted_anywhere()) return false;
+  if (parts_.record) record_evaluation(e);
   const bool better =
       !state_.best_eval_loss || e.loss() < *state_.best_eval_loss - config_.early_stopping_delta;
   if (better) {
@@ -120,7 +137,7 @@ bool Trainer::evaluate_now() {
     state_.best_eval_step = state_.step;
     state_.evals_without_improvement = 0;
     save();
-    parts_.checkpoints.mark_best(state_.step, e.loss());
+    if (parts_.record) parts_.record->checkpoints.mark_best(state_.step, e.loss());
   } else {
     ++state_.evals_without_improvement;
   }
@@ -129,10 +146,19 @@ bool Trainer::evaluate_now() {
 
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
-  parts_.metrics.sync();
-  parts_.checkpoints.save(state_, parts_.write_model, parts_.optimizer.state());
+  if (parts_.record) {
+    parts_.record->metrics.sync();
+    parts_.record->checkpoints.save(state_, [this](const std::filesystem::path& directory) {
+      parts_.record->write_model(directory);
+      save_optimizer(directory / kOptimizerFile, parts_.optimizer);
+    });
+  } else {
+    save_optimizer({}, parts_.optimizer);
+  }
   saved_step_ = state_.step;
 }
+
+bool Trainer::interrupted_anywhere() { return ranks_.any(interrupted(), "the others' step"); }
 
 bool Trainer::after_step(bool last) {
   const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
@@ -141,20 +167,24 @@ bool Trainer::after_step(bool last) {
     log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
              state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
   }
-  if (parts_.show_samples && (due(config_.sample_every) || last || stop)) {
-    parts_.show_samples(state_.step);
-  }
+  const bool samples = due(config_.sample_every) || last || stop;
+  if (samples && parts_.record && parts_.record->show_samples)
+    parts_.record->show_samples(state_.step);
   if (due(parts_.checkpoint_every)) save();
   return stop;
 }
 
 TrainOutcome Trainer::run() {
   const int64_t total = parts_.schedule.total_steps();
-  Progress progress({.title = "Training", .total = total, .start = state_.step, .unit = "steps"});
+  std::optional<Progress> progress;
+  if (parts_.record)
+    progress.emplace(ProgressOptions{
+        .title = "Training", .total = total, .start = state_.step, .unit = "steps"});
   TrainOutcome outcome = TrainOutcome::kFinished;
   saved_step_ = state_.step > 0 ? state_.step : -1;
   while (state_.step < total && outcome == TrainOutcome::kFinished) {
-    if (interrupted()) {
+    ranks_.enter(fmt::format("step {}", state_.step + 1));
+    if (interrupted_anywhere()) {
       outcome = TrainOutcome::kInterrupted;
       break;
     }
@@ -164,12 +194,13 @@ TrainOutcome Trainer::run() {
     measured.seconds = seconds_now() - start;
     advance(step, measured.seconds);
     const bool last = state_.step == total;
-    if (step.trained_count && (last || state_.step % config_.log_every == 0))
-      record(step, measured);
-    show_progress(progress, step, measured);
+    const bool due = last || state_.step % config_.log_every == 0;
+    if (parts_.record && step.trained_count && due) record_step(step, measured);
+    if (progress) show_progress(*progress, step, measured);
     if (after_step(last)) outcome = TrainOutcome::kEarlyStopped;
   }
-  progress.finish();
+  if (progress) progress->finish();
+  ranks_.enter(fmt::format("the end, at step {}", state_.step));
   save();
   return outcome;
 }

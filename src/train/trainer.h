@@ -23,6 +23,17 @@ namespace continuo {
 
 class Progress;
 
+// Where a run leaves what it has to show.
+struct RunRecord {
+  CheckpointWriter& checkpoints;
+  MetricsLog& metrics;
+  TensorBoardWriter& tensorboard;
+  // Writes the model's files of a checkpoint into a directory.
+  std::function<void(const std::filesystem::path&)> write_model;
+  std::function<void(int64_t step)> show_samples;  // may be empty
+};
+
+// The ranks of a run are those of the optimizer's gradients; each has a trainer of its own.
 struct TrainerParts {
   Decoder& decoder;
   AdamW& optimizer;
@@ -32,14 +43,9 @@ struct TrainerParts {
   const ExampleStore& train;
   const ExampleStore* eval = nullptr;
   int64_t eval_tokens = 8192;  // token budget of an evaluation batch
-  CheckpointWriter& checkpoints;
   int64_t checkpoint_every = 0;
-  MetricsLog& metrics;
-  TensorBoardWriter& tensorboard;
-  // Writes the model's files of a checkpoint into a directory.
-  std::function<void(const std::filesystem::path&)> write_model;
-  std::function<void(int64_t step)> show_samples;  // may be empty
   DropoutPass* dropout = nullptr;  // of the decoder's adapters; acts on training passes alone
+  RunRecord* record = nullptr;     // of the first rank; the others have none
 };
 
 enum class TrainOutcome { kFinished, kEarlyStopped, kInterrupted };
@@ -51,7 +57,8 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // Until schedule.total_steps(), early stopping or an interrupt; the last state is always saved.
+  // Until schedule.total_steps(), early stopping or an interrupt of any rank; the last state is
+  // always saved.
   // Error: a loss or gradient that is not finite, naming the rows of that step; earlier checkpoints
   // stay.
   TrainOutcome run();
@@ -65,14 +72,17 @@ class Trainer {
   Measured train_step(TrainingStep& step);
   // Counts a step as done.
   void advance(const TrainingStep& step, double seconds);
-  void record(const TrainingStep& step, const Measured& measured);
+  void record_step(const TrainingStep& step, const Measured& measured);
+  void record_evaluation(const Evaluation& e);
   void show_progress(Progress& progress, const TrainingStep& step, const Measured& measured);
   // What is due after a step, evaluation, samples, a checkpoint; true: stop early.
   bool after_step(bool last);
   bool evaluate_now();  // true when early stopping asks to stop
   void save();
+  bool interrupted_anywhere();
 
   TrainerParts parts_;
+  Communicator& ranks_;
   TrainConfig config_;
   TrainState state_;
   int64_t saved_step_ = -1;

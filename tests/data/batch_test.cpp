@@ -63,8 +63,8 @@ TEST(Batch, DocumentsOfOneGroupCountOnce) {
   const std::vector<uint8_t> trained = {0, 1};
   const std::vector<ExampleView> examples(4, ExampleView{ids, trained});
   const std::vector<int64_t> rows = {0, 1, 2, 3}, groups = {4, 4, 9, 4};
-  EXPECT_EQ(make_batch(examples, rows, groups).group_count(), 2);
-  EXPECT_EQ(make_batch(examples, rows).group_count(), 4);
+  EXPECT_EQ(make_batch(examples, rows, groups).counts().groups, 2);
+  EXPECT_EQ(make_batch(examples, rows).counts().groups, 4);
 }
 
 TEST(Batch, AllMasked) {

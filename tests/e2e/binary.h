@@ -26,10 +26,11 @@ struct Outcome {
 // A running continuo whose output goes to files.
 class Process {
  public:
-  // `environment`: KEY=value, beside what this process has.
+  // `environment`: KEY=value, beside what this process has. `name`: of one of several processes in
+  // a directory.
   Process(const TempDir& directory, const std::vector<std::string>& arguments,
-          const std::vector<std::string>& environment = {})
-      : out_(directory / "stdout"), err_(directory / "stderr") {
+          const std::vector<std::string>& environment = {}, const std::string& name = "")
+      : out_(directory / (name + "stdout")), err_(directory / (name + "stderr")) {
     pid_ = fork();
     if (pid_ != 0) return;
     const auto redirect = [](const fs::path& path, int fd, int flags) {
@@ -49,6 +50,7 @@ class Process {
     _exit(127);
   }
   void send(int signal) const { kill(pid_, signal); }
+  pid_t id() const { return pid_; }
   Outcome wait() const {
     int status = 0;
     waitpid(pid_, &status, 0);

@@ -12,9 +12,12 @@
 #include "io/safetensors.h"
 #include "nn/adapters/lora.h"
 #include "support/byte_tokenizer.h"
+#include "support/named_parameters.h"
 #include "support/temp_dir.h"
 #include "support/threads.h"
 #include "support/tiny_model.h"
+#include "train/optimizer_file.h"
+#include "train/ranked_gradients.h"
 #include "train/sft.h"
 #include "train/trainer.h"
 
@@ -49,11 +52,13 @@ inline std::shared_ptr<const ExampleStore> byte_store(const TempDir& directory, 
 struct RunOptions {
   BatchConfig batch{.rows = 6, .micro_tokens = 1 << 20, .seed = 3};
   TrainConfig train{.lr = 1e-2, .steps = 8};
+  ScheduleConfig schedule = {};
   int64_t checkpoint_every = 0;
   bool resume = false;
   bool with_eval = false;
   // Adapters on every linear layer instead of the model's own weights.
   std::optional<LoraOptions> lora = {};
+  Communicator* ranks = nullptr;  // of a process that is not alone
 };
 
 struct RunResult {
@@ -67,12 +72,8 @@ struct RunResult {
 // The trained parameters of the model, or of the adapters that it is given.
 inline NamedParameters trained_parameters(Transformer& model, const RunOptions& options,
                                           const std::shared_ptr<DropoutPass>& pass) {
+  if (!options.lora) return named_parameters(model);
   NamedParameters parameters;
-  if (!options.lora) {
-    for (const auto& item : model.named_parameters())
-      parameters.emplace_back(item.key(), item.value());
-    return parameters;
-  }
   for (at::Tensor& parameter : model.parameters()) parameter.set_requires_grad(false);
   for (const auto& item : model.named_modules()) {
     auto* linear = dynamic_cast<LinearImpl*>(item.value().get());
@@ -87,6 +88,15 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
   return parameters;
 }
 
+inline std::unique_ptr<Gradients> make_gradients(const NamedParameters& parameters,
+                                                 const RunOptions& options) {
+  if (!options.ranks) return std::make_unique<LocalGradients>(parameters);
+  // Small buckets: a model as small as these has several.
+  return std::make_unique<RankedGradients>(
+      parameters, *options.ranks,
+      RankedGradients::Options{.shard = options.train.shard, .bucket_bytes = 16 << 10});
+}
+
 // Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.
 inline RunResult train_run(const std::filesystem::path& run_dir,
                            std::shared_ptr<const ExampleStore> store, const RunOptions& options,
@@ -99,28 +109,52 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
        .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();
   NamedParameters parameters = trained_parameters(*model, options, pass);
-  AdamW optimizer(parameters, {});
-  CheckpointWriter checkpoints(run_dir, {.every = options.checkpoint_every, .keep_last = 3});
+  const std::unique_ptr<Gradients> gradients = make_gradients(parameters, options);
+  Communicator& ranks = gradients->ranks();
+  AdamW optimizer(*gradients, {});
+  std::optional<CheckpointWriter> checkpoints;
+  if (ranks.is_first())
+    checkpoints.emplace(run_dir,
+                        CheckpointConfig{.every = options.checkpoint_every, .keep_last = 3});
   TrainState state;
   if (options.resume) {
-    const Checkpoint previous = checkpoints.resume();
+    std::string path;
+    if (checkpoints) path = checkpoints->resume().path.string();
+    const Checkpoint previous = read_checkpoint(ranks.broadcast(path, "the checkpoint"));
     state = previous.state;
     const c10::NoGradGuard no_grad;
     const SafetensorsFile weights(previous.path / "model.safetensors");
     for (auto& [name, parameter] : parameters) parameter.copy_(weights.tensor(name));
-    optimizer.load_state(SafetensorsFile(previous.path / kOptimizerFile).all());
-  } else {
-    checkpoints.start();
+    load_optimizer(previous.path / kOptimizerFile, optimizer);
+  } else if (checkpoints) {
+    checkpoints->start();
   }
-  ExampleStream stream(store, {}, options.batch);
+  ExampleStream stream(store, {}, options.batch, ranks.size());
   stream.seek({.epoch = state.epoch, .index = state.index});
-  StepLoader loader(stream);
+  StepLoader loader(stream, {.rank = ranks.rank()});
   SftObjective objective(options.train.loss());
-  const LrSchedule schedule({}, options.train.lr, options.train.steps);
+  const LrSchedule schedule(options.schedule, options.train.lr, options.train.steps);
   const std::optional<int64_t> resume_at =
       options.resume ? std::optional(state.step + 1) : std::nullopt;
-  MetricsLog metrics(run_dir / "metrics.jsonl", resume_at);
-  TensorBoardWriter tensorboard(run_dir / "tb", resume_at);
+  // Ranks but the first write nothing that is looked at.
+  const std::filesystem::path files =
+      ranks.is_first() ? run_dir : run_dir / fmt::format("rank{}", ranks.rank());
+  std::filesystem::create_directories(files);
+  MetricsLog metrics(files / "metrics.jsonl", resume_at);
+  TensorBoardWriter tensorboard(files / "tb", resume_at);
+  std::optional<RunRecord> record;
+  if (checkpoints)
+    record.emplace(RunRecord{.checkpoints = *checkpoints,
+                             .metrics = metrics,
+                             .tensorboard = tensorboard,
+                             .write_model =
+                                 [&](const std::filesystem::path& directory) {
+                                   NamedTensors tensors;
+                                   for (const auto& [name, p] : parameters)
+                                     tensors.emplace_back(name, p.detach());
+                                   write_safetensors(directory / "model.safetensors", tensors);
+                                 },
+                             .show_samples = after_samples});
   Trainer trainer({.decoder = *model,
                    .optimizer = optimizer,
                    .schedule = schedule,
@@ -129,19 +163,9 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
                    .train = *store,
                    .eval = options.with_eval ? store.get() : nullptr,
                    .eval_tokens = 64,
-                   .checkpoints = checkpoints,
                    .checkpoint_every = options.checkpoint_every,
-                   .metrics = metrics,
-                   .tensorboard = tensorboard,
-                   .write_model =
-                       [&](const std::filesystem::path& directory) {
-                         NamedTensors tensors;
-                         for (const auto& [name, p] : parameters)
-                           tensors.emplace_back(name, p.detach());
-                         write_safetensors(directory / "model.safetensors", tensors);
-                       },
-                   .show_samples = after_samples,
-                   .dropout = pass.get()},
+                   .dropout = pass.get(),
+                   .record = record ? &*record : nullptr},
                   options.train, state);
   RunResult result;
   result.outcome = trainer.run();
@@ -150,7 +174,9 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   for (const at::Tensor& p : model->parameters()) {
     if (!p.requires_grad()) result.frozen.push_back(p.clone());
   }
-  for (const auto& [name, tensor] : optimizer.state()) result.optimizer_state.push_back(name);
+  if (!record) return result;
+  const SafetensorsFile moments(latest_checkpoint(run_dir).path / kOptimizerFile);
+  for (const auto& [name, info] : moments.tensors()) result.optimizer_state.push_back(name);
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/transformer.h"
+#include "support/named_parameters.h"
 #include "support/threads.h"
 #include "train/optimizer.h"
 #include "train/sft.h"
@@ -20,10 +21,8 @@ inline std::vector<double> fit(Transformer& model,
   const Threads one(1);  // steps this small are faster so, and do not mind their neighbours
   std::vector<std::vector<uint8_t>> masks;
   for (const auto& ids : documents) masks.emplace_back(ids.size(), uint8_t{1})[0] = 0;
-  NamedParameters parameters;
-  for (const auto& item : model.named_parameters())
-    parameters.emplace_back(item.key(), item.value());
-  AdamW optimizer(parameters, {.weight_decay = 0});
+  LocalGradients gradients(named_parameters(model));
+  AdamW optimizer(gradients, {.weight_decay = 0});
   SftObjective objective;
   std::vector<double> losses;
   for (int64_t i = 0; i < steps; ++i) {
@@ -37,8 +36,8 @@ inline std::vector<double> fit(Transformer& model,
       }
       step.add(make_batch(views, names));
     }
-    const StepResult result = accumulate(
-        step, objective, {.decoder = model, .parameters = optimizer.parameters(), .number = i});
+    const StepResult result =
+        accumulate(step, objective, {.decoder = model, .gradients = gradients, .number = i});
     optimizer.step(3e-3, result.gradient_norm);
     losses.push_back(result.loss);
   }

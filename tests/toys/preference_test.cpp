@@ -11,6 +11,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include "support/named_parameters.h"
 #include "support/tiny_model.h"
 #include "train/head_loss.h"
 #include "train/objective.h"
@@ -22,6 +23,7 @@ namespace continuo {
 namespace {
 
 using test::max_difference;
+using test::named_parameters;
 using test::tiny_model;
 
 // −log σ(β · (Δ − Δ_reference)), Δ the difference of the two answers' log-probabilities. The first
@@ -125,7 +127,8 @@ TEST(ToyPreference, LossAndGradientsAreThoseOfTheFormulaHoweverTheStepIsCut) {
     TrainingStep step = preference_step(pairs);
     EXPECT_EQ(step.groups, 3);
     ToyPreference objective(*reference, 0.5);
-    const StepResult result = accumulate(step, objective, {.decoder = *model});
+    LocalGradients local(named_parameters(*model));
+    const StepResult result = accumulate(step, objective, {.decoder = *model, .gradients = local});
     EXPECT_NEAR(result.loss, expected.item<double>(), 1e-5);
     size_t i = 0;
     for (const at::Tensor& p : model->parameters()) {
@@ -137,17 +140,13 @@ TEST(ToyPreference, LossAndGradientsAreThoseOfTheFormulaHoweverTheStepIsCut) {
 
 TEST(ToyPreference, LearnsWhatIsPreferred) {
   const auto model = tiny_model(), reference = tiny_model();
-  NamedParameters parameters;
-  for (const auto& item : model->named_parameters()) {
-    parameters.emplace_back(item.key(), item.value());
-  }
-  AdamW optimizer(parameters, {.weight_decay = 0});
+  LocalGradients gradients(named_parameters(*model));
+  AdamW optimizer(gradients, {.weight_decay = 0});
   ToyPreference objective(*reference, 1);
   StepResult result;
   for (int64_t i = 0; i < 30; ++i) {
     TrainingStep step = preference_step(2);
-    result = accumulate(step, objective,
-                        {.decoder = *model, .parameters = optimizer.parameters(), .number = i});
+    result = accumulate(step, objective, {.decoder = *model, .gradients = gradients, .number = i});
     if (i == 0) {
       EXPECT_NEAR(result.loss, std::log(2), 1e-5) << "the model is its own reference";
     }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "io/safetensors.h"
 #include "support/temp_dir.h"
 #include "train/checkpoint.h"
 
@@ -27,10 +28,10 @@ at::Tensor weights(int64_t step) { return at::full({2000}, static_cast<float>(st
     int64_t step = checkpoint_steps(run).empty() ? 0 : writer.resume().state.step;
     while (true) {
       ++step;
-      auto write_model = [&](const fs::path& directory) {
+      writer.save({.step = step}, [&](const fs::path& directory) {
         write_safetensors(directory / "model.safetensors", {{"w", weights(step)}});
-      };
-      writer.save({.step = step}, write_model, {{"m", weights(step)}});
+        write_safetensors(directory / kOptimizerFile, {{"m", weights(step)}});
+      });
       if (step % 7 == 0) writer.mark_best(step, 1.0);
     }
   } catch (...) {

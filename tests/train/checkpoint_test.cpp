@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "io/safetensors.h"
 #include "support/temp_dir.h"
 
 namespace continuo {
@@ -31,12 +32,11 @@ bool has(const std::string& text, const std::string& part) {
 }
 
 void save(CheckpointWriter& writer, int64_t step) {
-  writer.save({.step = step, .rows = 8 * step},
-              [&](const fs::path& directory) {
-                write_safetensors(directory / "model.safetensors",
-                                  {{"w", at::full({3}, static_cast<float>(step))}});
-              },
-              {{"exp_avg/w", at::ones({3})}});
+  writer.save({.step = step, .rows = 8 * step}, [&](const fs::path& directory) {
+    write_safetensors(directory / "model.safetensors",
+                      {{"w", at::full({3}, static_cast<float>(step))}});
+    write_safetensors(directory / kOptimizerFile, {{"exp_avg/w", at::ones({3})}});
+  });
 }
 
 // Turns one bit of the file's middle byte.
@@ -174,7 +174,7 @@ TEST_F(Checkpoints, SavingAStepAgainReplacesIt) {
 TEST_F(Checkpoints, AFailedSaveLeavesNothing) {
   CheckpointWriter writer(run, {});
   save(writer, 1);
-  EXPECT_THROW(writer.save({.step = 2}, [](const fs::path&) { fail("disk full"); }, {}), Error);
+  EXPECT_THROW(writer.save({.step = 2}, [](const fs::path&) { fail("disk full"); }), Error);
   EXPECT_EQ(checkpoint_steps(run), (Steps{1}));
   size_t entries = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(run / "checkpoints")) ++entries;

@@ -10,9 +10,9 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
-#include "support/tiny_model.h"
-#include "train/step.h"
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
+#include "train/optimizer_file.h"
 
 namespace continuo {
 namespace {
@@ -28,7 +28,7 @@ void set_gradients(const NamedParameters& parameters, double value) {
 
 // A step of the gradients that are there → their norm.
 double step(AdamW& optimizer, double lr) {
-  const double norm = gradient_norm(optimizer.parameters()).item<double>();
+  const double norm = std::sqrt(optimizer.gradients().sum().item<double>());
   optimizer.step(lr, norm);
   return norm;
 }
@@ -50,7 +50,8 @@ struct Scalar {
 TEST(AdamW, FollowsTheFormulaAndDecaysMatricesOnly) {
   const OptimizerConfig config{.weight_decay = 0.5, .clip = 0};
   const NamedParameters parameters = two_parameters();
-  AdamW optimizer(parameters, config);
+  LocalGradients gradients(parameters);
+  AdamW optimizer(gradients, config);
   Scalar matrix, norm;
   for (const double g : {0.3, -0.1, 0.7}) {
     set_gradients(parameters, g);
@@ -66,7 +67,8 @@ TEST(AdamW, FollowsTheFormulaAndDecaysMatricesOnly) {
 TEST(AdamW, ClipsToTheGlobalNorm) {
   const OptimizerConfig config{.weight_decay = 0, .clip = 1.0};
   const NamedParameters parameters = two_parameters();
-  AdamW optimizer(parameters, config);
+  LocalGradients gradients(parameters);
+  AdamW optimizer(gradients, config);
   set_gradients(parameters, 5);
   const double before = step(optimizer, 0.01);
   EXPECT_NEAR(before, 5 * std::sqrt(8.0), 1e-4);
@@ -74,31 +76,32 @@ TEST(AdamW, ClipsToTheGlobalNorm) {
   scalar.step(5 / before, 0.01, config, 0);
   EXPECT_NEAR(parameters[0].second[0][0].item<double>(), scalar.x, 1e-6);
   // The second moment shows that clipping reached it.
-  EXPECT_NEAR(optimizer.state()[2].second[0][0].item<double>(), 0.05 * 25 / (before * before),
-              1e-7);
+  EXPECT_NEAR(optimizer.exp_avg_sq(0)[0][0].item<double>(), 0.05 * 25 / (before * before), 1e-7);
 }
 
 TEST(AdamW, ANonFiniteNormChangesNothing) {
   const NamedParameters parameters = two_parameters();
-  AdamW optimizer(parameters, {});
+  LocalGradients gradients(parameters);
+  AdamW optimizer(gradients, {});
   set_gradients(parameters, std::numeric_limits<double>::quiet_NaN());
   EXPECT_TRUE(std::isnan(step(optimizer, 0.1)));
   EXPECT_EQ(parameters[0].second.min().item<double>(), 1.0);
   EXPECT_EQ(optimizer.steps(), 0);
 }
 
-TEST(AdamW, StateRestoresTheSameUpdatesBitForBit) {
+TEST(AdamW, AFileRestoresTheSameUpdatesBitForBit) {
+  const test::TempDir directory;
   const NamedParameters a = two_parameters(), b = two_parameters();
-  AdamW first(a, {}), second(b, {});
+  LocalGradients of_a(a), of_b(b);
+  AdamW first(of_a, {}), second(of_b, {});
   set_gradients(a, 0.3);
   step(first, 0.1);
-  std::map<std::string, at::Tensor> state;
-  for (const auto& [name, tensor] : first.state()) state.emplace(name, tensor.clone());
+  save_optimizer(directory / "moments", first);
   {
     const c10::NoGradGuard no_grad;
     for (size_t i = 0; i < a.size(); ++i) b[i].second.copy_(a[i].second);
   }
-  second.load_state(state);
+  load_optimizer(directory / "moments", second);
   for (int i = 0; i < 3; ++i) {
     set_gradients(a, 0.1 * i);
     set_gradients(b, 0.1 * i);
@@ -106,8 +109,22 @@ TEST(AdamW, StateRestoresTheSameUpdatesBitForBit) {
     step(second, 0.05);
   }
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].second.equal(b[i].second));
-  state.erase("norm.exp_avg");
-  EXPECT_THROW(second.load_state(state), Error);
+}
+
+TEST(AdamW, NamesWhatAFileLacks) {
+  const test::TempDir directory;
+  NamedParameters parameters = two_parameters();
+  LocalGradients gradients(parameters);
+  save_optimizer(directory / "moments", AdamW(gradients, {}));
+  parameters.emplace_back("more", at::ones({2}).set_requires_grad(true));
+  LocalGradients of_more(parameters);
+  AdamW more(of_more, {});
+  test::expect_error([&] { load_optimizer(directory / "moments", more); }, {"more.exp_avg"});
+  const NamedParameters other = {{"matrix", at::ones({2, 3}).set_requires_grad(true)}};
+  LocalGradients of_other(other);
+  AdamW misshapen(of_other, {});
+  test::expect_error([&] { load_optimizer(directory / "moments", misshapen); },
+                     {"matrix.exp_avg", "shape"});
 }
 
 }  // namespace

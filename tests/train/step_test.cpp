@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "support/expect_error.h"
+#include "support/named_parameters.h"
 #include "support/training.h"
 #include "train/head_loss.h"
 #include "train/sft.h"
@@ -16,6 +17,7 @@ namespace {
 using test::byte_model_spec;
 using test::byte_store;
 using test::max_difference;
+using test::named_parameters;
 using test::tiny_model;
 
 // The first step over all rows of a store, in micro-batches of so many tokens.
@@ -43,8 +45,9 @@ TEST(Step, MicroBatchesAddUpToOneBatch) {
   for (TrainingStep* step : {&whole, &parts}) {
     model->zero_grad();
     const std::vector<at::Tensor> parameters = model->parameters();
+    LocalGradients gradients(named_parameters(*model));
     const StepResult result =
-        accumulate(*step, objective, {.decoder = *model, .parameters = parameters});
+        accumulate(*step, objective, {.decoder = *model, .gradients = gradients});
     EXPECT_NEAR(result.loss, expected.sum.item<double>(), 1e-5);
     ASSERT_EQ(result.metrics.size(), 3u);
     EXPECT_NEAR(result.metrics[0], mean(expected.nll), 1e-5);
@@ -68,10 +71,12 @@ TEST(Step, ALossThatIsNotFiniteNamesItsRows) {
   }
   TrainingStep step = step_of(store, 1 << 20);
   SftObjective objective;
-  test::expect_error([&] { accumulate(step, objective, {.decoder = *model, .number = 6}); },
-                     {"step 7", "row 0", "row 1"});
-  const StepContext named{.decoder = *model,
-                          .where = [&](int64_t row) { return store->where(row); }};
+  LocalGradients gradients(named_parameters(*model));
+  const StepContext seventh{.decoder = *model, .gradients = gradients, .number = 6};
+  test::expect_error([&] { accumulate(step, objective, seventh); }, {"step 7", "row 0", "row 1"});
+  const StepContext named{.decoder = *model, .gradients = gradients, .where = [&](int64_t row) {
+                            return store->where(row);
+                          }};
   test::expect_error([&] { accumulate(step, objective, named); }, {"rows2.jsonl:2"});
 }
 
@@ -93,7 +98,8 @@ struct LossAndGradient {
 LossAndGradient run_step(TrainingStep step) {
   const auto model = tiny_model(byte_model_spec());
   SftObjective objective;
-  const double loss = accumulate(step, objective, {.decoder = *model}).loss;
+  LocalGradients gradients(named_parameters(*model));
+  const double loss = accumulate(step, objective, {.decoder = *model, .gradients = gradients}).loss;
   return {loss, model->head_weight().grad().clone()};
 }
 

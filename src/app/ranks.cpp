@@ -1,0 +1,99 @@
+#include "app/ranks.h"
+
+#include <algorithm>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "core/files.h"
+#include "core/log.h"
+
+namespace continuo {
+
+namespace fs = std::filesystem;
+
+void fields(FieldVisitor& v, RanksConfig& c) {
+  v.field("ranks", c.ranks,
+          "Processes that train together; started here, unless torchrun, mpirun or srun did. 0: as "
+          "many as the launcher started.",
+          Range::between(0, 4096));
+  v.field("rank_timeout", c.rank_timeout, "Seconds that a rank waits for another.",
+          Range::at_least(1));
+}
+
+RankPlacement placement_for(const RanksConfig& config) {
+  RankPlacement placement = placement_from_environment();
+  const bool launched = placement.launcher != Launcher::kNone;
+  if (config.ranks > 0 && launched && placement.size != config.ranks) {
+    throw Error(fmt::format("ranks={}, but {} started {}", config.ranks,
+                            launcher_name(placement.launcher), placement.size),
+                "Leave `ranks` out: the launcher knows.");
+  }
+  return placement;
+}
+
+bool wants_launch(const RanksConfig& config, const RankPlacement& placement) {
+  return config.ranks > 1 && placement.launcher == Launcher::kNone;
+}
+
+int run_as_rank(const RanksConfig& config, const RankPlacement& placement,
+                const std::function<int(Communicator&)>& body) {
+  if (placement.rank > 0) set_log_level(std::max(log_level(), LogLevel::kError));
+  const auto ranks = open_communicator(placement, std::chrono::seconds(config.rank_timeout));
+  try {
+    return body(*ranks);
+  } catch (const RankError&) {
+    throw;
+  } catch (const CommonError&) {
+    if (placement.rank == 0) throw;
+    return 1;
+  } catch (const std::exception& error) {
+    ranks->stop(error.what());
+    if (placement.rank == 0) throw;
+    throw Error(fmt::format("rank {}: {}", placement.rank, error.what()));
+  }
+}
+
+int64_t share_of_cores(const RankPlacement& placement) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+  const auto online = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
+  const int64_t own = known ? CPU_COUNT(&allowed) : online;
+  // mpirun and srun bind each rank to cores of its own; the other launchers' ranks share theirs.
+  const bool bound = placement.launcher == Launcher::kOpenMpi ||
+                     placement.launcher == Launcher::kMpich ||
+                     placement.launcher == Launcher::kSlurm;
+  const int64_t share = (bound ? online : own) / placement.local_size;
+  return std::max<int64_t>(1, std::min(own, share));
+}
+
+void check_shared(Communicator& ranks, const fs::path& directory) {
+  if (ranks.size() == 1) return;
+  const fs::path mark = directory / fmt::format(".ranks-{}", getpid());
+  if (ranks.is_first()) atomic_write(mark, "seen by all ranks?\n");
+  const std::string text = ranks.broadcast(mark.string(), "the run directory");
+  const bool seen = fs::exists(text);
+  const double value = seen ? 1 : 0;
+  const std::vector<double> all = ranks.gather({&value, 1}, "the run directory");
+  if (ranks.is_first()) fs::remove(mark);
+  const auto blind = std::ranges::find(all, 0.0);
+  if (blind == all.end()) return;
+  throw CommonError(
+      fmt::format("rank {} does not see {}, which rank 0 has made", blind - all.begin(),
+                  directory.string()),
+      "Every rank writes its part of a checkpoint: put run_dir on a file system that all "
+      "machines share.");
+}
+
+void check_equal(Communicator& ranks, std::string_view value, std::string_view what) {
+  const std::vector<std::string> all = ranks.gather_text(value, what);
+  for (size_t r = 1; r < all.size(); ++r) {
+    if (all[r] != all[0])
+      throw CommonError(
+          fmt::format("rank {} has {} other than rank 0's", r, what),
+          "All ranks read the same configuration, data and model, in the same release.");
+  }
+}
+
+}  // namespace continuo

@@ -1,0 +1,34 @@
+// How parameters lie in buckets: flat runs of memory whose gradients travel together. A pure
+// function of shapes and of the number of ranks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace continuo {
+
+struct BucketPiece {
+  size_t parameter = 0;  // index
+  int64_t at = 0;        // element of the bucket where it begins
+  int64_t count = 0;
+};
+
+struct Bucket {
+  std::vector<BucketPiece> pieces;
+  int64_t size = 0;  // elements, those between pieces and at the end included
+  bool decays = false;
+};
+
+struct PlannedParameter {
+  int64_t count = 0;
+  bool decays = false;
+};
+
+// Parameters in the reverse of their order, as backward passes reach them; a bucket holds up to
+// `elements`, or one parameter that is larger, and only such as decay alike. Pieces begin at
+// multiples of 16 elements (64 bytes of float32), and so do the `ranks` equal parts of a bucket.
+std::vector<Bucket> plan_buckets(std::span<const PlannedParameter> parameters, int64_t ranks,
+                                 int64_t elements);
+
+}  // namespace continuo

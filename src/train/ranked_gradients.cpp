@@ -1,0 +1,179 @@
+#include "train/ranked_gradients.h"
+
+#include <algorithm>
+
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "core/error.h"
+
+namespace continuo {
+
+namespace {
+
+// Buckets on their way at any one time: their copies are the memory that an exchange costs.
+constexpr size_t kUnderWay = 3;
+
+}  // namespace
+
+// Called by autograd when a backward pass has added all it has to a parameter's gradient.
+struct RankedGradients::Arrival : torch::autograd::PostAccumulateGradHook {
+  Arrival(RankedGradients& o, size_t i) : owner(o), index(i) {}
+  void operator()(const torch::autograd::Variable&) override { owner.arrived(index); }
+  RankedGradients& owner;
+  size_t index;
+};
+
+RankedGradients::RankedGradients(const NamedParameters& parameters, Communicator& ranks,
+                                 Options options)
+    : ranks_(ranks), options_(options) {
+  std::vector<PlannedParameter> planned;
+  for (const auto& [name, parameter] : parameters) {
+    if (!parameter.requires_grad()) continue;
+    if (parameter.scalar_type() != at::kFloat || !parameter.is_cpu())
+      fail("{}: ranks train float32 weights on the CPU", name);
+    parameters_.emplace_back(name, parameter);
+    planned.push_back({parameter.numel(), parameter.dim() >= 2});
+  }
+  bucket_of_.resize(parameters_.size());
+  const auto elements = options_.bucket_bytes / int64_t{sizeof(float)};
+  for (Bucket& bucket : plan_buckets(planned, ranks_.size(), elements)) {
+    Flat& flat = buckets_.emplace_back();
+    static_cast<Bucket&>(flat) = std::move(bucket);
+    lay_out(flat);
+  }
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].second,
+                                                   std::make_unique<Arrival>(*this, i));
+  }
+  discard();
+}
+
+RankedGradients::~RankedGradients() {
+  for (const auto& [name, parameter] : parameters_)
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+}
+
+void RankedGradients::lay_out(Flat& bucket) {
+  const c10::NoGradGuard no_grad;
+  bucket.weights = at::zeros({bucket.size}, at::kFloat);
+  const bool whole = options_.shard == Shard::kNone;
+  const int64_t size = bucket.size / (whole ? 1 : ranks_.size());
+  const int64_t begin = whole ? 0 : ranks_.rank() * size;
+  Share share{.weight = bucket.weights.narrow(0, begin, size),
+              .gradient = {},
+              .decays = bucket.decays,
+              .stretches = {}};
+  for (const BucketPiece& p : bucket.pieces) {
+    const auto& [name, parameter] = parameters_[p.parameter];
+    bucket_of_[p.parameter] = buckets_.size() - 1;
+    const at::Tensor place = bucket.weights.narrow(0, p.at, p.count).view(parameter.sizes());
+    place.copy_(parameter);
+    parameter.set_data(place);
+    const int64_t first = std::max(begin, p.at), last = std::min(begin + size, p.at + p.count);
+    if (first < last) {
+      share.stretches.push_back(
+          {name, parameter.sizes().vec(), first - p.at, first - begin, last - first});
+    }
+  }
+  shares_.push_back(std::move(share));
+}
+
+at::Tensor RankedGradients::piece(const at::Tensor& flat) const {
+  const int64_t size = flat.numel() / ranks_.size();
+  return flat.narrow(0, ranks_.rank() * size, size);
+}
+
+bool RankedGradients::saves() const {
+  return options_.shard == Shard::kOptimizer || ranks_.is_first();
+}
+
+void RankedGradients::last_pass() { last_pass_ = true; }
+
+void RankedGradients::arrived(size_t parameter) {
+  if (!last_pass_) return;
+  const size_t index = bucket_of_[parameter];
+  Flat& bucket = buckets_[index];
+  if (index < sent_) {
+    fail("a backward pass added to the gradient of '{}' after it had been sent",
+         parameters_[parameter].first);
+  }
+  if (!arrived_[parameter]) --bucket.missing;
+  arrived_[parameter] = true;
+  // In their order, whatever the order in which they are complete: ranks need not agree on that.
+  while (sent_ < buckets_.size() && buckets_[sent_].missing == 0) send_next();
+}
+
+void RankedGradients::send_next() {
+  send(buckets_[sent_++]);
+  if (sent_ - settled_ > kUnderWay) settle(buckets_[settled_++]);
+}
+
+void RankedGradients::send(Flat& bucket) {
+  const c10::NoGradGuard no_grad;
+  bucket.gradients = at::zeros({bucket.size}, at::kFloat);
+  for (const BucketPiece& p : bucket.pieces) {
+    at::Tensor& gradient = parameters_[p.parameter].second.mutable_grad();
+    if (!gradient.defined()) continue;  // of a parameter that no supervised token reached
+    bucket.gradients.narrow(0, p.at, p.count).view(gradient.sizes()).copy_(gradient);
+    gradient.reset();
+  }
+  bucket.part = at::empty({bucket.size / ranks_.size()}, at::kFloat);
+  bucket.pending = ranks_.reduce_scatter(bucket.part, bucket.gradients, "the gradients");
+}
+
+void RankedGradients::settle(Flat& bucket) {
+  const c10::NoGradGuard no_grad;
+  bucket.pending.wait();
+  if (options_.shard == Shard::kNone) {
+    bucket.pending = ranks_.all_gather(bucket.gradients, bucket.part, "the gradients' sums");
+  } else {
+    bucket.gradients.reset();
+  }
+}
+
+at::Tensor RankedGradients::sum() {
+  const c10::NoGradGuard no_grad;
+  while (sent_ < buckets_.size()) send_next();
+  while (settled_ < buckets_.size()) settle(buckets_[settled_++]);
+  std::vector<at::Tensor> parts;
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    Flat& bucket = buckets_[b];
+    parts.push_back(bucket.part);
+    bucket.pending.wait();
+    shares_[b].gradient = options_.shard == Shard::kNone ? bucket.gradients : bucket.part;
+  }
+  return at::stack(at::_foreach_norm(parts, 2)).to(at::kDouble).square().sum();
+}
+
+void RankedGradients::updated() {
+  const c10::NoGradGuard no_grad;
+  discard();
+  if (options_.shard == Shard::kOptimizer) {
+    for (Flat& bucket : buckets_)
+      bucket.pending = ranks_.all_gather(bucket.weights, piece(bucket.weights), "the weights");
+    for (Flat& bucket : buckets_) bucket.pending.wait();
+  }
+  bump_versions(parameters_);
+}
+
+void RankedGradients::discard() {
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    Flat& bucket = buckets_[b];
+    shares_[b].gradient.reset();
+    bucket.gradients.reset();
+    bucket.part.reset();
+    bucket.missing = bucket.pieces.size();
+  }
+  arrived_.assign(parameters_.size(), false);
+  for (const auto& [name, parameter] : parameters_) parameter.mutable_grad().reset();
+  sent_ = settled_ = 0;
+  last_pass_ = false;
+}
+
+}  // namespace continuo

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "comm/launch.h"
 #include "core/files.h"
 #include "core/log.h"
 
@@ -32,9 +33,21 @@ RankPlacement placement_for(const RanksConfig& config) {
   return placement;
 }
 
-bool wants_launch(const RanksConfig& config, const RankPlacement& placement) {
-  return config.ranks > 1 && placement.launcher == Launcher::kNone;
+int64_t share_of_cores(const RankPlacement& placement) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+  const auto online = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
+  const int64_t own = known ? CPU_COUNT(&allowed) : online;
+  // mpirun and srun bind each rank to cores of its own; the other launchers' ranks share theirs.
+  const bool bound = placement.launcher == Launcher::kOpenMpi ||
+                     placement.launcher == Launcher::kMpich ||
+                     placement.launcher == Launcher::kSlurm;
+  const int64_t share = (bound ? online : own) / placement.local_size;
+  return std::max<int64_t>(1, std::min(own, share));
 }
+
+namespace {
 
 int run_as_rank(const RanksConfig& config, const RankPlacement& placement,
                 const std::function<int(Communicator&)>& body) {
@@ -54,18 +67,39 @@ int run_as_rank(const RanksConfig& config, const RankPlacement& placement,
   }
 }
 
-int64_t share_of_cores(const RankPlacement& placement) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-  const auto online = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
-  const int64_t own = known ? CPU_COUNT(&allowed) : online;
-  // mpirun and srun bind each rank to cores of its own; the other launchers' ranks share theirs.
-  const bool bound = placement.launcher == Launcher::kOpenMpi ||
-                     placement.launcher == Launcher::kMpich ||
-                     placement.launcher == Launcher::kSlurm;
-  const int64_t share = (bound ? online : own) / placement.local_size;
-  return std::max<int64_t>(1, std::min(own, share));
+}  // namespace
+
+int run_ranks(const RanksConfig& config, int64_t& threads,
+              const std::function<int(Communicator&)>& body) {
+  const RankPlacement placement = placement_for(config);
+  if (config.ranks > 1 && placement.launcher == Launcher::kNone) return launch_ranks(config.ranks);
+  if (threads == 0 && !placement.alone()) threads = share_of_cores(placement);
+  return run_as_rank(config, placement, body);
+}
+
+std::vector<size_t> own_items(const Communicator& ranks, size_t count) {
+  std::vector<size_t> items;
+  const auto size = static_cast<size_t>(ranks.size());
+  for (auto i = static_cast<size_t>(ranks.rank()); i < count; i += size) items.push_back(i);
+  return items;
+}
+
+std::vector<std::string> in_order(Communicator& ranks, const std::vector<std::string>& own,
+                                  size_t count, std::string_view what) {
+  if (ranks.size() == 1) return own;
+  std::string packed;
+  for (const std::string& text : own) packed += fmt::format("{}:{}", text.size(), text);
+  const std::vector<std::string> all = ranks.gather_text(packed, what);
+  std::vector<size_t> at(all.size());
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t rank = i % all.size();
+    const size_t colon = all[rank].find(':', at[rank]);
+    const size_t length = std::stoul(all[rank].substr(at[rank], colon - at[rank]));
+    texts.push_back(all[rank].substr(colon + 1, length));
+    at[rank] = colon + 1 + length;
+  }
+  return texts;
 }
 
 void check_shared(Communicator& ranks, const fs::path& directory) {

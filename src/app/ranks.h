@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/config/config.h"
@@ -21,16 +23,14 @@ void fields(FieldVisitor& v, RanksConfig& c);
 
 // Which rank this process is. Error: a launcher's number of ranks that is not the configuration's.
 RankPlacement placement_for(const RanksConfig& config);
-// Whether the ranks that the configuration asks for are still to be started.
-bool wants_launch(const RanksConfig& config, const RankPlacement& placement);
-
-// Runs `body` as one of the ranks; what it throws the others are told. Ranks but the first log
-// errors alone, and say who they are.
-int run_as_rank(const RanksConfig& config, const RankPlacement& placement,
-                const std::function<int(Communicator&)>& body);
-
 // The threads of one rank: its share of the cores that it may use.
 int64_t share_of_cores(const RankPlacement& placement);
+
+// Runs `body` in as many processes as the configuration or a launcher says: starts them, or is one
+// of them. What a rank throws the others are told; ranks but the first log errors alone, and say
+// who they are. `threads` becomes a rank's share of the cores where it is 0. → an exit code.
+int run_ranks(const RanksConfig& config, int64_t& threads,
+              const std::function<int(Communicator&)>& body);
 
 // What `make` gives, made by the first rank before the others: what it leaves on disk they find.
 template <class Make>
@@ -40,6 +40,12 @@ auto first_rank_first(Communicator& ranks, std::string_view what, Make make) {
   if (ranks.is_first()) ranks.barrier(what);
   return made;
 }
+
+// The items 0 … count-1 that are this rank's: every size-th.
+std::vector<size_t> own_items(const Communicator& ranks, size_t count);
+// What the ranks made of their items, in the order of the items. `what` of an error.
+std::vector<std::string> in_order(Communicator& ranks, const std::vector<std::string>& own,
+                                  size_t count, std::string_view what);
 
 // Error: `directory`, the first rank's, is not one that all ranks see.
 void check_shared(Communicator& ranks, const std::filesystem::path& directory);

@@ -83,7 +83,8 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
   };
   const Arithmetic &before = saved.arithmetic, &after = now.arithmetic;
   compare(fmt::format("{} threads", before.threads), fmt::format("{} threads", after.threads));
-  compare(fmt::format("{} ranks", before.ranks), fmt::format("{} ranks", after.ranks));
+  const auto ranks = [](int64_t n) { return fmt::format("{} rank{}", n, n == 1 ? "" : "s"); };
+  compare(ranks(before.ranks), ranks(after.ranks));
   compare(before.dtype, after.dtype);
   compare(before.instruction_set, after.instruction_set);
 }

@@ -114,6 +114,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_data_command(*bench);
   add_bench_load_command(*bench);
   add_bench_products_command(*bench);
+  add_bench_ranks_command(*bench);
   add_bench_roof_command(*bench);
 }
 

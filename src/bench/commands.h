@@ -18,6 +18,7 @@ void add_bench_tokenize_command(CLI::App& bench);
 void add_bench_data_command(CLI::App& bench);
 void add_bench_load_command(CLI::App& bench);
 void add_bench_products_command(CLI::App& bench);
+void add_bench_ranks_command(CLI::App& bench);
 void add_bench_roof_command(CLI::App& bench);
 
 }  // namespace continuo

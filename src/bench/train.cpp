@@ -4,7 +4,6 @@
 #include <fstream>
 #include <numeric>
 
-#include <ATen/ops/randint.h>
 #include <nlohmann/json.hpp>
 
 #include "app/adapters.h"
@@ -12,6 +11,7 @@
 #include "app/model_directory.h"
 #include "bench/bench.h"
 #include "bench/commands.h"
+#include "bench/random_step.h"
 #include "bench/roofline.h"
 #include "bench/rows.h"
 #include "core/process.h"
@@ -66,51 +66,17 @@ void fields(FieldVisitor& v, TrainBenchConfig& c) {
   v.field("roof", c.roof, "Measure the products' roof too, after the steps (CPU).");
 }
 
-struct Length {
-  int64_t prompt, completion;
-};
-
-std::vector<Length> row_lengths(const TrainBenchConfig& c) {
+std::vector<RowLength> row_lengths(const TrainBenchConfig& c) {
   const auto wanted = static_cast<size_t>(c.rows * (c.steps + c.warmup));
-  std::vector<Length> lengths;
+  std::vector<RowLength> lengths;
   if (c.lengths.empty()) return {wanted, {c.prompt_tokens, c.completion_tokens}};
   std::ifstream file(c.lengths);
-  for (Length l{}; file >> l.prompt >> l.completion;) lengths.push_back(l);
+  for (RowLength l{}; file >> l.prompt >> l.completion;) lengths.push_back(l);
   if (lengths.size() < wanted) {
     throw Error(
         fmt::format("{}: {} rows are needed, {} are there", c.lengths, wanted, lengths.size()));
   }
   return lengths;
-}
-
-// Documents of the given lengths with random ids, in their order.
-TrainingStep random_step(std::span<const Length> rows, int64_t vocabulary, int64_t micro_tokens) {
-  TrainingStep step;
-  std::vector<std::vector<TokenId>> ids;
-  std::vector<std::vector<uint8_t>> masks;
-  int64_t tokens = 0;
-  const auto flush = [&] {
-    if (ids.empty()) return;
-    std::vector<ExampleView> views;
-    for (size_t i = 0; i < ids.size(); ++i) views.push_back({ids[i], masks[i]});
-    std::vector<int64_t> numbers(ids.size());
-    std::iota(numbers.begin(), numbers.end(), 0);
-    step.add(make_batch(views, numbers));
-    ids.clear();
-    masks.clear();
-    tokens = 0;
-  };
-  for (const Length& l : rows) {
-    const int64_t n = l.prompt + l.completion;
-    if (tokens + n - 1 > micro_tokens) flush();
-    const at::Tensor random = at::randint(vocabulary, {n}, at::TensorOptions(at::kInt));
-    ids.emplace_back(random.const_data_ptr<int>(), random.const_data_ptr<int>() + n);
-    masks.emplace_back(n, uint8_t{1});
-    std::fill_n(masks.back().begin(), l.prompt, uint8_t{0});
-    tokens += n - 1;
-  }
-  flush();
-  return step;
 }
 
 std::function<TrainingStep()> step_source(const std::string& directory, const TrainBenchConfig& c,

@@ -6,6 +6,7 @@
 
 #include "app/compute_config.h"
 #include "app/model_directory.h"
+#include "app/ranks.h"
 #include "cli/commands.h"
 #include "cli/token_report.h"
 #include "core/interrupt.h"
@@ -16,10 +17,13 @@
 
 namespace continuo {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 struct EvalConfig {
   ComputeConfig compute;
+  RanksConfig ranks;
   int64_t micro_tokens = 8192;
   std::optional<int64_t> context;
   PromptConfig prompt;
@@ -28,6 +32,7 @@ struct EvalConfig {
 
 void fields(FieldVisitor& v, EvalConfig& c) {
   fields(v, c.compute);
+  fields(v, c.ranks);
   v.field("micro_tokens", c.micro_tokens,
           "Tokens of one forward pass; the result does not depend on it.", Range::at_least(1));
   v.field("context", c.context, "Longest document; default: the model's.", Range::at_least(2));
@@ -55,49 +60,9 @@ std::unique_ptr<Decoder> served_decoder(const ModelDirectory& m, const ComputeCo
   return std::make_unique<ServedDecoder>(std::move(served.executor), served.adapter);
 }
 
-int eval(const EvalArguments& a) {
-  const auto& [directory, base, config_file, tokens_file, logits_file, files, overrides, as_json] =
-      a;
-  ConfigNode root = config_file.empty() ? ConfigNode{} : load_yaml(config_file);
-  for (const std::string& assignment : overrides) apply_override(root, assignment);
-  EvalConfig config;
-  Problems problems;
-  load_config(root, config, problems);
-  for (const std::string& file : files) config.data.train.emplace_back().path = file;
-  config.data = resolve_data_config(config.data, root, "data", problems);
-  problems.raise();
-
-  const Compute compute = start_compute(config.compute);
-  install_interrupt_handlers();
-  ModelDirectory m =
-      open_model_directory(directory,
-                           {.device = compute.device,
-                            .dtype = compute.dtype,
-                            .held = is_served(config.compute) ? Held::stored : Held::mapped},
-                           base);
-  const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
-  Decoder& decoder = served ? *served : *m.model.decoder;
-  decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});
-  const PromptTemplate prompt =
-      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
-  const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
-                                        config.context.value_or(decoder.spec().context));
-  std::optional<TokenReport> report;
-  if (!tokens_file.empty() || !logits_file.empty())
-    report.emplace(decoder, *store, tokens_file, logits_file);
-  Progress progress({.title = "Evaluating", .total = store->size(), .unit = "rows"});
-  const Evaluation e =
-      evaluate(decoder, *store, config.micro_tokens,
-               [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
-                 if (report) report->add(batch, nll);
-                 progress.update(so_far.rows, fmt::format("loss {:.4f}", so_far.loss()));
-               });
-  progress.finish();
-  if (interrupted())
-    throw Error(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
-  if (report) report->commit();
+void print(const Evaluation& e, const fs::path& model, bool as_json) {
   if (as_json) {
-    fmt::print("{}\n", nlohmann::json({{"model", m.path.string()},
+    fmt::print("{}\n", nlohmann::json({{"model", model.string()},
                                        {"loss", e.loss()},
                                        {"perplexity", std::exp(e.loss())},
                                        {"accuracy", e.accuracy()},
@@ -111,7 +76,65 @@ int eval(const EvalArguments& a) {
         "rows\n",
         e.loss(), std::exp(e.loss()), 100 * e.accuracy(), e.mean_entropy(), e.tokens, e.rows);
   }
+}
+
+int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfig& config,
+                 Communicator& ranks) {
+  const bool reports = !a.tokens.empty() || !a.logits.empty();
+  if (reports && ranks.size() > 1)
+    throw CommonError("--tokens and --logits are written by one process", "Leave `ranks` out.");
+  const Compute compute = start_compute(config.compute);
+  install_interrupt_handlers();
+  ModelDirectory m =
+      open_model_directory(a.directory,
+                           {.device = compute.device,
+                            .dtype = compute.dtype,
+                            .held = is_served(config.compute) ? Held::stored : Held::mapped},
+                           a.base);
+  const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
+  Decoder& decoder = served ? *served : *m.model.decoder;
+  decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});
+  const PromptTemplate prompt =
+      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
+  const auto store = first_rank_first(ranks, "rank 0's data", [&] {
+    return open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
+                              config.context.value_or(decoder.spec().context));
+  });
+  check_equal(ranks, store->hash(), "data");
+  std::optional<TokenReport> report;
+  if (reports) report.emplace(decoder, *store, a.tokens, a.logits);
+  std::optional<Progress> progress;
+  if (ranks.is_first())
+    progress.emplace(
+        ProgressOptions{.title = "Evaluating", .total = store->size(), .unit = "rows"});
+  const Evaluation e =
+      evaluate_on_ranks(decoder, *store, config.micro_tokens, ranks,
+                        [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
+                          if (report) report->add(batch, nll);
+                          // Of all ranks, which are about as far as this one.
+                          const int64_t rows = std::min(store->size(), so_far.rows * ranks.size());
+                          if (progress)
+                            progress->update(rows, fmt::format("loss {:.4f}", so_far.loss()));
+                        });
+  if (progress) progress->finish();
+  if (ranks.any(interrupted(), "the others' evaluation"))
+    throw CommonError(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
+  if (report) report->commit();
+  if (ranks.is_first()) print(e, m.path, a.json);
   return 0;
+}
+
+int eval(const EvalArguments& a) {
+  ConfigNode root = a.config.empty() ? ConfigNode{} : load_yaml(a.config);
+  for (const std::string& assignment : a.overrides) apply_override(root, assignment);
+  EvalConfig config;
+  Problems problems;
+  load_config(root, config, problems);
+  for (const std::string& file : a.files) config.data.train.emplace_back().path = file;
+  config.data = resolve_data_config(config.data, root, "data", problems);
+  problems.raise();
+  return run_ranks(config.ranks, config.compute.threads,
+                   [&](Communicator& ranks) { return eval_as_rank(a, root, config, ranks); });
 }
 
 }  // namespace
@@ -139,7 +162,9 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--logits", arguments->logits,
                       "File to write: safetensors with ids and logits of eight rows");
   command->footer("Keys:\n" + config_help(EvalConfig{}));
-  command->callback([arguments] { eval(*arguments); });
+  command->callback([arguments] {
+    if (const int code = eval(*arguments)) throw CLI::RuntimeError(code);
+  });
 }
 
 }  // namespace continuo

@@ -10,6 +10,7 @@
 
 #include "app/completer.h"
 #include "app/compute_config.h"
+#include "app/ranks.h"
 #include "app/settings.h"
 #include "cli/commands.h"
 #include "cli/generate_output.h"
@@ -29,6 +30,7 @@ struct Arguments {
   std::string directory, base, beside, file, config, draft;
   std::vector<std::string> prompts, fields, settings;  // settings: key=value, stage names, "-"
   ComputeConfig compute;
+  RanksConfig ranks;
   bool raw = false, json = false, explain = false;
 };
 
@@ -95,16 +97,28 @@ GenerationResult run_batch(Completer& completer, const std::vector<std::vector<T
                             [&](const Completion&, std::string_view) { progress.add(); });
 }
 
-void print_blocks(const GenerationResult& result, const std::vector<PromptInput>& inputs,
-                  int64_t samples) {
-  constexpr int kTitleColumns = 90;
-  for (const Completion& completion : result.completions) {
-    const PromptInput& input = inputs[static_cast<size_t>(completion.prompt)];
-    std::string label = fmt::format("prompt {}", completion.prompt + 1);
-    if (samples > 1) label += fmt::format(", sample {}", completion.sample + 1);
-    fmt::print("{}{}: {}\n{}\n", &completion == result.completions.data() ? "" : "\n", label,
-               title_of(input, kTitleColumns), text_of(completion));
+// The completions of this rank's prompts; a completion's noise knows nothing of other prompts.
+GenerationResult run_own(Completer& completer, const std::vector<std::vector<TokenId>>& ids,
+                         const GenerationConfig& config, Communicator& ranks) {
+  if (ranks.size() == 1) return run_batch(completer, ids, config);
+  const std::vector<size_t> items = own_items(ranks, ids.size());
+  std::vector<std::vector<TokenId>> own;
+  for (const size_t item : items) own.push_back(ids[item]);
+  if (own.empty()) return {};
+  GenerationResult result =
+      ranks.is_first() ? run_batch(completer, own, config) : completer.complete(own, config, {});
+  for (Completion& completion : result.completions) {
+    completion.prompt = static_cast<int64_t>(items[static_cast<size_t>(completion.prompt)]);
   }
+  return result;
+}
+
+std::string block(const Completion& completion, const PromptInput& input, int64_t samples) {
+  constexpr int kTitleColumns = 90;
+  std::string label = fmt::format("prompt {}", completion.prompt + 1);
+  if (samples > 1) label += fmt::format(", sample {}", completion.sample + 1);
+  return fmt::format("{}{}: {}\n{}\n", completion.prompt == 0 && completion.sample == 0 ? "" : "\n",
+                     label, title_of(input, kTitleColumns), text_of(completion));
 }
 
 Completer open_completer(const Compute& compute, const std::string& directory,
@@ -151,7 +165,79 @@ void compare(const Arguments& a, const Compute& compute, const std::vector<Promp
   std::fflush(stdout);
 }
 
-void generate(Arguments a) {
+// What is printed of a prompt's completions.
+std::vector<std::string> describe_prompts(const GenerationResult& result,
+                                          const std::vector<PromptInput>& inputs,
+                                          const std::vector<std::vector<TokenId>>& ids,
+                                          const GenerationConfig& config, const Arguments& a,
+                                          const Tokenizer& tokenizer) {
+  const bool one = inputs.size() == 1 && config.samples == 1;
+  std::vector<std::string> texts;
+  int64_t last = -1;
+  for (const Completion& completion : result.completions) {
+    const auto index = static_cast<size_t>(completion.prompt);
+    if (completion.prompt != std::exchange(last, completion.prompt)) texts.emplace_back();
+    if (a.json) {
+      texts.back() +=
+          completion_json(completion, inputs[index], ids[index], config, result.timings, tokenizer)
+              .dump() +
+          "\n";
+    } else {
+      texts.back() +=
+          one ? text_of(completion) + "\n" : block(completion, inputs[index], config.samples);
+    }
+  }
+  return texts;
+}
+
+void check_for_ranks(const Arguments& a, const std::vector<PromptInput>& inputs, bool dash) {
+  if (dash || inputs.empty() || !a.beside.empty()) {
+    throw Error::usage("several ranks complete prompts of --file or --prompt",
+                       "leave `ranks` out for a session, standard input and --beside");
+  }
+}
+
+int generate_as_rank(const Arguments& a, const std::vector<PromptInput>& inputs,
+                     Communicator& ranks) {
+  const Compute compute = start_compute(a.compute);
+  install_interrupt_handlers();
+  if (!a.beside.empty()) {
+    compare(a, compute, inputs);
+    return 0;
+  }
+  Completer completer = open_completer(compute, a.directory, a.base);
+  const GenerationConfig config = settings_of(a, completer.defaults());
+  completer.check(config);
+  if (a.explain && ranks.is_first()) explain(config);
+  if (inputs.empty()) {
+    run_session(completer, config);
+    return 0;
+  }
+
+  const std::vector<std::vector<TokenId>> ids = encode_all(a, inputs, completer);
+  const bool streams = inputs.size() == 1 && config.samples == 1 && !a.json && ranks.size() == 1;
+  const GenerationResult result =
+      streams ? stream_one(completer, ids, config) : run_own(completer, ids, config, ranks);
+  const bool stopped = ranks.any(interrupted(), "the others' completions");
+  if (stopped && ranks.size() > 1) throw CommonError("interrupted");
+  if (!streams) {
+    const auto texts =
+        in_order(ranks, describe_prompts(result, inputs, ids, config, a, completer.tokenizer()),
+                 inputs.size(), "the others' completions");
+    if (ranks.is_first()) {
+      for (const std::string& text : texts) fmt::print("{}", text);
+    }
+  }
+  std::fflush(stdout);
+  if (ranks.is_first()) log_dim(summarize(result, completer.tokenizer()));
+  if (stopped) throw Error("interrupted");
+  for (const Completion& completion : result.completions) {
+    if (completion.reason == FinishReason::kError) throw Error(completion.error);
+  }
+  return 0;
+}
+
+int generate(Arguments a) {
   const bool dash = take_dash(a.settings);
   std::vector<PromptInput> inputs = gather_prompts(a, dash);
   if (inputs.empty() && (a.json || a.raw)) {
@@ -163,39 +249,9 @@ void generate(Arguments a) {
   }
   // Before the model, which may take long: faults of the settings show at once.
   settings_of(a, {});
-
-  const Compute compute = start_compute(a.compute);
-  install_interrupt_handlers();
-  if (!a.beside.empty()) return compare(a, compute, inputs);
-  Completer completer = open_completer(compute, a.directory, a.base);
-  const GenerationConfig config = settings_of(a, completer.defaults());
-  completer.check(config);
-  if (a.explain) explain(config);
-  if (inputs.empty()) {
-    run_session(completer, config);
-    return;
-  }
-
-  const std::vector<std::vector<TokenId>> ids = encode_all(a, inputs, completer);
-  const bool one = inputs.size() == 1 && config.samples == 1;
-  const GenerationResult result =
-      one && !a.json ? stream_one(completer, ids, config) : run_batch(completer, ids, config);
-  if (a.json) {
-    for (const Completion& completion : result.completions) {
-      const auto index = static_cast<size_t>(completion.prompt);
-      fmt::print("{}\n", completion_json(completion, inputs[index], ids[index], config,
-                                         result.timings, completer.tokenizer())
-                             .dump());
-    }
-  } else if (!one) {
-    print_blocks(result, inputs, config.samples);
-  }
-  std::fflush(stdout);
-  log_dim(summarize(result, completer.tokenizer()));
-  if (interrupted()) throw Error("interrupted");
-  for (const Completion& completion : result.completions) {
-    if (completion.reason == FinishReason::kError) throw Error(completion.error);
-  }
+  if (!placement_for(a.ranks).alone() || a.ranks.ranks > 1) check_for_ranks(a, inputs, dash);
+  return run_ranks(a.ranks, a.compute.threads,
+                   [&](Communicator& ranks) { return generate_as_rank(a, inputs, ranks); });
 }
 
 // An option for each key of `config`, which the command's parser fills in.
@@ -252,12 +308,15 @@ void add_generate_command(CLI::App& app) {
   command->add_flag("--raw", a->raw, "Without the prompt template: continue the text as it is");
   command->add_option("--config", a->config, "YAML with the keys below, or a preset (creative)");
   add_key_options(*command, a->compute);
+  add_key_options(*command, a->ranks);
   command->add_option("--draft", a->draft,
                       "Speculative decoding, same completions: lookup, self or a smaller model");
   command->add_flag("--json", a->json, "One JSON object per completion on standard output");
   command->add_flag("--explain", a->explain, "Say which settings and sampler stages are in force");
   command->footer(kExamples + config_help(GenerationConfig{}));
-  command->callback([a] { generate(*a); });
+  command->callback([a] {
+    if (const int code = generate(*a)) throw CLI::RuntimeError(code);
+  });
 }
 
 }  // namespace continuo

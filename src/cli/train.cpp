@@ -6,7 +6,6 @@
 #include "app/ranks.h"
 #include "app/training_run.h"
 #include "cli/commands.h"
-#include "comm/launch.h"
 #include "core/files.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -269,10 +268,8 @@ std::optional<Checkpoint> find_previous(CheckpointWriter* checkpoints, bool resu
   return previous;
 }
 
-int train_as_rank(const Experiment& e, const std::string& file, bool resume,
-                  const RankPlacement& placement, Communicator& ranks) {
-  DeviceConfig machine = e.config.machine;
-  if (machine.threads == 0 && !placement.alone()) machine.threads = share_of_cores(placement);
+int train_as_rank(const Experiment& e, const DeviceConfig& machine, const std::string& file,
+                  bool resume, Communicator& ranks) {
   const Compute compute = start_compute(machine, e.config.train.dtype, e.config.lora.enabled());
   install_interrupt_handlers();
 
@@ -297,10 +294,9 @@ int train_as_rank(const Experiment& e, const std::string& file, bool resume,
 
 int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
   const Experiment e = load_experiment(file, overrides);
-  const RankPlacement placement = placement_for(e.config.ranks);
-  if (wants_launch(e.config.ranks, placement)) return launch_ranks(e.config.ranks.ranks);
-  return run_as_rank(e.config.ranks, placement, [&](Communicator& ranks) {
-    return train_as_rank(e, file, resume, placement, ranks);
+  DeviceConfig machine = e.config.machine;
+  return run_ranks(e.config.ranks, machine.threads, [&](Communicator& ranks) {
+    return train_as_rank(e, machine, file, resume, ranks);
   });
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 
@@ -173,6 +174,8 @@ std::unique_ptr<Communicator> open_communicator(const RankPlacement& placement,
                                                 std::chrono::seconds timeout) {
   if (placement.alone()) return solo_communicator();
   quiet_c10d();
+  // Writing to a rank that is gone is to be an error, not the end of this one.
+  std::signal(SIGPIPE, SIG_IGN);
   return std::make_unique<GlooCommunicator>(placement, timeout);
 }
 

@@ -67,10 +67,10 @@ Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_t
 }
 
 Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                             Communicator& ranks) {
+                             Communicator& ranks, const OnEvaluated& on_batch) {
   const Evaluation mine =
       evaluate_some(decoder, store, micro_tokens, static_cast<size_t>(ranks.rank()),
-                    static_cast<size_t>(ranks.size()), {});
+                    static_cast<size_t>(ranks.size()), on_batch);
   const std::array sums = {mine.nll, mine.entropy, static_cast<double>(mine.tokens),
                            static_cast<double>(mine.correct), static_cast<double>(mine.rows)};
   const std::vector<double> all = ranks.gather(sums, "the others' part of an evaluation");

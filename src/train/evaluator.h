@@ -35,9 +35,9 @@ using OnEvaluated =
 // (names the row).
 Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
                     const OnEvaluated& on_batch = {});
-// The batches dealt to ranks in turn; the same sums on all of them.
+// The batches dealt to ranks in turn; the same sums on all of them. `on_batch`: of this rank's.
 Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                             Communicator& ranks);
+                             Communicator& ranks, const OnEvaluated& on_batch = {});
 
 // The names of a batch's rows that hold a nll which is not finite, at most eight.
 std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,

@@ -8,20 +8,39 @@
 
 namespace continuo {
 
+namespace {
+
+// Over the parameters that have a gradient; [] float32, undefined where none has.
+at::Tensor gradient_norm(const std::vector<Share>& shares) {
+  std::vector<at::Tensor> gradients;
+  for (const Share& share : shares) {
+    if (share.weight.grad().defined()) gradients.push_back(share.weight.grad());
+  }
+  if (gradients.empty()) return {};
+  return at::stack(at::_foreach_norm(gradients, 2)).norm();
+}
+
+}  // namespace
+
 LocalGradients::LocalGradients(const NamedParameters& parameters) {
   for (const auto& [name, parameter] : parameters) {
-    if (!parameter.requires_grad()) continue;
-    parameters_.emplace_back(name, parameter);
-    shares_.push_back({.weight = parameter,
-                       .gradient = {},
-                       .decays = parameter.dim() >= 2,
-                       .stretches = {{name, parameter.sizes().vec(), 0, 0, parameter.numel()}}});
+    if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
+  }
+  // Matrices first: the bits of the norm go by this order, and those of every earlier run with it.
+  for (const bool decays : {true, false}) {
+    for (const auto& [name, parameter] : parameters_) {
+      if ((parameter.dim() >= 2) != decays) continue;
+      shares_.push_back({.weight = parameter,
+                         .gradient = {},
+                         .decays = decays,
+                         .stretches = {{name, parameter.sizes().vec(), 0, 0, parameter.numel()}}});
+    }
   }
 }
 
 at::Tensor LocalGradients::sum() {
   const c10::NoGradGuard no_grad;
-  const at::Tensor norm = gradient_norm(parameters_);
+  const at::Tensor norm = gradient_norm(shares_);
   for (Share& share : shares_) {
     // A parameter that no supervised token reached has a zero gradient; moments and decay still
     // act on it.
@@ -42,16 +61,6 @@ void LocalGradients::discard() {
     share.gradient.reset();
     share.weight.mutable_grad().reset();
   }
-}
-
-at::Tensor gradient_norm(const NamedParameters& parameters) {
-  const c10::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
-  for (const auto& [name, parameter] : parameters) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
-  }
-  if (gradients.empty()) return {};
-  return at::stack(at::_foreach_norm(gradients, 2)).norm();
 }
 
 void bump_versions(const NamedParameters& parameters) {

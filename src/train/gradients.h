@@ -77,9 +77,6 @@ class LocalGradients : public Gradients {
   std::vector<Share> shares_;
 };
 
-// Over the parameters that have a gradient; [] float32 on their device, undefined where none has.
-at::Tensor gradient_norm(const NamedParameters& parameters);
-
 // The fused optimizer leaves version counters alone; copies in other dtypes (nn/linear.h) go by
 // them.
 void bump_versions(const NamedParameters& parameters);

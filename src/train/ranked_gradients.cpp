@@ -116,13 +116,20 @@ void RankedGradients::send_next() {
 
 void RankedGradients::send(Flat& bucket) {
   const c10::NoGradGuard no_grad;
-  bucket.gradients = at::zeros({bucket.size}, at::kFloat);
+  bucket.gradients = at::empty({bucket.size}, at::kFloat);
+  int64_t filled = 0;
+  const auto zero_up_to = [&](int64_t end) {
+    if (end > filled) bucket.gradients.narrow(0, filled, end - filled).zero_();
+  };
   for (const BucketPiece& p : bucket.pieces) {
     at::Tensor& gradient = parameters_[p.parameter].second.mutable_grad();
     if (!gradient.defined()) continue;  // of a parameter that no supervised token reached
+    zero_up_to(p.at);
     bucket.gradients.narrow(0, p.at, p.count).view(gradient.sizes()).copy_(gradient);
     gradient.reset();
+    filled = p.at + p.count;
   }
+  zero_up_to(bucket.size);
   bucket.part = at::empty({bucket.size / ranks_.size()}, at::kFloat);
   bucket.pending = ranks_.reduce_scatter(bucket.part, bucket.gradients, "the gradients");
 }

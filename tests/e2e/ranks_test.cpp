@@ -1,4 +1,6 @@
-// Training as several processes, started by the binary itself and as launchers start it.
+// Commands as several processes, started by the binary itself and as launchers start it.
+#include <sstream>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <signal.h>
@@ -187,6 +189,53 @@ TEST(RanksCommand, EndWithTheProcessThatStartedThem) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_TRUE(gone());
   EXPECT_GT(latest_checkpoint(directory / "run").state.step, 0);
+}
+
+TEST(RanksCommand, EvaluateAndGenerateWhatOneProcessDoes) {
+  const TempDir directory;
+  write_experiment(directory);
+  ASSERT_EQ(run(directory, train("run")).code, 0);
+  const std::vector<std::string> eval = {"eval",       "run",    "--data",
+                                         "rows.jsonl", "--json", "micro_tokens=200"};
+  std::vector<std::string> parted = eval;
+  parted.push_back("ranks=3");
+  const Outcome one = run(directory, eval), three = run(directory, parted);
+  ASSERT_EQ(three.code, 0) << three.err;
+  const auto a = nlohmann::json::parse(one.out), b = nlohmann::json::parse(three.out);
+  EXPECT_NEAR(a["loss"].get<double>(), b["loss"].get<double>(), 1e-9);
+  for (const char* key : {"accuracy", "tokens", "rows"}) EXPECT_EQ(a[key], b[key]) << key;
+  parted.insert(parted.end(), {"--tokens", "tokens.jsonl"});
+  const Outcome refused = run(directory, parted);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(count(refused.err, "written by one process"), 1u) << refused.err;
+
+  std::string prompts;
+  for (int i = 0; i < 7; ++i) prompts += fmt::format("What is {} plus one?\n", i);
+  directory.write("prompts.txt", prompts);
+  const std::vector<std::string> generate = {"generate",    "run",       "--file",
+                                             "prompts.txt", "samples=2", "seed=5"};
+  const auto on_ranks = [&](std::vector<std::string> arguments, const std::string& ranks) {
+    arguments.insert(arguments.end(), {"--ranks", ranks});
+    return run(directory, arguments);
+  };
+  const Outcome expected = run(directory, generate);
+  ASSERT_EQ(expected.code, 0) << expected.err;
+  for (const char* ranks : {"2", "9"}) {
+    const Outcome got = on_ranks(generate, ranks);
+    EXPECT_EQ(got.code, 0) << got.err;
+    EXPECT_EQ(got.out, expected.out);
+  }
+  std::vector<std::string> lines = generate;
+  lines.push_back("--json");
+  const auto texts = [](const Outcome& outcome) {
+    std::vector<std::string> all;
+    std::istringstream stream(outcome.out);
+    for (std::string line; std::getline(stream, line);)
+      all.push_back(nlohmann::json::parse(line)["text"]);
+    return all;
+  };
+  EXPECT_EQ(texts(run(directory, lines)), texts(on_ranks(lines, "2")));
+  EXPECT_EQ(on_ranks({"generate", "run", "-"}, "2").code, 2);
 }
 
 // As users start it. `--no-python`: torchrun runs the binary itself.

@@ -26,7 +26,7 @@ TrainState sample() {
           .tokenizer_hash = "t",
           .template_hash = "p",
           .seconds = 1.0 / 3,
-          .arithmetic = {.threads = 2, .dtype = "bf16", .instruction_set = "avx2"}};
+          .arithmetic = {.threads = 2, .dtype = "bf16", .instruction_set = "avx2", .ranks = 4}};
 }
 
 std::string state_fault(const nlohmann::json& json) {
@@ -45,7 +45,7 @@ TEST(TrainState, RoundTrip) {
 
 TEST(TrainState, EveryKeyIsNeededAndChecked) {
   const auto good = nlohmann::json::parse(to_json(sample()));
-  EXPECT_EQ(good.size(), 18u);
+  EXPECT_EQ(good.size(), 19u);
   EXPECT_EQ(state_fault(good), "");
   for (const auto& [key, value] : good.items()) {
     auto without = good;
@@ -71,14 +71,22 @@ TEST(TrainState, RefusesUnknownKeysBadNumbersAndOtherVersions) {
     EXPECT_NE(state_fault(json).find("'step'"), std::string::npos) << value;
   }
   json = good;
-  json["format_version"] = 3;
+  json["format_version"] = 4;
   EXPECT_NE(state_fault(json).find("newer Continuo"), std::string::npos);
   EXPECT_NE(state_fault(nlohmann::json::array()).find("not a JSON object"), std::string::npos);
   EXPECT_THROW(parse_train_state("{", "state.json"), Error);
 }
 
-TEST(TrainState, TheFirstVersionIsReadWithoutWhatItDidNotKnow) {
-  auto first = nlohmann::json::parse(to_json(sample()));
+TEST(TrainState, EarlierVersionsAreReadWithoutWhatTheyDidNotKnow) {
+  auto second = nlohmann::json::parse(to_json(sample()));
+  second["format_version"] = 2;
+  EXPECT_NE(state_fault(second).find("unknown key 'ranks'"), std::string::npos);
+  second.erase("ranks");
+  TrainState of_second = sample();
+  of_second.arithmetic.ranks = 1;
+  EXPECT_EQ(parse_train_state(second.dump(), "state.json"), of_second);
+
+  auto first = second;
   first["format_version"] = 1;
   EXPECT_NE(state_fault(first).find("unknown key 'dtype'"), std::string::npos);
   first.erase("dtype");

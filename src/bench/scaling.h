@@ -1,0 +1,36 @@
+// What a step of training costs on any number of ranks, from the figures of a few: a model in which
+// a message costs its latency and its bytes, and a rank sends one thing at a time.
+#pragma once
+
+#include <cstdint>
+
+namespace continuo {
+
+struct RankFigures {
+  double seconds_per_token = 0;  // forward and backward on one rank, gradients' copies included
+  double update_seconds = 0;     // of all weights by one rank
+  double weight_bytes = 0;       // float32
+  double buckets = 0;            // that these travel in
+  double link_bytes_per_s = 0;   // of one rank
+  double message_seconds = 0;    // of a message without bytes
+  double hidden = 0;             // share of the sums' exchange that passes behind the backward pass
+  bool shard_optimizer = true;
+};
+
+struct StepCost {
+  double compute = 0;   // forward, backward and update
+  double exchange = 0;  // what is waited for: sums, then weights
+  double messages = 0;  // the part of `exchange` that is latency
+  double total() const { return compute + exchange; }
+};
+
+// With R ranks, V bytes of weights in b buckets, bandwidth B and latency α, an exchange in one
+// direction takes V·(R−1)/R / B + b·(R−1)·α. The sums' hides its share `hidden` behind the backward
+// pass, as far as that is long enough: two thirds of the time of tokens. Besides, ranks agree three
+// times a step.
+StepCost predict_step(const RankFigures& figures, double tokens, int64_t ranks);
+
+// Figures of a model with `factor` times the parameters, on the same machine.
+RankFigures scaled(const RankFigures& figures, double factor);
+
+}  // namespace continuo

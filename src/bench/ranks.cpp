@@ -1,6 +1,5 @@
 // `continuo bench ranks`: a training step on several ranks, with its messages and without them, and
 // what that says of other numbers of ranks.
-#include "app/adapters.h"
 #include "app/ranks.h"
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <ATen/ops/zeros.h>
 #include <nlohmann/json.hpp>
 
+#include "app/adapters.h"
 #include "bench/bench.h"
 #include "bench/commands.h"
 #include "bench/random_step.h"
@@ -93,9 +93,10 @@ class Switched : public Communicator {
   bool silent_ = false;
 };
 
-// Seconds of the parts of a step, of the slowest rank; the median over steps.
+// Seconds of a step, of the slowest rank: the mean over steps that follow each other, for what one
+// leaves under way the next may wait for.
 struct StepSeconds {
-  double gradients = 0, update = 0;
+  double whole = 0, update = 0;
 };
 
 class RankBench {
@@ -109,6 +110,7 @@ class RankBench {
         gradients_(trained_parameters(model_, {}), switched_, {.shard = c.shard}),
         optimizer_(gradients_, {.beta2 = 0.999, .weight_decay = 0}) {
     model_.decoder->set_compute({.dtype = compute.dtype});
+    gradients_.pass_weights_behind(*model_.decoder);
   }
 
   StepSeconds measure(bool silent);
@@ -156,25 +158,27 @@ double RankBench::slowest(double mine) {
 
 StepSeconds RankBench::measure(bool silent) {
   SftObjective objective;
-  std::vector<double> gradients, updates;
+  double start = 0, updates = 0;
   for (int64_t i = 0; i <= config_.steps; ++i) {
-    TrainingStep rows = step();
-    ranks_.barrier("the others' step");
+    if (i == 1) {  // the first of its kind takes memory
+      gradients_.settle();
+      ranks_.barrier("the others' steps");
+      start = seconds_now();
+      updates = 0;
+    }
     switched_.silence(silent);
-    const double start = seconds_now();
+    TrainingStep rows = step();
     const StepResult result =
         accumulate(rows, objective,
                    {.decoder = *model_.decoder, .gradients = gradients_, .number = number_++});
-    const double middle = seconds_now();
+    const double before = seconds_now();
     optimizer_.step(1e-5, result.gradient_norm);
-    const double end = seconds_now();
+    updates += seconds_now() - before;
     switched_.silence(false);
-    const double first = slowest(middle - start), second = slowest(end - middle);
-    if (i == 0) continue;  // the first of its kind takes memory
-    gradients.push_back(first);
-    updates.push_back(second);
   }
-  return {median(gradients), median(updates)};
+  gradients_.settle();
+  const auto steps = static_cast<double>(config_.steps);
+  return {slowest((seconds_now() - start) / steps), slowest(updates / steps)};
 }
 
 std::pair<double, double> RankBench::exchange_seconds() {
@@ -250,13 +254,13 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
   const auto size = static_cast<double>(ranks.size());
   const auto tokens = static_cast<double>(c.rows * (c.row_tokens - 1));
   const double moved = bench.weight_bytes() * (size - 1) / size;
-  RankFigures f{.seconds_per_token = silent.gradients * size / tokens,
+  RankFigures f{.seconds_per_token = (silent.whole - silent.update) * size / tokens,
                 .update_seconds = silent.update * (c.shard == Shard::kOptimizer ? size : 1),
                 .weight_bytes = bench.weight_bytes(),
                 .buckets = bench.buckets(),
                 .link_bytes_per_s = 2 * moved / (sums + weights),
                 .message_seconds = message,
-                .hidden = std::clamp(1 - (real.gradients - silent.gradients) / sums, 0.0, 1.0),
+                .hidden = std::clamp(1 - (real.whole - silent.whole) / (sums + weights), 0.0, 1.0),
                 .shard_optimizer = c.shard == Shard::kOptimizer};
   nlohmann::json few;
   for (const int64_t r : {1, 2, 3, 4}) few[std::to_string(r)] = predict_step(f, tokens, r).total();
@@ -264,14 +268,13 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
                     {"ranks", ranks.size()},
                     {"shard", c.shard == Shard::kOptimizer ? "optimizer" : "none"},
                     {"tokens", tokens},
-                    {"step_seconds", real.gradients + real.update},
-                    {"silent_step_seconds", silent.gradients + silent.update},
-                    {"update_seconds", real.update},
-                    {"silent_update_seconds", silent.update},
+                    {"step_seconds", real.whole},
+                    {"silent_step_seconds", silent.whole},
+                    {"update_seconds", silent.update},
                     {"sums_seconds", sums},
                     {"weights_seconds", weights},
                     {"hidden_share", f.hidden},
-                    {"real_tokens_per_s", tokens / (real.gradients + real.update)},
+                    {"real_tokens_per_s", tokens / real.whole},
                     {"link_gb_per_s", f.link_bytes_per_s / 1e9},
                     {"message_us", message * 1e6},
                     {"predicted_step_seconds", few}},

@@ -13,7 +13,7 @@ struct RankFigures {
   double buckets = 0;            // that these travel in
   double link_bytes_per_s = 0;   // of one rank
   double message_seconds = 0;    // of a message without bytes
-  double hidden = 0;             // share of the sums' exchange that passes behind the backward pass
+  double hidden = 0;             // share of the exchange that passes behind forward and backward
   bool shard_optimizer = true;
 };
 
@@ -24,10 +24,9 @@ struct StepCost {
   double total() const { return compute + exchange; }
 };
 
-// With R ranks, V bytes of weights in b buckets, bandwidth B and latency α, an exchange in one
-// direction takes V·(R−1)/R / B + b·(R−1)·α. The sums' hides its share `hidden` behind the backward
-// pass, as far as that is long enough: two thirds of the time of tokens. Besides, ranks agree three
-// times a step.
+// With R ranks, V bytes of weights in b buckets, bandwidth B and latency α, the exchange of sums
+// and that of weights take V·(R−1)/R / B + b·(R−1)·α each. Their share `hidden` passes behind
+// forward and backward passes, as far as these are long enough. Besides, ranks agree once a step.
 StepCost predict_step(const RankFigures& figures, double tokens, int64_t ranks);
 
 // Figures of a model with `factor` times the parameters, on the same machine.

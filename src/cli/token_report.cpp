@@ -18,7 +18,7 @@ TokenReport::TokenReport(Decoder& decoder, const ExampleStore& store,
 void TokenReport::add(const Batch& batch, const at::Tensor& nll) {
   const c10::NoGradGuard no_grad;
   constexpr size_t kLogitRows = 8;
-  const at::Device device = decoder_.head(decoder_.compute().dtype).weight.device();
+  const at::Device device = decoder_.device();
   const at::Tensor hidden =
       decoder_.forward({batch.tokens.to(device), batch.positions.to(device), batch.boundaries});
   const at::Tensor host = nll.to(at::kCPU, at::kFloat).contiguous();

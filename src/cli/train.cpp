@@ -207,8 +207,10 @@ std::unique_ptr<Gradients> make_gradients(const TrainingRun& run, Shard shard,
                                           Communicator& ranks) {
   const NamedParameters parameters = trained_parameters(run.model, run.adapters);
   if (ranks.size() == 1) return std::make_unique<LocalGradients>(parameters);
-  return std::make_unique<RankedGradients>(parameters, ranks,
-                                           RankedGradients::Options{.shard = shard});
+  auto gradients = std::make_unique<RankedGradients>(parameters, ranks,
+                                                     RankedGradients::Options{.shard = shard});
+  gradients->pass_weights_behind(*run.model.decoder);
+  return gradients;
 }
 
 struct TrainingEnd {

@@ -9,6 +9,7 @@
 #include "nn/head.h"
 #include "nn/model_spec.h"
 #include "nn/ragged.h"
+#include "nn/weight_gate.h"
 
 namespace continuo {
 
@@ -30,8 +31,13 @@ class Decoder : public torch::nn::Module {
   virtual Head head(at::ScalarType dtype) = 0;
 
   virtual const ModelSpec& spec() const = 0;
+  virtual at::Device device() const = 0;
   virtual void set_compute(const ComputeOptions& options) = 0;
   virtual const ComputeOptions& compute() const = 0;
+
+  // Whom `forward` asks for each parameter before it reads it; nobody at first. What a pass does
+  // not read before its end, and everybody else, has to be sure of the weights without it.
+  virtual void set_weight_gate(WeightGate* gate) = 0;
 };
 
 }  // namespace continuo

@@ -19,8 +19,10 @@ class ServedDecoder : public Decoder {
   at::Tensor logits(const at::Tensor& rows) override;
   Head head(at::ScalarType dtype) override;
   const ModelSpec& spec() const override { return executor_->spec(); }
+  at::Device device() const override { return executor_->device(); }
   void set_compute(const ComputeOptions& options) override { compute_ = options; }
   const ComputeOptions& compute() const override { return compute_; }
+  void set_weight_gate(WeightGate*) override {}  // an executor has its own weights
 
  private:
   std::shared_ptr<Executor> executor_;

@@ -131,7 +131,14 @@ Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
   if (!head.tied) head_ = register_parameter("head", unset_parameter({vocabulary, hidden}));
 }
 
+void Transformer::need(const std::vector<at::Tensor>& parameters) const {
+  for (const at::Tensor& parameter : parameters) {
+    if (parameter.defined()) gate_->need(parameter);
+  }
+}
+
 at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cached) {
+  if (gate_) need({embedding_, positions_});
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
   const at::Tensor embedded = stored_embedding_.defined()
@@ -148,6 +155,7 @@ at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cac
     cached->cache.prepare(cached->ids[d], input.length(d));
   const std::vector<Rotation> rotations = rope_.rotations(input, lengths);
   for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (gate_) need(blocks_[i]->parameters());
     // By value: with recomputation the function outlives this call.
     const TensorFunction block =
         [this, i, input, rotation = rope_.of(rotations, static_cast<int64_t>(i)),
@@ -164,6 +172,10 @@ at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cac
   }
   for (int64_t d = 0; cached && d < input.documents(); ++d)
     cached->cache.commit(cached->ids[d], input.length(d));
+  if (gate_) {
+    need(norm_->parameters());
+    need({head_});
+  }
   return norm_(stream.residual, stream.delta, compute_.dtype).normalised;
 }
 

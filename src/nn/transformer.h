@@ -90,7 +90,9 @@ class Transformer : public Decoder {
   void set_compute(const ComputeOptions& options) override { compute_ = options; }
   const ComputeOptions& compute() const override { return compute_; }
 
-  at::Device device() const { return embedding_.device(); }
+  void set_weight_gate(WeightGate* gate) override { gate_ = gate; }
+
+  at::Device device() const override { return embedding_.device(); }
   // The weights as executors take them; adapters are left out.
   ModelWeights weights() const;
   // By its name, where each parameter that may stay in its file says that it did: one that is set
@@ -114,6 +116,7 @@ class Transformer : public Decoder {
 
  private:
   at::Tensor run(const RaggedInput& input, const CachedSequences* cached);
+  void need(const std::vector<at::Tensor>& parameters) const;
 
   ModelSpec spec_;
   ComputeOptions compute_;
@@ -125,6 +128,7 @@ class Transformer : public Decoder {
   std::vector<Block> blocks_;
   Norm norm_{nullptr};
   RopeTables rope_;
+  WeightGate* gate_ = nullptr;
 };
 
 }  // namespace continuo

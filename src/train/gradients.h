@@ -52,7 +52,10 @@ class Gradients {
   // ranks is the square of the global norm.
   virtual at::Tensor sum() = 0;
   // The shares have new weights: brings them to where the model reads them, and lets gradients go.
+  // They may be on their way still when it returns; a decoder's passes wait for them as they need
+  // them (nn/weight_gate.h), everybody else calls `settle` first.
   virtual void updated() = 0;
+  virtual void settle() {}
   // Lets the gradients go without an update.
   virtual void discard() = 0;
 };

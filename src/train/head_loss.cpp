@@ -132,7 +132,7 @@ at::Tensor hidden_gradient(const HeadPass& pass, const at::Tensor& dlogits) {
 
 // Rows [begin, begin + n): their statistics, and their part of the gradients.
 void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& result) {
-  const int64_t padding = padding_rows(n, pass.hidden, pass.hidden.scalar_type());
+  const int64_t padding = padding_rows(n, pass.hidden.device(), pass.hidden.scalar_type());
   const at::Tensor h = padded(pass.hidden.narrow(0, begin, n), padding);
   const at::Tensor t = padded(pass.targets.narrow(0, begin, n), padding);
   at::Tensor logits = head_logits(pass, h);
@@ -254,8 +254,8 @@ HeadPass head_pass(const at::Tensor& hidden, const Head& head, const at::Tensor&
 
 }  // namespace
 
-int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype) {
-  const int64_t multiple = backend_of(weight).products.row_multiple(dtype);
+int64_t padding_rows(int64_t rows, at::Device device, at::ScalarType dtype) {
+  const int64_t multiple = backend_of(device).products.row_multiple(dtype);
   return (multiple - rows % multiple) % multiple;
 }
 

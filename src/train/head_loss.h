@@ -10,9 +10,8 @@
 
 namespace continuo {
 
-// Rows to add to a product of `rows` rows in `dtype`: up to the multiple that the weight's device
-// wants.
-int64_t padding_rows(int64_t rows, const at::Tensor& weight, at::ScalarType dtype);
+// Rows to add to a product of `rows` rows in `dtype`: up to the multiple that the device wants.
+int64_t padding_rows(int64_t rows, at::Device device, at::ScalarType dtype);
 
 struct HeadOptions {
   double temperature = 1;                     // logits are divided by it

@@ -1,6 +1,7 @@
 #include "train/ranked_gradients.h"
 
 #include <algorithm>
+#include <set>
 
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/empty.h>
@@ -55,6 +56,7 @@ RankedGradients::RankedGradients(const NamedParameters& parameters, Communicator
 }
 
 RankedGradients::~RankedGradients() {
+  if (decoder_) decoder_->set_weight_gate(nullptr);
   for (const auto& [name, parameter] : parameters_)
     torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
 }
@@ -72,6 +74,7 @@ void RankedGradients::lay_out(Flat& bucket) {
   for (const BucketPiece& p : bucket.pieces) {
     const auto& [name, parameter] = parameters_[p.parameter];
     bucket_of_[p.parameter] = buckets_.size() - 1;
+    bucket_of_tensor_[parameter.unsafeGetTensorImpl()] = buckets_.size() - 1;
     const at::Tensor place = bucket.weights.narrow(0, p.at, p.count).view(parameter.sizes());
     place.copy_(parameter);
     parameter.set_data(place);
@@ -111,11 +114,12 @@ void RankedGradients::arrived(size_t parameter) {
 
 void RankedGradients::send_next() {
   send(buckets_[sent_++]);
-  if (sent_ - settled_ > kUnderWay) settle(buckets_[settled_++]);
+  if (sent_ - added_ > kUnderWay) add_up(buckets_[added_++]);
 }
 
 void RankedGradients::send(Flat& bucket) {
   const c10::NoGradGuard no_grad;
+  bucket.pending.wait();  // weights that no pass has asked for
   bucket.gradients = at::empty({bucket.size}, at::kFloat);
   int64_t filled = 0;
   const auto zero_up_to = [&](int64_t end) {
@@ -134,7 +138,7 @@ void RankedGradients::send(Flat& bucket) {
   bucket.pending = ranks_.reduce_scatter(bucket.part, bucket.gradients, "the gradients");
 }
 
-void RankedGradients::settle(Flat& bucket) {
+void RankedGradients::add_up(Flat& bucket) {
   const c10::NoGradGuard no_grad;
   bucket.pending.wait();
   if (options_.shard == Shard::kNone) {
@@ -147,7 +151,7 @@ void RankedGradients::settle(Flat& bucket) {
 at::Tensor RankedGradients::sum() {
   const c10::NoGradGuard no_grad;
   while (sent_ < buckets_.size()) send_next();
-  while (settled_ < buckets_.size()) settle(buckets_[settled_++]);
+  while (added_ < buckets_.size()) add_up(buckets_[added_++]);
   std::vector<at::Tensor> parts;
   for (size_t b = 0; b < buckets_.size(); ++b) {
     Flat& bucket = buckets_[b];
@@ -161,12 +165,33 @@ at::Tensor RankedGradients::sum() {
 void RankedGradients::updated() {
   const c10::NoGradGuard no_grad;
   discard();
-  if (options_.shard == Shard::kOptimizer) {
-    for (Flat& bucket : buckets_)
-      bucket.pending = ranks_.all_gather(bucket.weights, piece(bucket.weights), "the weights");
-    for (Flat& bucket : buckets_) bucket.pending.wait();
+  // From the last bucket on, as forward passes need them.
+  for (size_t b = buckets_.size(); options_.shard == Shard::kOptimizer && b-- > 0;) {
+    const at::Tensor& weights = buckets_[b].weights;
+    buckets_[b].pending = ranks_.all_gather(weights, piece(weights), "the weights");
   }
+  if (!decoder_) settle();
   bump_versions(parameters_);
+}
+
+void RankedGradients::settle() {
+  for (size_t b = buckets_.size(); b-- > 0;) buckets_[b].pending.wait();
+}
+
+void RankedGradients::need(const at::Tensor& parameter) {
+  const auto found = bucket_of_tensor_.find(parameter.unsafeGetTensorImpl());
+  if (found != bucket_of_tensor_.end()) buckets_[found->second].pending.wait();
+}
+
+void RankedGradients::pass_weights_behind(Decoder& decoder) {
+  // A parameter that is not the decoder's own, an adapter's, would not be asked for.
+  std::set<const c10::TensorImpl*> known;
+  for (const at::Tensor& p : decoder.parameters()) known.insert(p.unsafeGetTensorImpl());
+  for (const auto& [tensor, bucket] : bucket_of_tensor_) {
+    if (!known.contains(tensor)) return;
+  }
+  decoder_ = &decoder;
+  decoder.set_weight_gate(this);
 }
 
 void RankedGradients::discard() {
@@ -179,7 +204,7 @@ void RankedGradients::discard() {
   }
   arrived_.assign(parameters_.size(), false);
   for (const auto& [name, parameter] : parameters_) parameter.mutable_grad().reset();
-  sent_ = settled_ = 0;
+  sent_ = added_ = 0;
   last_pass_ = false;
 }
 

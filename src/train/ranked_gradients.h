@@ -7,16 +7,18 @@
 // everybody updates everything. Both are the same arithmetic on the same numbers.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
+#include "nn/decoder.h"
 #include "train/bucket_plan.h"
 #include "train/gradients.h"
 #include "train/train_config.h"
 
 namespace continuo {
 
-class RankedGradients : public Gradients {
+class RankedGradients : public Gradients, private WeightGate {
  public:
   struct Options {
     Shard shard = Shard::kOptimizer;
@@ -26,6 +28,9 @@ class RankedGradients : public Gradients {
   // Takes those of `parameters` that require a gradient (float32 on the CPU) and lays their data
   // into buckets. `ranks` outlives it.
   RankedGradients(const NamedParameters& parameters, Communicator& ranks, Options options);
+  // With it the weights' way to the other ranks passes behind the decoder's next pass. The decoder
+  // outlives this.
+  void pass_weights_behind(Decoder& decoder);
   ~RankedGradients() override;
   RankedGradients(const RankedGradients&) = delete;
   RankedGradients& operator=(const RankedGradients&) = delete;
@@ -37,22 +42,24 @@ class RankedGradients : public Gradients {
   void last_pass() override;
   at::Tensor sum() override;
   void updated() override;
+  void settle() override;
   void discard() override;
 
  private:
   struct Arrival;
+  void need(const at::Tensor& parameter) override;
   struct Flat : Bucket {
     at::Tensor weights;    // [size]
     at::Tensor gradients;  // [size]: this rank's, then in stage `none` the sums
     at::Tensor part;       // [size / ranks]: this rank's piece of the sums
     size_t missing = 0;    // pieces whose gradient the last pass has not completed
-    Pending pending;
+    Pending pending;       // what was sent last: gradients, sums or weights
   };
 
   void lay_out(Flat& bucket);
   void arrived(size_t parameter);
   void send(Flat& bucket);    // its gradients
-  void settle(Flat& bucket);  // the sums are there
+  void add_up(Flat& bucket);  // what the others sent
   void send_next();
   at::Tensor piece(const at::Tensor& flat) const;  // this rank's
 
@@ -63,8 +70,10 @@ class RankedGradients : public Gradients {
   std::vector<bool> arrived_;      // parameters that the last pass has completed
   std::vector<Flat> buckets_;      // in the order in which they are sent
   std::vector<Share> shares_;      // one per bucket
-  size_t sent_ = 0, settled_ = 0;
+  size_t sent_ = 0, added_ = 0;
   bool last_pass_ = false;
+  std::map<const c10::TensorImpl*, size_t> bucket_of_tensor_;
+  Decoder* decoder_ = nullptr;  // whose passes wait for weights
 };
 
 }  // namespace continuo

@@ -69,14 +69,15 @@ std::string not_finite(const TrainingStep& step, std::span<const at::Tensor> val
                     "checkpoint is untouched.");
 }
 
-// The sums of all ranks, added in their order.
-std::vector<double> sum_over_ranks(const at::Tensor& mine, Communicator& ranks) {
+// The sums of all ranks, added in their order; then how many of them wish to stop.
+std::vector<double> sum_over_ranks(const at::Tensor& mine, bool stop, Communicator& ranks) {
   const at::Tensor host = mine.to(at::kCPU);
-  const auto count = static_cast<size_t>(host.numel());
-  const std::vector<double> all =
-      ranks.gather({host.const_data_ptr<double>(), count}, "the losses of a step");
-  std::vector<double> sums(count);
-  for (size_t i = 0; i < all.size(); ++i) sums[i % count] += all[i];
+  const double* begin = host.const_data_ptr<double>();
+  std::vector<double> values(begin, begin + host.numel());
+  values.push_back(stop ? 1 : 0);
+  const std::vector<double> all = ranks.gather(values, "the losses of a step");
+  std::vector<double> sums(values.size());
+  for (size_t i = 0; i < all.size(); ++i) sums[i % sums.size()] += all[i];
   return sums;
 }
 
@@ -108,8 +109,9 @@ StepResult accumulate(TrainingStep& step, Objective& objective, const StepContex
   const at::Tensor squares = context.gradients.sum().reshape({1});
   if (!sums.defined()) sums = at::zeros({1 + std::ssize(objective.metrics())}, squares.options());
   const std::vector<double> all =
-      sum_over_ranks(at::cat({squares, sums}), context.gradients.ranks());
-  StepResult result{.loss = all[1], .gradient_norm = std::sqrt(all[0])};
+      sum_over_ranks(at::cat({squares, sums}), context.stop(), context.gradients.ranks());
+  StepResult result{
+      .loss = all[1], .gradient_norm = std::sqrt(all[0]), .stop = all.back() > 0, .metrics = {}};
   if (!std::isfinite(result.loss)) fail_not_finite(step, per_target, context);
   const double* value = &all[1];
   for (const MetricSpec& metric : objective.metrics()) {

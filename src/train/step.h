@@ -20,6 +20,8 @@ struct StepContext {
   Gradients& gradients;  // of what is trained
   int64_t number = 0;    // of the optimizer step, from 0: the noise of dropout is a function of it
   DropoutPass* dropout = nullptr;  // of the decoder's adapters
+  // Asked at the step's end; a wish of one rank is one of all.
+  std::function<bool()> stop = [] { return false; };
   // Names a row of the step for an error.
   std::function<std::string(int64_t row)> where = [](int64_t row) {
     return "row " + std::to_string(row);
@@ -29,6 +31,7 @@ struct StepContext {
 struct StepResult {
   double loss = 0;
   double gradient_norm = 0;
+  bool stop = false;                 // some rank wishes to
   std::vector<double> metrics = {};  // as the objective lists them
 };
 

@@ -10,17 +10,17 @@ namespace {
 
 // Where the device wants products of few different shapes, a last document of padding, which nobody
 // looks at and which gets no gradient, makes them few.
-RaggedInput model_input(const Batch& batch, const at::Tensor& head, at::ScalarType dtype) {
+RaggedInput model_input(const Batch& batch, at::Device device, at::ScalarType dtype) {
   const int64_t rows = batch.tokens.size(0);
-  const int64_t padding = padding_rows(rows, head, dtype);
+  const int64_t padding = padding_rows(rows, device, dtype);
   RaggedInput input{batch.tokens, batch.positions, batch.boundaries};
   if (padding > 0) {
     input.tokens = at::cat({batch.tokens, at::zeros({padding}, batch.tokens.options())});
     input.positions = at::cat({batch.positions, at::arange(padding, batch.positions.options())});
     input.boundaries.push_back(rows + padding);
   }
-  input.tokens = input.tokens.to(head.device());
-  input.positions = input.positions.to(head.device());
+  input.tokens = input.tokens.to(device);
+  input.positions = input.positions.to(device);
   return input;
 }
 
@@ -42,10 +42,10 @@ std::vector<int64_t> supervised_boundaries(const Batch& batch) {
 Supervised supervised_rows(Decoder& decoder, const Batch& batch) {
   const at::ScalarType dtype = decoder.compute().dtype;
   Supervised result;
-  result.head = decoder.head(dtype);
-  const at::Device device = result.head.weight.device();
+  const at::Device device = decoder.device();
   const at::Tensor rows = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
-  const at::Tensor hidden = decoder.forward(model_input(batch, result.head.weight, dtype));
+  const at::Tensor hidden = decoder.forward(model_input(batch, device, dtype));
+  result.head = decoder.head(dtype);  // after the pass, at whose end its weight is there
   result.hidden = hidden.index_select(0, rows.to(device));
   result.targets = batch.targets.index_select(0, rows).to(device);
   if (batch.weights.defined()) {

@@ -53,6 +53,7 @@ Trainer::Measured Trainer::train_step(TrainingStep& step) {
                                 .gradients = parts_.optimizer.gradients(),
                                 .number = state_.step,
                                 .dropout = parts_.dropout,
+                                .stop = [] { return interrupted(); },
                                 .where = [this](int64_t row) { return parts_.train.where(row); }});
   if (!std::isfinite(measured.result.gradient_norm)) {
     throw CommonError(fmt::format("step {}: the gradient norm is not finite; rows of the step: {}",
@@ -127,6 +128,7 @@ void Trainer::record_evaluation(const Evaluation& e) {
 
 bool Trainer::evaluate_now() {
   if (!parts_.eval) return false;
+  parts_.optimizer.gradients().settle();
   const Evaluation e = evaluate_on_ranks(parts_.decoder, *parts_.eval, parts_.eval_tokens, ranks_);
   if (interrupted_anywhere()) return false;
   if (parts_.record) record_evaluation(e);
@@ -146,6 +148,7 @@ bool Trainer::evaluate_now() {
 
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
+  parts_.optimizer.gradients().settle();
   if (parts_.record) {
     parts_.record->metrics.sync();
     parts_.record->checkpoints.save(state_, [this](const std::filesystem::path& directory) {
@@ -168,6 +171,7 @@ bool Trainer::after_step(bool last) {
              state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
   }
   const bool samples = due(config_.sample_every) || last || stop;
+  if (samples) parts_.optimizer.gradients().settle();
   if (samples && parts_.record && parts_.record->show_samples)
     parts_.record->show_samples(state_.step);
   if (due(parts_.checkpoint_every)) save();
@@ -182,9 +186,12 @@ TrainOutcome Trainer::run() {
         .title = "Training", .total = total, .start = state_.step, .unit = "steps"});
   TrainOutcome outcome = TrainOutcome::kFinished;
   saved_step_ = state_.step > 0 ? state_.step : -1;
+  bool stop = interrupted_anywhere();
   while (state_.step < total && outcome == TrainOutcome::kFinished) {
     ranks_.enter(fmt::format("step {}", state_.step + 1));
-    if (interrupted_anywhere()) {
+    // Of several ranks none stops alone: they agreed at the end of the last step, for a question
+    // of its own would wait behind the weights that are on their way.
+    if (stop || (ranks_.size() == 1 && interrupted())) {
       outcome = TrainOutcome::kInterrupted;
       break;
     }
@@ -194,6 +201,7 @@ TrainOutcome Trainer::run() {
     measured.seconds = seconds_now() - start;
     advance(step, measured.seconds);
     const bool last = state_.step == total;
+    stop = measured.result.stop;
     const bool due = last || state_.step % config_.log_every == 0;
     if (parts_.record && step.trained_count && due) record_step(step, measured);
     if (progress) show_progress(*progress, step, measured);

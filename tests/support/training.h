@@ -88,13 +88,16 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
   return parameters;
 }
 
-inline std::unique_ptr<Gradients> make_gradients(const NamedParameters& parameters,
+inline std::unique_ptr<Gradients> make_gradients(Decoder& decoder,
+                                                 const NamedParameters& parameters,
                                                  const RunOptions& options) {
   if (!options.ranks) return std::make_unique<LocalGradients>(parameters);
   // Small buckets: a model as small as these has several.
-  return std::make_unique<RankedGradients>(
+  auto gradients = std::make_unique<RankedGradients>(
       parameters, *options.ranks,
       RankedGradients::Options{.shard = options.train.shard, .bucket_bytes = 16 << 10});
+  gradients->pass_weights_behind(decoder);
+  return gradients;
 }
 
 // Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.
@@ -109,7 +112,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
        .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();
   NamedParameters parameters = trained_parameters(*model, options, pass);
-  const std::unique_ptr<Gradients> gradients = make_gradients(parameters, options);
+  const std::unique_ptr<Gradients> gradients = make_gradients(*model, parameters, options);
   Communicator& ranks = gradients->ranks();
   AdamW optimizer(*gradients, {});
   std::optional<CheckpointWriter> checkpoints;

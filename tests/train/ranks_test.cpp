@@ -345,11 +345,11 @@ TEST(Ranks, AnInterruptOfOneEndsAllAtTheSameStep) {
       RunOptions own = options;
       own.ranks = &watched;
       const RunResult result = train_run(run_dir, store, own);
-      if (result.outcome != TrainOutcome::kInterrupted || result.state.step != 3)
+      if (result.outcome != TrainOutcome::kInterrupted || result.state.step != 4)
         throw std::runtime_error(fmt::format("ended at step {}", result.state.step));
     });
     for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
-    EXPECT_EQ(latest_checkpoint(run_dir).state.step, 3);
+    EXPECT_EQ(latest_checkpoint(run_dir).state.step, 4);
   }
 }
 

@@ -3,6 +3,8 @@
 #include "app/ranks.h"
 
 #include <algorithm>
+#include <limits>
+#include <thread>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -221,7 +223,7 @@ double RankBench::weight_bytes() const {
   return bytes;
 }
 
-void print_predictions(const RankFigures& f, double tokens_per_rank) {
+void print_predictions(const RankFigures& f, double tokens_per_rank, const Compute& compute) {
   for (const double parameters : {f.weight_bytes / 4, 1e9, 8e9}) {
     const RankFigures figures = scaled(f, parameters * 4 / f.weight_bytes);
     const double alone = predict_step(figures, tokens_per_rank, 1).total();
@@ -234,12 +236,12 @@ void print_predictions(const RankFigures& f, double tokens_per_rank) {
                        {"latency_share", cost.messages / cost.total()},
                        {"efficiency", alone / cost.total()}});
     }
-    const nlohmann::json line = {{"what", "ranks.predicted"},
-                                 {"parameters", parameters},
-                                 {"tokens_per_rank", tokens_per_rank},
-                                 {"one_rank_seconds", alone},
-                                 {"scaling", ranks}};
-    fmt::print("{}\n", line.dump());
+    print_bench_line({{"what", "ranks.predicted"},
+                      {"parameters", parameters},
+                      {"tokens_per_rank", tokens_per_rank},
+                      {"one_rank_seconds", alone},
+                      {"scaling", ranks}},
+                     compute);
   }
 }
 
@@ -262,6 +264,8 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
                 .message_seconds = message,
                 .hidden = std::clamp(1 - (real.whole - silent.whole) / (sums + weights), 0.0, 1.0),
                 .shard_optimizer = c.shard == Shard::kOptimizer};
+  // Further ranks on this machine, with as many threads each.
+  f.undisturbed_ranks = std::thread::hardware_concurrency() / static_cast<double>(compute.threads);
   nlohmann::json few;
   for (const int64_t r : {1, 2, 3, 4}) few[std::to_string(r)] = predict_step(f, tokens, r).total();
   print_bench_line({{"what", "ranks"},
@@ -279,10 +283,11 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
                     {"message_us", message * 1e6},
                     {"predicted_step_seconds", few}},
                    compute);
+  f.undisturbed_ranks = std::numeric_limits<double>::infinity();
   if (c.link_gb_per_s > 0) f.link_bytes_per_s = c.link_gb_per_s * 1e9;
   if (c.message_us > 0) f.message_seconds = c.message_us / 1e6;
   if (c.tokens_per_s > 0) f.seconds_per_token = 1 / c.tokens_per_s;
-  print_predictions(f, tokens / size);
+  print_predictions(f, tokens / size, compute);
   return 0;
 }
 

@@ -6,9 +6,10 @@ namespace continuo {
 
 StepCost predict_step(const RankFigures& f, double tokens, int64_t ranks) {
   const auto count = static_cast<double>(ranks);
-  const double work = tokens / count * f.seconds_per_token;
+  const double crowd = std::max(1.0, count / f.undisturbed_ranks);
+  const double work = crowd * tokens / count * f.seconds_per_token;
   StepCost cost;
-  cost.compute = work + f.update_seconds / (f.shard_optimizer ? count : 1);
+  cost.compute = work + crowd * f.update_seconds / (f.shard_optimizer ? count : 1);
   if (ranks == 1) return cost;
   const double bytes = 2 * f.weight_bytes * (count - 1) / count / f.link_bytes_per_s;
   const double messages = 2 * f.buckets * (count - 1) * f.message_seconds;

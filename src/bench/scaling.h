@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace continuo {
 
@@ -15,6 +16,8 @@ struct RankFigures {
   double message_seconds = 0;    // of a message without bytes
   double hidden = 0;             // share of the exchange that passes behind forward and backward
   bool shard_optimizer = true;
+  // Ranks of which each has cores of its own; more share them.
+  double undisturbed_ranks = std::numeric_limits<double>::infinity();
 };
 
 struct StepCost {

@@ -210,5 +210,30 @@ TEST(Bench, RoofsAreMeasured) {
   }
 }
 
+TEST(Bench, RanksSayWhatOtherNumbersOfThemWouldWaitFor) {
+  const TempDir directory;
+  const auto measured = [&](const std::string& link, const std::string& message) {
+    return bench(directory,
+                 {"ranks", "ranks=2", "rows=4", "row_tokens=16", "steps=1", "link_gb_per_s=" + link,
+                  "message_us=" + message},
+                 kTinyModel);
+  };
+  const auto ideal = measured("1e12", "1e-9"), slow = measured("1e12", "1e9");
+  ASSERT_EQ(ideal.size(), 4u);
+  EXPECT_EQ(ideal[0]["what"], "ranks");
+  EXPECT_EQ(ideal[0]["ranks"], 2);
+  EXPECT_EQ(ideal[0]["tokens"], 4 * 15);
+  EXPECT_GT(ideal[0]["sums_seconds"].get<double>(), 0);
+  for (size_t i = 1; i < ideal.size(); ++i) {
+    EXPECT_EQ(ideal[i]["what"], "ranks.predicted");
+    EXPECT_EQ(ideal[i]["scaling"].back()["ranks"], 4096);
+    for (const auto& few : ideal[i]["scaling"]) {
+      EXPECT_LT(few["waiting_share"].get<double>(), 1e-3);
+      EXPECT_GT(few["efficiency"].get<double>(), 0.99);
+    }
+    for (const auto& few : slow[i]["scaling"]) EXPECT_GT(few["latency_share"].get<double>(), 0.99);
+  }
+}
+
 }  // namespace
 }  // namespace continuo

@@ -256,16 +256,20 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
   const auto size = static_cast<double>(ranks.size());
   const auto tokens = static_cast<double>(c.rows * (c.row_tokens - 1));
   const double moved = bench.weight_bytes() * (size - 1) / size;
-  RankFigures f{.seconds_per_token = (silent.whole - silent.update) * size / tokens,
-                .update_seconds = silent.update * (c.shard == Shard::kOptimizer ? size : 1),
+  // Ranks of this machine that each have cores of their own, with as many threads.
+  const double undisturbed =
+      std::thread::hardware_concurrency() / static_cast<double>(compute.threads);
+  const double alone = std::min(1.0, undisturbed / size);
+  const double updated = c.shard == Shard::kOptimizer ? size : 1;
+  RankFigures f{.seconds_per_token = alone * (silent.whole - silent.update) * size / tokens,
+                .update_seconds = alone * silent.update * updated,
                 .weight_bytes = bench.weight_bytes(),
                 .buckets = bench.buckets(),
                 .link_bytes_per_s = 2 * moved / (sums + weights),
                 .message_seconds = message,
                 .hidden = std::clamp(1 - (real.whole - silent.whole) / (sums + weights), 0.0, 1.0),
-                .shard_optimizer = c.shard == Shard::kOptimizer};
-  // Further ranks on this machine, with as many threads each.
-  f.undisturbed_ranks = std::thread::hardware_concurrency() / static_cast<double>(compute.threads);
+                .shard_optimizer = c.shard == Shard::kOptimizer,
+                .undisturbed_ranks = undisturbed};
   nlohmann::json few;
   for (const int64_t r : {1, 2, 3, 4}) few[std::to_string(r)] = predict_step(f, tokens, r).total();
   print_bench_line({{"what", "ranks"},

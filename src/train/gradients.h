@@ -80,6 +80,9 @@ class LocalGradients : public Gradients {
   std::vector<Share> shares_;
 };
 
+// [] float64: of all elements of float32 tensors.
+at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors);
+
 // The fused optimizer leaves version counters alone; copies in other dtypes (nn/linear.h) go by
 // them.
 void bump_versions(const NamedParameters& parameters);

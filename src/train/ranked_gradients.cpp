@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -159,7 +157,7 @@ at::Tensor RankedGradients::sum() {
     bucket.pending.wait();
     shares_[b].gradient = options_.shard == Shard::kNone ? bucket.gradients : bucket.part;
   }
-  return at::stack(at::_foreach_norm(parts, 2)).to(at::kDouble).square().sum();
+  return sum_of_squares(parts);
 }
 
 void RankedGradients::updated() {

@@ -7,6 +7,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
@@ -77,6 +78,15 @@ TEST(AdamW, ClipsToTheGlobalNorm) {
   EXPECT_NEAR(parameters[0].second[0][0].item<double>(), scalar.x, 1e-6);
   // The second moment shows that clipping reached it.
   EXPECT_NEAR(optimizer.exp_avg_sq(0)[0][0].item<double>(), 0.05 * 25 / (before * before), 1e-7);
+}
+
+// Float32 sums over so many elements are off in the fourth digit.
+TEST(Gradients, TheNormOfManyElementsIsThatOfDoublePrecision) {
+  const at::Tensor parameter = at::zeros({1500, 4001}).set_requires_grad(true);
+  LocalGradients gradients(NamedParameters{{"matrix", parameter}});
+  parameter.mutable_grad() = at::randn(parameter.sizes()).add_(0.3);
+  const double expected = parameter.grad().to(at::kDouble).square().sum().item<double>();
+  EXPECT_NEAR(gradients.sum().item<double>(), expected, 2e-7 * expected);
 }
 
 TEST(AdamW, ANonFiniteNormChangesNothing) {

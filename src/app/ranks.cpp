@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 void fields(FieldVisitor& v, RanksConfig& c) {
   v.field("ranks", c.ranks,
-          "Processes that train together; started here, unless torchrun, mpirun or srun did. 0: as "
+          "Processes that share the work; started here, unless torchrun, mpirun or srun did. 0: as "
           "many as the launcher started.",
           Range::between(0, 4096));
   v.field("rank_timeout", c.rank_timeout, "Seconds that a rank waits for another.",

@@ -1,6 +1,11 @@
 // Commands as several processes, started by the binary itself and as launchers start it.
+#include <algorithm>
+#include <fstream>
+#include <functional>
 #include <sstream>
+#include <thread>
 
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <signal.h>

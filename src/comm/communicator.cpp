@@ -31,6 +31,14 @@ class SoloCommunicator : public Communicator {
 
 }  // namespace
 
+std::string Communicator::gather_names(std::string_view mine, std::string_view what) {
+  std::string names;
+  for (const std::string& some : gather_text(mine, what)) {
+    if (!some.empty()) names += (names.empty() ? "" : ", ") + some;
+  }
+  return names;
+}
+
 bool Communicator::any(bool mine, std::string_view what) {
   const double value = mine ? 1 : 0;
   return std::ranges::any_of(gather({&value, 1}, what), [](double v) { return v != 0; });

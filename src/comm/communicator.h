@@ -73,6 +73,8 @@ class Communicator {
   std::string broadcast(std::string_view mine, std::string_view what) {
     return gather_text(is_first() ? mine : std::string_view(), what).front();
   }
+  // What all of them name, one after the other: "a, b".
+  std::string gather_names(std::string_view mine, std::string_view what);
   bool any(bool mine, std::string_view what);
   void barrier(std::string_view what) { any(false, what); }
 

@@ -79,12 +79,8 @@ std::string Meeting::diagnose() noexcept {
     // A rank that fails for a reason of its own leaves it before it closes its connections; one
     // that was killed leaves nothing, and does not come here.
     poll([&] {
-      if (store_->check({kReason})) return true;
-      silent.clear();
-      for (int64_t r = 0; r < placement_.size; ++r) {
-        if (!store_->check({here_key(r)})) silent.push_back(r);
-      }
-      return silent.empty();
+      silent = silent_ranks();
+      return silent.empty() || store_->check({kReason});
     });
     if (store_->check({kReason})) {
       reason = store_->get_to_str(kReason);
@@ -102,15 +98,18 @@ std::string Meeting::diagnose() noexcept {
   return reason;
 }
 
+std::vector<int64_t> Meeting::silent_ranks() const {
+  std::vector<int64_t> silent;
+  for (int64_t r = 0; r < placement_.size; ++r) {
+    if (!store_->check({here_key(r)})) silent.push_back(r);
+  }
+  return silent;
+}
+
 void Meeting::wait_for_the_others() const {
   if (!holds_store()) return;
   store_->set(here_key(placement_.rank), std::string("1"));
-  poll([&] {
-    for (int64_t r = 0; r < placement_.size; ++r) {
-      if (!store_->check({here_key(r)})) return false;
-    }
-    return true;
-  });
+  poll([&] { return silent_ranks().empty(); });
 }
 
 std::string address_towards(const std::string& host) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
@@ -28,6 +29,8 @@ class Meeting {
 
  private:
   bool holds_store() const;
+  // Those that have not noticed yet that the run is over.
+  std::vector<int64_t> silent_ranks() const;
   void wait_for_the_others() const;
 
   RankPlacement placement_;

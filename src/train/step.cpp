@@ -58,11 +58,8 @@ std::string not_finite(const TrainingStep& step, std::span<const at::Tensor> val
 
 [[noreturn]] void fail_not_finite(const TrainingStep& step, std::span<const at::Tensor> values,
                                   const StepContext& context) {
-  std::string rows;
-  const std::string mine = not_finite(step, values, context);
-  for (const std::string& names : context.gradients.ranks().gather_text(mine, "the rows' names")) {
-    if (!names.empty()) rows += (rows.empty() ? "" : ", ") + names;
-  }
+  const std::string rows =
+      context.gradients.ranks().gather_names(not_finite(step, values, context), "the rows' names");
   throw CommonError(fmt::format("step {}: the loss is not finite{}{}", context.number + 1,
                                 rows.empty() ? "" : " in ", rows),
                     "Lower train.lr, or look at these rows with `continuo inspect`. The last "

@@ -26,10 +26,7 @@ std::string step_rows(const TrainingStep& step, const ExampleStore& store) {
 
 // Of all ranks.
 std::string step_rows(const TrainingStep& step, const ExampleStore& store, Communicator& ranks) {
-  std::string names;
-  for (const std::string& some : ranks.gather_text(step_rows(step, store), "the rows' names"))
-    if (!some.empty()) names += (names.empty() ? "" : ", ") + some;
-  return names;
+  return ranks.gather_names(step_rows(step, store), "the rows' names");
 }
 
 }  // namespace

@@ -88,6 +88,14 @@ inline NamedParameters trained_parameters(Transformer& model, const RunOptions& 
   return parameters;
 }
 
+// The lines of a run's metrics.jsonl.
+inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run_dir) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(run_dir / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
 inline std::unique_ptr<Gradients> make_gradients(Decoder& decoder,
                                                  const NamedParameters& parameters,
                                                  const RunOptions& options) {

@@ -13,6 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::byte_store;
+using test::metrics_of;
 using test::RankEnd;
 using test::run_ranks;
 using test::RunOptions;
@@ -40,13 +41,6 @@ std::map<std::string, at::Tensor> tensors_of(const fs::path& run_dir, const char
 
 std::string bytes_of(const fs::path& run_dir, const char* file) {
   return test::read_file(latest_checkpoint(run_dir).path / file);
-}
-
-std::vector<nlohmann::json> metrics_of(const fs::path& run_dir) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(run_dir / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
-  return lines;
 }
 
 void expect_same_training(const fs::path& a, const fs::path& b, double tolerance) {

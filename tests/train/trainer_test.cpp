@@ -14,6 +14,7 @@ namespace {
 
 using test::byte_store;
 using test::max_difference;
+using test::metrics_of;
 using test::RunOptions;
 using test::RunResult;
 using test::train_run;
@@ -22,13 +23,6 @@ void expect_equal_bits(const RunResult& a, const RunResult& b) {
   ASSERT_EQ(a.weights.size(), b.weights.size());
   for (size_t i = 0; i < a.weights.size(); ++i)
     EXPECT_TRUE(a.weights[i].equal(b.weights[i])) << "parameter " << i;
-}
-
-std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(run / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
-  return lines;
 }
 
 TEST(Trainer, EveryMicroBatchSplitGivesTheSameTraining) {

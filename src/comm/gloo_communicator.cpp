@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
@@ -11,19 +12,23 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "comm/communicator.h"
+#include "comm/connection_watch.h"
 #include "comm/meeting.h"
 
 namespace continuo {
 
 namespace {
 
-using Work = c10::intrusive_ptr<c10d::Work>;
+using Work = ConnectionWatch::Work;
 
 class GlooCommunicator : public Communicator {
  public:
   GlooCommunicator(const RankPlacement& placement, std::chrono::seconds timeout)
       : placement_(placement), timeout_(timeout), meeting_(placement, timeout) {
-    guarded("the others to join", [&] { gloo_ = connect(); });
+    guarded("the others to join", [&] {
+      gloo_ = connect();
+      watch_.emplace(gloo_);
+    });
   }
 
   int64_t rank() const override { return placement_.rank; }
@@ -55,6 +60,7 @@ class GlooCommunicator : public Communicator {
   std::chrono::seconds timeout_;
   Meeting meeting_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
+  std::optional<ConnectionWatch> watch_;
   std::string stage_ = "starting";
   int tag_ = 0;  // of messages between two ranks: the same number on both, for calls are in order
 };
@@ -108,9 +114,7 @@ Pending GlooCommunicator::reduce_scatter(const at::Tensor& part, const at::Tenso
   std::vector<Work> works;
   guarded(what, [&] { works = exchange(mine, theirs); });
   return Pending([this, part, theirs, works, what = std::string(what)] {
-    guarded(what, [&] {
-      for (const Work& work : works) work->wait();
-    });
+    guarded(what, [&] { watch_->wait(works); });
     // The first sum first: `part` may be where this rank's own summand lies.
     at::Tensor sum = at::add(theirs[0], theirs[1]);
     for (size_t r = 2; r < theirs.size(); ++r) sum.add_(theirs[r]);
@@ -126,9 +130,7 @@ Pending GlooCommunicator::all_gather(const at::Tensor& whole, const at::Tensor& 
   std::vector<Work> works;
   guarded(what, [&] { works = exchange(std::vector<at::Tensor>(places.size(), own), places); });
   return Pending([this, works, places, what = std::string(what)] {
-    guarded(what, [&] {
-      for (const Work& work : works) work->wait();
-    });
+    guarded(what, [&] { watch_->wait(works); });
   });
 }
 

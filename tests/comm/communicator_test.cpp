@@ -1,6 +1,7 @@
 #include "comm/communicator.h"
 
 #include <numeric>
+#include <thread>
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
@@ -120,6 +121,28 @@ TEST(Communicator, ARankThatIsKilledIsNamed) {
       }
     }
   }
+}
+
+// Gloo alone would wait for the rest of a message that was cut until its timeout.
+TEST(Communicator, ARankThatIsKilledWhileItSendsIsNamed) {
+  const double start = seconds_now();
+  const auto ends = run_ranks(2, [](Communicator& ranks) {
+    const at::Tensor whole = at::full({2, int64_t{64} << 20}, 1, at::kFloat);
+    const at::Tensor part = whole[ranks.rank()];
+    ranks.barrier("each other");
+    if (ranks.rank() == 1) {
+      std::thread([] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        kill(getpid(), SIGKILL);
+      }).detach();
+    }
+    ranks.all_gather(whole, part, "the pieces").wait();
+  });
+  EXPECT_LT(seconds_now() - start, 20);
+  EXPECT_EQ(ends[1].code, -SIGKILL);
+  EXPECT_EQ(ends[0].code, 1);
+  EXPECT_NE(ends[0].error.find("rank 1 does not answer any more"), std::string::npos)
+      << ends[0].error;
 }
 
 TEST(Communicator, AReasonReachesTheOthers) {

@@ -1,0 +1,69 @@
+#include "comm/connection_watch.h"
+
+#include <limits>
+#include <stdexcept>
+
+#include <ATen/ops/empty.h>
+
+namespace continuo {
+
+namespace {
+
+// After so long, and then as often, a wait looks whether the connections still stand.
+constexpr std::chrono::seconds kLookEvery{1};
+constexpr int kProbe = std::numeric_limits<int>::max();  // a tag that no message has
+
+}  // namespace
+
+ConnectionWatch::ConnectionWatch(c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo)
+    : gloo_(std::move(gloo)), thread_([this] { run(); }) {}
+
+ConnectionWatch::~ConnectionWatch() {
+  {
+    const std::lock_guard lock(mutex_);
+    end_ = true;
+  }
+  ended_.notify_all();
+  thread_.join();
+}
+
+void ConnectionWatch::wait(const std::vector<Work>& works) {
+  const auto set = [&](const std::vector<Work>* waited_for) {
+    const std::lock_guard lock(mutex_);
+    waited_for_ = waited_for;
+    since_ = Clock::now();
+  };
+  struct Clear {
+    const std::function<void()> f;
+    ~Clear() { f(); }
+  } const clear{[&] { set(nullptr); }};
+  set(&works);
+  for (const Work& work : works) {
+    if (!work->wait()) throw std::runtime_error("a connection broke");
+  }
+}
+
+// A connection that is broken refuses new messages at once; one that nobody will ever send is
+// waited for by nobody.
+bool ConnectionWatch::broken() const {
+  for (int peer = 0; peer < gloo_->getSize(); ++peer) {
+    if (peer == gloo_->getRank()) continue;
+    std::vector<at::Tensor> nothing = {at::empty({1}, at::kByte)};
+    try {
+      gloo_->recv(nothing, peer, kProbe);
+    } catch (const std::exception&) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void ConnectionWatch::run() {
+  std::unique_lock lock(mutex_);
+  while (!ended_.wait_for(lock, kLookEvery, [this] { return end_; })) {
+    if (!waited_for_ || Clock::now() - since_ < kLookEvery || !broken()) continue;
+    for (const Work& work : *waited_for_) work->abort();
+  }
+}
+
+}  // namespace continuo

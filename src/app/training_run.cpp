@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <c10/core/GradMode.h>
-
 #include "app/adapters.h"
 #include "app/experiment_tokenizer.h"
 #include "app/frozen_base.h"
@@ -19,22 +17,29 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The model alone where all of its weights are trained.
-FrozenBase prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute) {
-  if (c.model.from.empty())
-    return {.model = make_model(c.model, vocabulary, compute.device), .holder = {}, .form = {}};
+// Whether no rank is to hold all weights.
+bool parts_weights(const ExperimentConfig& c, const Communicator& ranks) {
+  return c.train.shard == Shard::kAll && ranks.size() > 1;
+}
+
+// The model alone where all of its weights are trained: those of `previous`, where a run goes on.
+FrozenBase prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Compute& compute,
+                         const std::optional<Checkpoint>& previous, const Communicator& ranks) {
+  const LoadOptions options = {.device = compute.device,
+                               .held = parts_weights(c, ranks) ? Held::stored : Held::memory};
+  const auto alone = [](Model model) {
+    return FrozenBase{.model = std::move(model), .holder = {}, .form = {}};
+  };
+  if (previous && !c.lora.enabled()) return alone(load_model(previous->path, options));
+  if (c.model.from.empty()) return alone(make_model(c.model, vocabulary, compute.device));
   const fs::path directory = resolve_model_directory(c.model.from);
   if (is_adapter_directory(directory)) {
     throw Error("model.from: " + directory.string() + " is an adapter",
                 "Merge it first (continuo merge), or go on with it: lora.from, with its base as "
                 "model.from.");
   }
-  FrozenBase base;
-  if (c.lora.enabled()) {
-    base = load_frozen_base(directory, c.lora, compute);
-  } else {
-    base.model = load_model(directory, {.device = compute.device, .held = Held::memory});
-  }
+  FrozenBase base = c.lora.enabled() ? load_frozen_base(directory, c.lora, compute)
+                                     : alone(load_model(directory, options));
   if (base.model.decoder->spec().embedding.vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,
                             base.model.decoder->spec().embedding.vocabulary));
@@ -89,14 +94,6 @@ void check_same_run(const TrainState& saved, const TrainState& now, const fs::pa
   compare(before.instruction_set, after.instruction_set);
 }
 
-// Restores weights in place: optimizer and decoder keep their tensors.
-void restore_weights(const Model& model, const fs::path& checkpoint) {
-  const c10::NoGradGuard no_grad;
-  const Model saved = load_model(checkpoint);
-  const auto from = saved.decoder->named_parameters();
-  for (const auto& item : model.decoder->named_parameters()) item.value().copy_(from[item.key()]);
-}
-
 }  // namespace
 
 TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
@@ -108,7 +105,7 @@ TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
   run.prompt =
       experiment_prompt(experiment, *run.tokenizer, previous ? previous->path : fs::path());
   run.eos = sequence_ends(c, *run.tokenizer, run.prompt);
-  FrozenBase base = prepare_model(c, run.tokenizer->size(), compute);
+  FrozenBase base = prepare_model(c, run.tokenizer->size(), compute, previous, ranks);
   run.model = std::move(base.model);
   run.holder = std::move(base.holder);
   run.adapters =
@@ -139,11 +136,7 @@ TrainState start_run(const TrainingRun& run, const ExperimentConfig& config, con
   const Arithmetic arithmetic = state.arithmetic;
   state = previous->state;
   state.arithmetic = arithmetic;
-  if (run.adapters.empty()) {
-    restore_weights(run.model, previous->path);
-  } else {
-    restore_adapters(run.adapters, run.base, previous->path);
-  }
+  if (!run.adapters.empty()) restore_adapters(run.adapters, run.base, previous->path);
   return state;
 }
 

@@ -34,16 +34,14 @@ struct TrainingRun {
   DataSets data;
 };
 
-// `previous`: the checkpoint of a run that goes on. The model still has the weights that the
-// experiment names.
-//
-// On every rank; what is made once for a run directory or a data cache the first rank makes.
+// `previous`: the checkpoint of a run that goes on, whose weights the model has; adapters are still
+// new. On every rank; what is made once for a run directory or a data cache the first rank makes.
 TrainingRun prepare_run(const Experiment& experiment, const Compute& compute,
                         const std::optional<Checkpoint>& previous, Communicator& ranks);
 
-// Where the run stands: at its beginning, or where `previous` left it, whose weights it then takes
-// over. Error: something that the results depend on has changed since.
-// Error, too: ranks that are not about to train the same.
+// Where the run stands: at its beginning, or where `previous` left it, whose adapters it then takes
+// over. Error: something that the results depend on has changed since, or ranks are not about to
+// train the same.
 TrainState start_run(const TrainingRun& run, const ExperimentConfig& config, const Compute& compute,
                      const std::optional<Checkpoint>& previous, Communicator& ranks);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <thread>
 
 #include <ATen/ops/empty.h>
@@ -15,9 +16,10 @@
 #include "bench/commands.h"
 #include "bench/random_step.h"
 #include "bench/scaling.h"
+#include "core/config/keys.h"
 #include "core/process.h"
+#include "train/make_gradients.h"
 #include "train/optimizer.h"
-#include "train/ranked_gradients.h"
 #include "train/sft.h"
 #include "train/step.h"
 
@@ -76,7 +78,17 @@ class Switched : public Communicator {
   }
   Pending all_gather(const at::Tensor& whole, const at::Tensor& part,
                      std::string_view what) override {
-    return silent_ ? Pending() : real_.all_gather(whole, part, what);
+    if (!silent_) return real_.all_gather(whole, part, what);
+    if (whole.is_alias_of(part)) return {};
+    // Weights that come and go have to be some: those of the first time.
+    at::Tensor& known = known_[part.const_data_ptr()];
+    if (known.defined()) {
+      whole.copy_(known);
+    } else {
+      real_.all_gather(whole, part, what).wait();
+      known = whole.clone();
+    }
+    return {};
   }
   std::vector<double> gather(std::span<const double> mine, std::string_view what) override {
     if (!silent_) return real_.gather(mine, what);
@@ -92,6 +104,7 @@ class Switched : public Communicator {
 
  private:
   Communicator& real_;
+  std::map<const void*, at::Tensor> known_;
   bool silent_ = false;
 };
 
@@ -109,10 +122,10 @@ class RankBench {
         ranks_(ranks),
         switched_(ranks),
         model_(open_bench_model(directory, c.base, compute, BenchUse::kTrained)),
-        gradients_(trained_parameters(model_, {}), switched_, {.shard = c.shard}),
-        optimizer_(gradients_, {.beta2 = 0.999, .weight_decay = 0}) {
+        gradients_(
+            make_gradients(*model_.decoder, trained_parameters(model_, {}), switched_, c.shard)),
+        optimizer_(*gradients_, {.beta2 = 0.999, .weight_decay = 0}) {
     model_.decoder->set_compute({.dtype = compute.dtype});
-    gradients_.pass_weights_behind(*model_.decoder);
   }
 
   StepSeconds measure(bool silent);
@@ -120,17 +133,21 @@ class RankBench {
   std::pair<double, double> exchange_seconds();
   double message_seconds();
   double weight_bytes() const;
-  double buckets() { return static_cast<double>(gradients_.shares().size()); }
+  double buckets() { return static_cast<double>(gradients_->shares().size()); }
 
  private:
   TrainingStep step() const;
   double slowest(double mine);
+  // Until nothing is under way.
+  void settle() {
+    if (!gradients_->passes_together()) gradients_->settle();
+  }
 
   const RanksBenchConfig& config_;
   Communicator& ranks_;
   Switched switched_;
   Model model_;
-  RankedGradients gradients_;
+  std::unique_ptr<Gradients> gradients_;
   AdamW optimizer_;
   int64_t number_ = 0;
 };
@@ -163,7 +180,7 @@ StepSeconds RankBench::measure(bool silent) {
   double start = 0, updates = 0;
   for (int64_t i = 0; i <= config_.steps; ++i) {
     if (i == 1) {  // the first of its kind takes memory
-      gradients_.settle();
+      settle();
       ranks_.barrier("the others' steps");
       start = seconds_now();
       updates = 0;
@@ -172,20 +189,20 @@ StepSeconds RankBench::measure(bool silent) {
     TrainingStep rows = step();
     const StepResult result =
         accumulate(rows, objective,
-                   {.decoder = *model_.decoder, .gradients = gradients_, .number = number_++});
+                   {.decoder = *model_.decoder, .gradients = *gradients_, .number = number_++});
     const double before = seconds_now();
     optimizer_.step(1e-5, result.gradient_norm);
     updates += seconds_now() - before;
     switched_.silence(false);
   }
-  gradients_.settle();
+  settle();
   const auto steps = static_cast<double>(config_.steps);
   return {slowest((seconds_now() - start) / steps), slowest(updates / steps)};
 }
 
 std::pair<double, double> RankBench::exchange_seconds() {
   std::vector<at::Tensor> wholes, parts;
-  for (const Share& share : gradients_.shares()) {
+  for (const Share& share : gradients_->shares()) {
     const int64_t part =
         config_.shard == Shard::kNone ? share.weight.numel() / ranks_.size() : share.weight.numel();
     wholes.push_back(at::zeros({part * ranks_.size()}));
@@ -218,7 +235,7 @@ double RankBench::message_seconds() {
 
 double RankBench::weight_bytes() const {
   double bytes = 0;
-  for (const auto& [name, parameter] : gradients_.parameters())
+  for (const auto& [name, parameter] : gradients_->parameters())
     bytes += static_cast<double>(parameter.nbytes());
   return bytes;
 }
@@ -260,21 +277,24 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
   const double undisturbed =
       std::thread::hardware_concurrency() / static_cast<double>(compute.threads);
   const double alone = std::min(1.0, undisturbed / size);
-  const double updated = c.shard == Shard::kOptimizer ? size : 1;
+  const double updated = c.shard == Shard::kNone ? 1 : size;
+  const double exchanges = c.shard == Shard::kAll ? 3 : 2, alone_seconds = sums + weights;
   RankFigures f{.seconds_per_token = alone * (silent.whole - silent.update) * size / tokens,
                 .update_seconds = alone * silent.update * updated,
                 .weight_bytes = bench.weight_bytes(),
                 .buckets = bench.buckets(),
-                .link_bytes_per_s = 2 * moved / (sums + weights),
+                .link_bytes_per_s = 2 * moved / alone_seconds,
                 .message_seconds = message,
-                .hidden = std::clamp(1 - (real.whole - silent.whole) / (sums + weights), 0.0, 1.0),
-                .shard_optimizer = c.shard == Shard::kOptimizer,
+                .hidden = std::clamp(
+                    1 - (real.whole - silent.whole) / (exchanges / 2 * alone_seconds), 0.0, 1.0),
+                .shard_optimizer = c.shard != Shard::kNone,
+                .exchanges = exchanges,
                 .undisturbed_ranks = undisturbed};
   nlohmann::json few;
   for (const int64_t r : {1, 2, 3, 4}) few[std::to_string(r)] = predict_step(f, tokens, r).total();
   print_bench_line({{"what", "ranks"},
                     {"ranks", ranks.size()},
-                    {"shard", c.shard == Shard::kOptimizer ? "optimizer" : "none"},
+                    {"shard", enum_name(c.shard)},
                     {"tokens", tokens},
                     {"step_seconds", real.whole},
                     {"silent_step_seconds", silent.whole},

@@ -11,8 +11,8 @@ StepCost predict_step(const RankFigures& f, double tokens, int64_t ranks) {
   StepCost cost;
   cost.compute = work + crowd * f.update_seconds / (f.shard_optimizer ? count : 1);
   if (ranks == 1) return cost;
-  const double bytes = 2 * f.weight_bytes * (count - 1) / count / f.link_bytes_per_s;
-  const double messages = 2 * f.buckets * (count - 1) * f.message_seconds;
+  const double bytes = f.exchanges * f.weight_bytes * (count - 1) / count / f.link_bytes_per_s;
+  const double messages = f.exchanges * f.buckets * (count - 1) * f.message_seconds;
   const double both = bytes + messages;
   const double waited = both - std::min(f.hidden * both, work);
   const double agreement = (count - 1) * f.message_seconds;

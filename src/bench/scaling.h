@@ -16,6 +16,9 @@ struct RankFigures {
   double message_seconds = 0;    // of a message without bytes
   double hidden = 0;             // share of the exchange that passes behind forward and backward
   bool shard_optimizer = true;
+  // Of all weights or gradients, a step: sums and new weights; where weights are parted too they
+  // travel twice, for the forward and for the backward pass.
+  double exchanges = 2;
   // Ranks of which each has cores of its own; more share them.
   double undisturbed_ranks = std::numeric_limits<double>::infinity();
 };
@@ -27,8 +30,8 @@ struct StepCost {
   double total() const { return compute + exchange; }
 };
 
-// With R ranks, V bytes of weights in b buckets, bandwidth B and latency α, the exchange of sums
-// and that of weights take V·(R−1)/R / B + b·(R−1)·α each. Their share `hidden` passes behind
+// With R ranks, V bytes of weights in b buckets, bandwidth B and latency α, an exchange of sums or
+// of weights takes V·(R−1)/R / B + b·(R−1)·α. Their share `hidden` passes behind
 // forward and backward passes, as far as these are long enough. Besides, ranks agree once a step.
 StepCost predict_step(const RankFigures& figures, double tokens, int64_t ranks);
 

@@ -107,15 +107,14 @@ int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfi
   if (ranks.is_first())
     progress.emplace(
         ProgressOptions{.title = "Evaluating", .total = store->size(), .unit = "rows"});
+  const auto show = [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
+    if (report) report->add(batch, nll);
+    // Of all ranks, which are about as far as this one.
+    const int64_t rows = std::min(store->size(), so_far.rows * ranks.size());
+    if (progress) progress->update(rows, fmt::format("loss {:.4f}", so_far.loss()));
+  };
   const Evaluation e =
-      evaluate_on_ranks(decoder, *store, config.micro_tokens, ranks,
-                        [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
-                          if (report) report->add(batch, nll);
-                          // Of all ranks, which are about as far as this one.
-                          const int64_t rows = std::min(store->size(), so_far.rows * ranks.size());
-                          if (progress)
-                            progress->update(rows, fmt::format("loss {:.4f}", so_far.loss()));
-                        });
+      evaluate(decoder, *store, config.micro_tokens, {.ranks = &ranks, .on_batch = show});
   if (progress) progress->finish();
   if (ranks.any(interrupted(), "the others' evaluation"))
     throw CommonError(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));

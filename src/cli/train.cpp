@@ -13,8 +13,8 @@
 #include "data/step_loader.h"
 #include "generate/generator.h"
 #include "nn/served_decoder.h"
+#include "train/make_gradients.h"
 #include "train/optimizer_file.h"
-#include "train/ranked_gradients.h"
 #include "train/served_gap.h"
 #include "train/sft.h"
 #include "train/trainer.h"
@@ -203,16 +203,6 @@ class RunFiles {
   RunRecord record_;
 };
 
-std::unique_ptr<Gradients> make_gradients(const TrainingRun& run, Shard shard,
-                                          Communicator& ranks) {
-  const NamedParameters parameters = trained_parameters(run.model, run.adapters);
-  if (ranks.size() == 1) return std::make_unique<LocalGradients>(parameters);
-  auto gradients = std::make_unique<RankedGradients>(parameters, ranks,
-                                                     RankedGradients::Options{.shard = shard});
-  gradients->pass_weights_behind(*run.model.decoder);
-  return gradients;
-}
-
 struct TrainingEnd {
   TrainOutcome outcome;
   TrainState state;
@@ -225,7 +215,8 @@ TrainingEnd run_training(const Experiment& e, const Compute& compute, const Trai
   const ExperimentConfig& c = e.config;
   const TrainState state = start_run(run, c, compute, previous, ranks);
   run.model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
-  const std::unique_ptr<Gradients> gradients = make_gradients(run, c.train.shard, ranks);
+  const std::unique_ptr<Gradients> gradients = make_gradients(
+      *run.model.decoder, trained_parameters(run.model, run.adapters), ranks, c.train.shard);
   AdamW optimizer(*gradients, c.optimizer);
   if (previous) load_optimizer(previous->path / kOptimizerFile, optimizer);
 

@@ -3,6 +3,9 @@
 // (nn/executor.h) made of it.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 
@@ -35,9 +38,19 @@ class Decoder : public torch::nn::Module {
   virtual void set_compute(const ComputeOptions& options) = 0;
   virtual const ComputeOptions& compute() const = 0;
 
-  // Whom `forward` asks for each parameter before it reads it; nobody at first. What a pass does
-  // not read before its end, and everybody else, has to be sure of the weights without it.
+  // Whom a pass asks for each parameter before it reads it; nobody at first. Everybody else has to
+  // be sure of the weights without it.
   virtual void set_weight_gate(WeightGate* gate) = 0;
+  // What a pass reads together and is then done with: it tells the gate so. In the order of a
+  // forward pass. Parameters that are in none it may read at any time once it has asked for them.
+  virtual std::vector<std::vector<at::Tensor>> parts() const { return {}; }
+  // Brings those of the parameters that stayed in their file into memory, in `dtype` or in the
+  // types in which they are stored.
+  virtual void read_stored(const std::vector<at::Tensor>& parameters,
+                           std::optional<at::ScalarType> dtype) {
+    static_cast<void>(parameters);
+    static_cast<void>(dtype);
+  }
 };
 
 }  // namespace continuo

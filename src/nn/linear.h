@@ -66,7 +66,9 @@ struct LinearImpl : torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);  // unset (nn/unset_parameter.h)
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   ProductWeight product_weight(at::ScalarType dtype) {
-    return stored.defined() ? ProductWeight(stored) : ProductWeight(cast_.get(weight, dtype));
+    if (stored.defined()) return ProductWeight(stored);
+    return comes_and_goes ? ProductWeight(WeightMatrix(weight))
+                          : ProductWeight(cast_.get(weight, dtype));
   }
 
   // The weight wherever it lies.
@@ -77,6 +79,9 @@ struct LinearImpl : torch::nn::Module {
   // The weight where it was left, in its file or in an executor's panels; `weight` is then unset
   // and frozen.
   WeightMatrix stored;
+  // The weight's memory is there only while a pass needs it (nn/weight_gate.h): no copy in another
+  // dtype outlives a product.
+  bool comes_and_goes = false;
   // Usually none. No part of the module's parameters.
   std::shared_ptr<LinearAdapter> adapter;
 

@@ -1,5 +1,6 @@
 #include "nn/transformer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -12,6 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "nn/backend.h"
+#include "nn/on_backward.h"
 #include "nn/recompute.h"
 #include "nn/unset_parameter.h"
 
@@ -131,14 +133,57 @@ Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
   if (!head.tied) head_ = register_parameter("head", unset_parameter({vocabulary, hidden}));
 }
 
-void Transformer::need(const std::vector<at::Tensor>& parameters) const {
-  for (const at::Tensor& parameter : parameters) {
-    if (parameter.defined()) gate_->need(parameter);
-  }
+std::vector<std::vector<at::Tensor>> Transformer::parts() const {
+  std::vector<std::vector<at::Tensor>> parts;
+  for (const Block& block : blocks_) parts.push_back(block->parameters());
+  return parts;
+}
+
+namespace {
+
+std::vector<at::Tensor> tensors_of(const Stream& stream) {
+  std::vector<at::Tensor> tensors = {stream.residual};
+  if (stream.delta.defined()) tensors.push_back(stream.delta);
+  return tensors;
+}
+
+Stream stream_of(const std::vector<at::Tensor>& tensors) {
+  return {tensors[0], tensors.size() > 1 ? tensors[1] : at::Tensor()};
+}
+
+}  // namespace
+
+Stream Transformer::through_block(size_t block, const Stream& stream, const RaggedInput& input,
+                                  const Rotation& rotation, const CachedSequences* cached) {
+  const bool recomputes = compute_.recompute && !cached;
+  // By value: with recomputation the function outlives this call.
+  const TensorFunction pass = [this, block, input, rotation, cached,
+                               recomputes](const std::vector<at::Tensor>& in) {
+    const auto forward = [&](const std::vector<at::Tensor>& x) {
+      return tensors_of(
+          blocks_[block]->forward(stream_of(x), input, rotation, cached, compute_.dtype));
+    };
+    if (!gate_) return forward(in);
+    WeightGate* const gate = gate_;
+    const std::vector<at::Tensor> weights = blocks_[block]->parameters();
+    gate->need(weights);
+    if (!c10::GradMode::is_enabled()) {
+      const std::vector<at::Tensor> out = forward(in);
+      gate->leave(weights);
+      return out;
+    }
+    const std::vector<at::Tensor> out =
+        forward(on_backward(in, [gate, weights] { gate->complete(weights); }));
+    if (recomputes) return out;  // its backward pass comes at once
+    gate->leave(weights);
+    return on_backward(out, [gate, weights] { gate->need(weights); });
+  };
+  const std::vector<at::Tensor> in = tensors_of(stream);
+  return stream_of(recomputes ? recompute(pass, in) : pass(in));
 }
 
 at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cached) {
-  if (gate_) need({embedding_, positions_});
+  if (gate_) gate_->need({embedding_, positions_});
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
   const at::Tensor embedded = stored_embedding_.defined()
@@ -155,26 +200,13 @@ at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cac
     cached->cache.prepare(cached->ids[d], input.length(d));
   const std::vector<Rotation> rotations = rope_.rotations(input, lengths);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    if (gate_) need(blocks_[i]->parameters());
-    // By value: with recomputation the function outlives this call.
-    const TensorFunction block =
-        [this, i, input, rotation = rope_.of(rotations, static_cast<int64_t>(i)),
-         cached](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
-      const Stream result = blocks_[i]->forward({in[0], in.size() > 1 ? in[1] : at::Tensor()},
-                                                input, rotation, cached, compute_.dtype);
-      return {result.residual, result.delta};
-    };
-    std::vector<at::Tensor> inputs = {stream.residual};
-    if (stream.delta.defined()) inputs.push_back(stream.delta);
-    const std::vector<at::Tensor> out =
-        compute_.recompute && !cached ? recompute(block, inputs) : block(inputs);
-    stream = {out[0], out[1]};
+    stream = through_block(i, stream, input, rope_.of(rotations, static_cast<int64_t>(i)), cached);
   }
   for (int64_t d = 0; cached && d < input.documents(); ++d)
     cached->cache.commit(cached->ids[d], input.length(d));
   if (gate_) {
-    need(norm_->parameters());
-    need({head_});
+    gate_->need(norm_->parameters());
+    gate_->need({head_});
   }
   return norm_(stream.residual, stream.delta, compute_.dtype).normalised;
 }
@@ -239,12 +271,17 @@ std::map<std::string, WeightMatrix*> Transformer::stored_matrices() {
   return matrices;
 }
 
-void Transformer::read_stored() {
+void Transformer::read_stored(const std::vector<at::Tensor>& parameters,
+                              std::optional<at::ScalarType> dtype) {
   const c10::NoGradGuard no_grad;
-  auto parameters = named_parameters();
+  auto named = named_parameters();
   for (const auto& [name, stored] : stored_matrices()) {
-    if (!stored->defined()) continue;
-    parameters[name].set_data(stored->rows(0, stored->out()).clone(at::MemoryFormat::Contiguous));
+    at::Tensor& parameter = named[name];
+    const auto is_it = [&](const at::Tensor& p) { return p.is_same(parameter); };
+    if (!stored->defined() || std::ranges::none_of(parameters, is_it)) continue;
+    const at::Tensor rows = stored->rows(0, stored->out());
+    parameter.set_data(
+        rows.to(dtype.value_or(rows.scalar_type())).clone(at::MemoryFormat::Contiguous));
     *stored = {};
   }
 }

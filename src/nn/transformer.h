@@ -91,6 +91,7 @@ class Transformer : public Decoder {
   const ComputeOptions& compute() const override { return compute_; }
 
   void set_weight_gate(WeightGate* gate) override { gate_ = gate; }
+  std::vector<std::vector<at::Tensor>> parts() const override;  // its blocks
 
   at::Device device() const override { return embedding_.device(); }
   // The weights as executors take them; adapters are left out.
@@ -99,8 +100,10 @@ class Transformer : public Decoder {
   // here is unset among the parameters, and served all the same. Modules read it anew for every
   // product.
   std::map<std::string, WeightMatrix*> stored_matrices();
-  // Brings all of them into memory, in the types in which they are stored.
-  void read_stored();
+  void read_stored(const std::vector<at::Tensor>& parameters,
+                   std::optional<at::ScalarType> dtype) override;
+  // All of them, as they are stored.
+  void read_stored() { read_stored(parameters(), {}); }
   // Every linear layer, and its place among a model's weights.
   struct LinearSlot {
     MatrixPlace place;
@@ -116,7 +119,8 @@ class Transformer : public Decoder {
 
  private:
   at::Tensor run(const RaggedInput& input, const CachedSequences* cached);
-  void need(const std::vector<at::Tensor>& parameters) const;
+  Stream through_block(size_t block, const Stream& stream, const RaggedInput& input,
+                       const Rotation& rotation, const CachedSequences* cached);
 
   ModelSpec spec_;
   ComputeOptions compute_;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include <ATen/ops/isfinite.h>
 #include <c10/core/GradMode.h>
@@ -32,45 +33,50 @@ std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,
 
 namespace {
 
-// Batches `first`, first + stride, … of the set.
-Evaluation evaluate_some(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                         size_t first, size_t stride, const OnEvaluated& on_batch) {
+// Adds a batch, which has a trained token, to the sums. → [trained tokens] their nll.
+at::Tensor add_batch(Evaluation& total, Decoder& decoder, const Batch& batch,
+                     const ExampleStore& store) {
+  const NllResult loss = token_nll(decoder, batch);
+  const double nll = loss.nll.sum(at::kDouble).item<double>();
+  if (!std::isfinite(nll)) {
+    const auto where = [&](int64_t row) { return store.where(row); };
+    throw Error("the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, where),
+                "The weights have diverged, or these rows are far from anything the model has "
+                "seen.");
+  }
+  total.nll += nll;
+  total.entropy += loss.entropy.sum(at::kDouble).item<double>();
+  total.tokens += batch.trained_count;
+  total.correct += loss.correct.sum().item<int64_t>();
+  return loss.nll;
+}
+
+// This rank's share: the batches rank, rank + ranks, … of the set.
+Evaluation evaluate_share(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                          Communicator& ranks, const EvaluationOptions& options) {
   const c10::NoGradGuard no_grad;
+  const auto stop = [&] {
+    return options.together ? ranks.any(interrupted(), "the others' evaluation") : interrupted();
+  };
   Evaluation total;
   const auto batches = evaluation_batches(store, micro_tokens);
-  for (size_t i = first; i < batches.size() && !interrupted(); i += stride) {
-    const Batch batch = make_batch(store, batches[i]);
-    total.rows += std::ssize(batch.rows);
-    if (batch.trained_count == 0) continue;
-    const NllResult loss = token_nll(decoder, batch);
-    const double nll = loss.nll.sum(at::kDouble).item<double>();
-    if (!std::isfinite(nll)) {
-      const auto where = [&](int64_t row) { return store.where(row); };
-      throw Error(
-          "the evaluation loss is not finite in " + non_finite_rows(batch, loss.nll, where),
-          "The weights have diverged, or these rows are far from anything the model has seen.");
+  const auto rank = static_cast<size_t>(ranks.rank()), size = static_cast<size_t>(ranks.size());
+  for (size_t round = 0; round < batches.size() && !stop(); round += size) {
+    const size_t i = round + rank;
+    const std::optional<Batch> batch =
+        i < batches.size() ? std::optional(make_batch(store, batches[i])) : std::nullopt;
+    if (batch) total.rows += std::ssize(batch->rows);
+    if (batch && batch->trained_count > 0) {
+      const at::Tensor nll = add_batch(total, decoder, *batch, store);
+      if (options.on_batch) options.on_batch(*batch, nll, total);
+    } else if (options.together) {
+      idle_pass(decoder);
     }
-    total.nll += nll;
-    total.entropy += loss.entropy.sum(at::kDouble).item<double>();
-    total.tokens += batch.trained_count;
-    total.correct += loss.correct.sum().item<int64_t>();
-    if (on_batch) on_batch(batch, loss.nll, total);
   }
   return total;
 }
 
-}  // namespace
-
-Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                    const OnEvaluated& on_batch) {
-  return evaluate_some(decoder, store, micro_tokens, 0, 1, on_batch);
-}
-
-Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                             Communicator& ranks, const OnEvaluated& on_batch) {
-  const Evaluation mine =
-      evaluate_some(decoder, store, micro_tokens, static_cast<size_t>(ranks.rank()),
-                    static_cast<size_t>(ranks.size()), on_batch);
+Evaluation sum_over_ranks(const Evaluation& mine, Communicator& ranks) {
   const std::array sums = {mine.nll, mine.entropy, static_cast<double>(mine.tokens),
                            static_cast<double>(mine.correct), static_cast<double>(mine.rows)};
   const std::vector<double> all = ranks.gather(sums, "the others' part of an evaluation");
@@ -83,6 +89,15 @@ Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_
     total.rows += static_cast<int64_t>(all[i + 4]);
   }
   return total;
+}
+
+}  // namespace
+
+Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
+                    const EvaluationOptions& options) {
+  const auto solo = solo_communicator();
+  Communicator& ranks = options.ranks ? *options.ranks : *solo;
+  return sum_over_ranks(evaluate_share(decoder, store, micro_tokens, ranks, options), ranks);
 }
 
 }  // namespace continuo

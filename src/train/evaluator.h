@@ -31,13 +31,18 @@ struct Evaluation {
 // far.
 using OnEvaluated =
     std::function<void(const Batch& batch, const at::Tensor& nll, const Evaluation& so_far)>;
-// Stops early, with what it has, when `core/interrupt.h` says so. Error: a loss that is not finite
-// (names the row).
+
+struct EvaluationOptions {
+  // Which part the set among them, batch by batch; of a process alone by default.
+  Communicator* ranks = nullptr;
+  bool together = false;      // as Gradients::passes_together
+  OnEvaluated on_batch = {};  // of this rank's batches
+};
+
+// The same sums on all ranks. Stops early, with what it has, when `core/interrupt.h` says so.
+// Error: a loss that is not finite (names the row).
 Evaluation evaluate(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                    const OnEvaluated& on_batch = {});
-// The batches dealt to ranks in turn; the same sums on all of them. `on_batch`: of this rank's.
-Evaluation evaluate_on_ranks(Decoder& decoder, const ExampleStore& store, int64_t micro_tokens,
-                             Communicator& ranks, const OnEvaluated& on_batch = {});
+                    const EvaluationOptions& options = {});
 
 // The names of a batch's rows that hold a nll which is not finite, at most eight.
 std::string non_finite_rows(const Batch& batch, const at::Tensor& nll,

@@ -47,6 +47,11 @@ class Gradients {
   // The next backward pass of this rank is its last of the step: what it completes may be on its
   // way while it goes on.
   virtual void last_pass() {}
+  // Every rank makes as many passes, of an evaluation too, as the one that makes most: one without
+  // rows where it has no more of its own (train/supervised.h).
+  virtual bool passes_together() const { return false; }
+  // A backward pass has ended.
+  virtual void pass_over() {}
   // After the last pass, on every rank, also on one that had none: fills the shares' gradients. →
   // [] float64 on their device: the sum of squares of what this rank answers for, whose sum over
   // ranks is the square of the global norm.

@@ -176,9 +176,12 @@ void RankedGradients::settle() {
   for (size_t b = buckets_.size(); b-- > 0;) buckets_[b].pending.wait();
 }
 
-void RankedGradients::need(const at::Tensor& parameter) {
-  const auto found = bucket_of_tensor_.find(parameter.unsafeGetTensorImpl());
-  if (found != bucket_of_tensor_.end()) buckets_[found->second].pending.wait();
+void RankedGradients::need(const std::vector<at::Tensor>& parameters) {
+  for (const at::Tensor& parameter : parameters) {
+    if (!parameter.defined()) continue;
+    const auto found = bucket_of_tensor_.find(parameter.unsafeGetTensorImpl());
+    if (found != bucket_of_tensor_.end()) buckets_[found->second].pending.wait();
+  }
 }
 
 void RankedGradients::pass_weights_behind(Decoder& decoder) {

@@ -18,7 +18,7 @@
 
 namespace continuo {
 
-class RankedGradients : public Gradients, private WeightGate {
+class RankedGradients : public Gradients, public WeightGate {
  public:
   struct Options {
     Shard shard = Shard::kOptimizer;
@@ -44,10 +44,10 @@ class RankedGradients : public Gradients, private WeightGate {
   void updated() override;
   void settle() override;
   void discard() override;
+  void need(const std::vector<at::Tensor>& parameters) override;
 
  private:
   struct Arrival;
-  void need(const at::Tensor& parameter) override;
   struct Flat : Bucket {
     at::Tensor weights;    // [size]
     at::Tensor gradients;  // [size]: this rank's, then in stage `none` the sums

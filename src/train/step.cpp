@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "train/evaluator.h"
+#include "train/supervised.h"
 
 namespace continuo {
 
@@ -78,6 +79,14 @@ std::vector<double> sum_over_ranks(const at::Tensor& mine, bool stop, Communicat
   return sums;
 }
 
+// The passes of the rank that makes most.
+int64_t passes_of_all(int64_t mine, Gradients& gradients) {
+  if (!gradients.passes_together()) return mine;
+  const auto count = static_cast<double>(mine);
+  return static_cast<int64_t>(
+      std::ranges::max(gradients.ranks().gather({&count, 1}, "the numbers of the others' passes")));
+}
+
 }  // namespace
 
 StepResult accumulate(TrainingStep& step, Objective& objective, const StepContext& context) {
@@ -88,7 +97,9 @@ StepResult accumulate(TrainingStep& step, Objective& objective, const StepContex
   const StepCounts counts = counts_of(step);
   // Batches without a trained target contribute exactly zero: nothing to compute.
   const auto computed = [](const Batch& batch) { return batch.trained_count > 0; };
-  auto left = std::ranges::count_if(step.micro_batches, computed);
+  const int64_t mine = std::ranges::count_if(step.micro_batches, computed);
+  const int64_t passes = passes_of_all(mine, context.gradients);
+  int64_t pass = 0;
   at::Tensor sums;  // the loss, then the metrics' sums
   std::vector<at::Tensor> per_target;
   for (const Batch& batch : step.micro_batches) {
@@ -97,11 +108,17 @@ StepResult accumulate(TrainingStep& step, Objective& objective, const StepContex
     const DropoutScope dropout(context.dropout, context.number,
                                context.dropout ? token_names(batch) : std::vector<uint64_t>());
     const LossTerms terms = objective.loss(context.decoder, batch, counts);
-    if (--left == 0) context.gradients.last_pass();
+    if (++pass == passes) context.gradients.last_pass();
     terms.loss.backward();
+    context.gradients.pass_over();
     const at::Tensor part = at::cat({terms.loss.detach().to(at::kDouble).reshape({1}), terms.sums});
     sums = sums.defined() ? sums + part : part;
     per_target.back() = terms.per_target;
+  }
+  for (; pass < passes; ++pass) {
+    const DropoutScope dropout(context.dropout, context.number, {0});
+    idle_pass(context.decoder);
+    context.gradients.pass_over();
   }
   const at::Tensor squares = context.gradients.sum().reshape({1});
   if (!sums.defined()) sums = at::zeros({1 + std::ssize(objective.metrics())}, squares.options());

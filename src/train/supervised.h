@@ -25,4 +25,8 @@ Supervised supervised_rows(Decoder& decoder, const Batch& batch);
 // What evaluation asks of them: each counts once, and nothing is smoothed.
 NllResult token_nll(Decoder& decoder, const Batch& batch);
 
+// A pass of a rank that has no rows for it, where ranks make their passes together: forward, and
+// backward where gradients are enabled. It adds zeros.
+void idle_pass(Decoder& decoder);
+
 }  // namespace continuo

@@ -13,7 +13,8 @@ std::span<const EnumName> enum_names(ComputeType) {
 
 std::span<const EnumName> enum_names(Shard) {
   static constexpr std::array kNames = {EnumName{"none", static_cast<int>(Shard::kNone)},
-                                        EnumName{"optimizer", static_cast<int>(Shard::kOptimizer)}};
+                                        EnumName{"optimizer", static_cast<int>(Shard::kOptimizer)},
+                                        EnumName{"all", static_cast<int>(Shard::kAll)}};
   return kNames;
 }
 
@@ -27,8 +28,8 @@ void fields(FieldVisitor& v, TrainConfig& c) {
   v.field("recompute", c.recompute,
           "Keep only block inputs and recompute the rest: less memory, about a third slower.");
   v.field("shard", c.shard,
-          "What ranks part among them: optimizer (moments and sums of gradients), or none; the "
-          "same numbers.");
+          "What ranks part among them: optimizer (moments and sums of gradients), all (also the "
+          "weights of blocks, for models that a rank cannot hold), or none; the same numbers.");
   v.field("label_smoothing", c.label_smoothing, "Share of the target spread over the vocabulary.",
           Range::between(0, 1));
   v.field("z_loss", c.z_loss, "Coefficient of log²Z.", Range::at_least(0));

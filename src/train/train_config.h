@@ -12,7 +12,7 @@ enum class ComputeType { kAuto, kFloat32, kBfloat16 };
 std::span<const EnumName> enum_names(ComputeType);
 
 // What several ranks part among them instead of holding it each.
-enum class Shard { kNone, kOptimizer };
+enum class Shard { kNone, kOptimizer, kAll };
 std::span<const EnumName> enum_names(Shard);
 
 struct TrainConfig {

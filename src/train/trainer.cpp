@@ -125,8 +125,9 @@ void Trainer::record_evaluation(const Evaluation& e) {
 
 bool Trainer::evaluate_now() {
   if (!parts_.eval) return false;
-  parts_.optimizer.gradients().settle();
-  const Evaluation e = evaluate_on_ranks(parts_.decoder, *parts_.eval, parts_.eval_tokens, ranks_);
+  const Evaluation e =
+      evaluate(parts_.decoder, *parts_.eval, parts_.eval_tokens,
+               {.ranks = &ranks_, .together = parts_.optimizer.gradients().passes_together()});
   if (interrupted_anywhere()) return false;
   if (parts_.record) record_evaluation(e);
   const bool better =

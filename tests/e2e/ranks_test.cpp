@@ -69,6 +69,45 @@ TEST(RanksCommand, StartsItsOwnAndTrainsAsOneProcess) {
   EXPECT_EQ(latest_checkpoint(directory / "two").state.step, 15);
 }
 
+// From a directory, whose weights no rank ever holds whole, and on from a checkpoint.
+TEST(RanksCommand, PartsTheWeightsOfAModel) {
+  const TempDir directory;
+  write_experiment(directory);
+  const Outcome base = run(directory, train("base", {"model.layers=3", "train.steps=2"}));
+  ASSERT_EQ(base.code, 0) << base.err;
+  directory.write("tuned.yaml", R"(threads: 1
+device: cpu
+model: {from: base}
+data: {train: [{path: rows.jsonl}], eval_share: 0.1, cache: cache}
+batch: {rows: 8, micro_tokens: 64}
+schedule: {kind: constant}
+train: {lr: 5e-3, steps: 12, eval_every: 5, shard: all}
+checkpoint: {every: 6}
+samples: ["What is 3 plus one?"]
+)");
+  const auto tune = [&](const std::string& run_dir, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"train", "tuned.yaml", "run_dir=" + run_dir};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run(directory, arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+  };
+  tune("one", {});
+  tune("two", {"ranks=2"});
+  EXPECT_LT(largest_difference(directory / "one", directory / "two"), 5e-6);
+  tune("parts", {"ranks=3", "train.steps=6"});
+  tune("parts", {"ranks=2", "--resume"});
+  EXPECT_LT(largest_difference(directory / "one", directory / "parts"), 5e-6);
+  const auto eval_loss = [&](const std::string& run_dir) {
+    return *latest_checkpoint(directory / run_dir).state.best_eval_loss;
+  };
+  EXPECT_NEAR(eval_loss("one"), eval_loss("two"), 1e-5);
+
+  // Adapters stay whole, the frozen weights below them are parted.
+  tune("lora_one", {"lora.rank=4"});
+  tune("lora_two", {"lora.rank=4", "ranks=2"});
+  EXPECT_NEAR(eval_loss("lora_one"), eval_loss("lora_two"), 1e-5);
+}
+
 TEST(RanksCommand, RunsUnderEveryLauncher) {
   const TempDir directory;
   write_experiment(directory);

@@ -17,6 +17,7 @@
 #include "support/threads.h"
 #include "support/tiny_model.h"
 #include "train/optimizer_file.h"
+#include "train/parted_gradients.h"
 #include "train/ranked_gradients.h"
 #include "train/sft.h"
 #include "train/trainer.h"
@@ -96,10 +97,11 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run_d
   return lines;
 }
 
-inline std::unique_ptr<Gradients> make_gradients(Decoder& decoder,
-                                                 const NamedParameters& parameters,
-                                                 const RunOptions& options) {
+inline std::unique_ptr<Gradients> gradients_of(Decoder& decoder, const NamedParameters& parameters,
+                                               const RunOptions& options) {
   if (!options.ranks) return std::make_unique<LocalGradients>(parameters);
+  if (options.train.shard == Shard::kAll)
+    return std::make_unique<PartedGradients>(decoder, parameters, *options.ranks);
   // Small buckets: a model as small as these has several.
   auto gradients = std::make_unique<RankedGradients>(
       parameters, *options.ranks,
@@ -120,25 +122,29 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
        .recompute = options.train.recompute});
   const auto pass = std::make_shared<DropoutPass>();
   NamedParameters parameters = trained_parameters(*model, options, pass);
-  const std::unique_ptr<Gradients> gradients = make_gradients(*model, parameters, options);
-  Communicator& ranks = gradients->ranks();
-  AdamW optimizer(*gradients, {});
+  const auto solo = solo_communicator();
+  Communicator& ranks = options.ranks ? *options.ranks : *solo;
   std::optional<CheckpointWriter> checkpoints;
   if (ranks.is_first())
     checkpoints.emplace(run_dir,
                         CheckpointConfig{.every = options.checkpoint_every, .keep_last = 3});
-  TrainState state;
+  std::optional<Checkpoint> previous;
   if (options.resume) {
     std::string path;
     if (checkpoints) path = checkpoints->resume().path.string();
-    const Checkpoint previous = read_checkpoint(ranks.broadcast(path, "the checkpoint"));
-    state = previous.state;
+    previous = read_checkpoint(ranks.broadcast(path, "the checkpoint"));
     const c10::NoGradGuard no_grad;
-    const SafetensorsFile weights(previous.path / "model.safetensors");
+    const SafetensorsFile weights(previous->path / "model.safetensors");
     for (auto& [name, parameter] : parameters) parameter.copy_(weights.tensor(name));
-    load_optimizer(previous.path / kOptimizerFile, optimizer);
   } else if (checkpoints) {
     checkpoints->start();
+  }
+  const std::unique_ptr<Gradients> gradients = gradients_of(*model, parameters, options);
+  AdamW optimizer(*gradients, {});
+  TrainState state;
+  if (previous) {
+    state = previous->state;
+    load_optimizer(previous->path / kOptimizerFile, optimizer);
   }
   ExampleStream stream(store, {}, options.batch, ranks.size());
   stream.seek({.epoch = state.epoch, .index = state.index});
@@ -181,6 +187,8 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   RunResult result;
   result.outcome = trainer.run();
   result.state = trainer.state();
+  gradients->settle();
+  if (!ranks.is_first()) return result;
   for (const auto& [name, p] : parameters) result.weights.push_back(p.detach().clone());
   for (const at::Tensor& p : model->parameters()) {
     if (!p.requires_grad()) result.frozen.push_back(p.clone());

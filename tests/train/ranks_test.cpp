@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "core/config/keys.h"
 #include "core/interrupt.h"
 #include "core/process.h"
+#include "nn/unset_parameter.h"
 #include "support/training.h"
 
 namespace continuo {
@@ -109,6 +111,15 @@ TEST_P(RanksTrainTest, AsOneProcessDoes) {
       EXPECT_TRUE(bytes_of(parted, file) == bytes_of(again, file)) << "the same run twice";
       EXPECT_TRUE(bytes_of(parted, file) == bytes_of(whole, file)) << "parted and whole";
     }
+
+    options.train.shard = Shard::kAll;
+    const fs::path all = directory / fmt::format("all{}", ranks);
+    train_on(ranks, all, store, options);
+    expect_same_training(directory / "one", all, 2e-6);
+    const fs::path all_again = directory / fmt::format("all_again{}", ranks);
+    train_on(ranks, all_again, store, options);
+    for (const char* file : {"model.safetensors", kOptimizerFile})
+      EXPECT_TRUE(bytes_of(all, file) == bytes_of(all_again, file)) << "the same run twice";
   }
 }
 INSTANTIATE_TEST_SUITE_P(
@@ -124,12 +135,17 @@ INSTANTIATE_TEST_SUITE_P(
                          }}),
     [](const auto& test) { return test.param.name; });
 
+class RanksShardTest : public testing::TestWithParam<Shard> {};
+INSTANTIATE_TEST_SUITE_P(Shards, RanksShardTest, testing::Values(Shard::kOptimizer, Shard::kAll),
+                         [](const auto& test) { return std::string(enum_name(test.param)); });
+
 // Products in bf16 round gradients of one micro-batch, so that the cut of a step shows.
-TEST(Ranks, TrainInBfloat16) {
+TEST_P(RanksShardTest, TrainInBfloat16) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
   RunOptions options = five_steps();
   options.train.dtype = ComputeType::kBfloat16;
+  options.train.shard = GetParam();
   train_on(1, directory / "one", store, options);
   train_on(2, directory / "two", store, options);
   const auto one = metrics_of(directory / "one"), two = metrics_of(directory / "two");
@@ -200,10 +216,11 @@ TEST(Ranks, AMaskedMicroBatchHangsNobody) {
   for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
 }
 
-TEST(Ranks, ARunGoesOnWithMoreAndWithFewer) {
+TEST_P(RanksShardTest, ARunGoesOnWithMoreAndWithFewer) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
   RunOptions options = five_steps();
+  options.train.shard = GetParam();
   options.train.steps = 9;
   train_on(1, directory / "whole", store, options);
   RunOptions part = options;
@@ -222,10 +239,11 @@ TEST(Ranks, ARunGoesOnWithMoreAndWithFewer) {
     EXPECT_LT(test::max_difference(tensor, y.at(name)), 5e-6) << name;
 }
 
-TEST(Ranks, TheSameNumberOfThemGoesOnBitForBit) {
+TEST_P(RanksShardTest, TheSameNumberOfThemGoesOnBitForBit) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
   RunOptions options = five_steps();
+  options.train.shard = GetParam();
   options.train.steps = 7;
   train_on(2, directory / "whole", store, options);
   options.train.steps = 4;
@@ -273,10 +291,44 @@ class Watched : public Communicator {
   std::function<void(std::string_view)> before_;
 };
 
+// What parting the weights is for: of the blocks, a rank holds the one that computes, the next, and
+// its own pieces.
+TEST(Ranks, HoldTwoBlocksAtATime) {
+  const test::TempDir directory;
+  const auto store = byte_store(directory, 20);
+  const auto ends = run_ranks(2, [&](Communicator& communicator) {
+    const test::Threads one(1);
+    ModelSpec spec = test::byte_model_spec();
+    spec.blocks.resize(5, spec.blocks[0]);
+    const auto model = test::tiny_model(spec);
+    int64_t most = 0, gathers = 0;
+    Watched watched(communicator, [&](std::string_view what) {
+      if (what != "the weights") return;
+      int64_t held = 0;
+      for (const auto& part : model->parts()) held += !is_unset(part.front());
+      most = std::max(most, held);
+      ++gathers;
+    });
+    PartedGradients gradients(*model, test::named_parameters(*model), watched);
+    ExampleStream stream(store, {}, {.rows = 4}, 2);
+    StepLoader loader(stream, {.rank = communicator.rank()});
+    TrainingStep step = loader.next();
+    SftObjective objective;
+    accumulate(step, objective, {.decoder = *model, .gradients = gradients});
+    if (most != 2 || gathers != 5 + 5)
+      throw std::runtime_error(fmt::format("{} blocks at a time, {} gathered", most, gathers));
+    for (const auto& part : model->parts()) {
+      if (!is_unset(part.front())) throw std::runtime_error("a block stays");
+    }
+  });
+  for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
+}
+
 struct Moment {
   const char* name;
   const char* what;
   int64_t times;  // how often the moment comes before it is the one
+  Shard shard = Shard::kOptimizer;
 };
 
 class RankKillTest : public testing::TestWithParam<Moment> {};
@@ -286,6 +338,7 @@ TEST_P(RankKillTest, TheOthersEndAndNothingIsTorn) {
   const auto store = byte_store(directory, 20);
   RunOptions options = five_steps();
   options.checkpoint_every = 2;
+  options.train.shard = GetParam().shard;
   train_on(2, directory / "whole", store, options);
   for (const int64_t victim : {0, 1}) {
     const fs::path run_dir = directory / fmt::format("killed{}", victim);
@@ -316,12 +369,15 @@ TEST_P(RankKillTest, TheOthersEndAndNothingIsTorn) {
       EXPECT_TRUE(bytes_of(directory / "whole", file) == bytes_of(run_dir, file)) << file;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Moments, RankKillTest,
-                         testing::Values(Moment{"forward", "step 4", 0},
-                                         Moment{"reduce", "the gradients", 30},
-                                         Moment{"update", "the weights", 30},
-                                         Moment{"save", "the others' parts of a checkpoint", 1}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Moments, RankKillTest,
+    testing::Values(Moment{"forward", "step 4", 0}, Moment{"reduce", "the gradients", 30},
+                    Moment{"update", "the weights", 30},
+                    Moment{"save", "the others' parts of a checkpoint", 1},
+                    Moment{"gather", "the weights", 40, Shard::kAll},
+                    Moment{"reduce_a_block", "the gradients", 12, Shard::kAll},
+                    Moment{"save_all", "the others' parts of a checkpoint", 1, Shard::kAll}),
+    [](const auto& test) { return test.param.name; });
 
 TEST(Ranks, AnInterruptOfOneEndsAllAtTheSameStep) {
   const test::TempDir directory;

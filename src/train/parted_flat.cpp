@@ -1,0 +1,150 @@
+#include "train/parted_flat.h"
+
+#include <algorithm>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/GradMode.h>
+
+#include "core/error.h"
+
+namespace continuo {
+
+namespace {
+
+constexpr int64_t kAlignment = 16;  // elements
+
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Tensors that share the storage keep sharing it, through both.
+void empty_storage(const at::Tensor& tensor) {
+  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  storage->set_data_ptr_noswap(at::DataPtr(nullptr, tensor.device()));
+  storage->set_nbytes(0);
+}
+
+void fill_storage(const at::Tensor& tensor) {
+  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  storage->set_data_ptr_noswap(
+      c10::GetAllocator(tensor.device().type())->allocate(tensor.nbytes()));
+  storage->set_nbytes(tensor.nbytes());
+}
+
+}  // namespace
+
+PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks)
+    : ranks_(ranks),
+      parameters_(std::move(parameters)),
+      trained_(parameters_.at(0).second.requires_grad()) {
+  const c10::NoGradGuard no_grad;
+  const auto decays = [](const auto& entry) { return entry.second.dim() >= 2; };
+  std::ranges::stable_partition(parameters_, decays);
+  const at::Tensor& first = parameters_[0].second;
+  int64_t size = 0;
+  for (const auto& [name, parameter] : parameters_) {
+    if (parameter.scalar_type() != first.scalar_type() || !parameter.is_cpu() ||
+        parameter.requires_grad() != trained_ || (trained_ && first.scalar_type() != at::kFloat))
+      fail("'{}' cannot be parted with '{}'", name, parameters_[0].first);
+    places_.push_back({size, parameter.numel()});
+    size = round_up(size + parameter.numel(), kAlignment);
+    if (parameter.dim() >= 2) decaying_ = size;
+  }
+  size = round_up(size, kAlignment * ranks_.size());
+  whole_ = at::empty({size}, first.options().requires_grad(false));
+  whole_.zero_();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    at::Tensor& parameter = parameters_[i].second;
+    const at::Tensor here = place(whole_, i);
+    here.copy_(parameter);
+    parameter.set_data(here);
+  }
+  const int64_t piece = size / ranks_.size();
+  own_ = whole_.narrow(0, ranks_.rank() * piece, piece).clone();
+  empty_storage(whole_);
+}
+
+at::Tensor PartedFlat::place(const at::Tensor& whole, size_t parameter) const {
+  const auto [at, count] = places_[parameter];
+  return whole.narrow(0, at, count).view(parameters_[parameter].second.sizes());
+}
+
+void PartedFlat::gather() {
+  if (held_) return;
+  held_ = true;
+  const c10::NoGradGuard no_grad;
+  fill_storage(whole_);
+  arriving_ = ranks_.all_gather(whole_, own_, "the weights");
+}
+
+void PartedFlat::release() {
+  if (!held_) return;
+  arriving_.wait();
+  held_ = false;
+  empty_storage(whole_);
+}
+
+void PartedFlat::reduce() {
+  add_up();
+  const c10::NoGradGuard no_grad;
+  leaving_ = at::zeros({whole_.numel()}, at::kFloat);
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    at::Tensor& gradient = parameters_[i].second.mutable_grad();
+    if (!gradient.defined()) continue;  // of a parameter that no supervised token reached
+    place(leaving_, i).copy_(gradient);
+    gradient.reset();
+  }
+  part_ = at::empty({own_.numel()}, at::kFloat);
+  reducing_ = ranks_.reduce_scatter(part_, leaving_, "the gradients");
+}
+
+void PartedFlat::add_up() {
+  if (!part_.defined()) return;
+  const c10::NoGradGuard no_grad;
+  reducing_.wait();
+  leaving_.reset();
+  if (sum_.defined()) {
+    sum_.add_(part_);
+  } else {
+    sum_ = part_;
+  }
+  part_.reset();
+}
+
+void PartedFlat::discard() {
+  reducing_.wait();
+  leaving_.reset();
+  part_.reset();
+  sum_.reset();
+  for (const auto& [name, parameter] : parameters_) parameter.mutable_grad().reset();
+}
+
+std::vector<at::Tensor> PartedFlat::cut(const at::Tensor& piece) const {
+  const int64_t size = piece.numel(), decaying = std::clamp<int64_t>(decaying_ - begin(), 0, size);
+  std::vector<at::Tensor> parts;
+  if (decaying > 0) parts.push_back(piece.narrow(0, 0, decaying));
+  if (decaying < size) parts.push_back(piece.narrow(0, decaying, size - decaying));
+  return parts;
+}
+
+std::vector<Share> PartedFlat::shares() const {
+  std::vector<Share> shares;
+  int64_t begin = this->begin();
+  for (const at::Tensor& weight : cut(own_)) {
+    Share& share = shares.emplace_back(
+        Share{.weight = weight, .gradient = {}, .decays = begin < decaying_, .stretches = {}});
+    const int64_t end = begin + weight.numel();
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const auto [at, count] = places_[i];
+      const int64_t first = std::max(begin, at), last = std::min(end, at + count);
+      if (first >= last) continue;
+      const auto& [name, parameter] = parameters_[i];
+      share.stretches.push_back(
+          {name, parameter.sizes().vec(), first - at, first - begin, last - first});
+    }
+    begin = end;
+  }
+  return shares;
+}
+
+}  // namespace continuo

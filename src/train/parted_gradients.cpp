@@ -1,0 +1,183 @@
+#include "train/parted_gradients.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "nn/linear.h"
+#include "nn/unset_parameter.h"
+
+namespace continuo {
+
+namespace {
+
+// Flats whose gradients are on their way at any one time.
+constexpr size_t kFlatsUnderWay = 2;
+
+}  // namespace
+
+PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& trained,
+                                 Communicator& ranks)
+    : decoder_(decoder), ranks_(ranks) {
+  for (const auto& [name, parameter] : trained) {
+    if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
+  }
+  std::map<const c10::TensorImpl*, std::string> names;
+  for (const auto& item : decoder.named_parameters())
+    names[item.value().unsafeGetTensorImpl()] = item.key();
+  for (const std::vector<at::Tensor>& part : decoder.parts()) {
+    NamedParameters named;
+    for (const at::Tensor& parameter : part)
+      named.emplace_back(names.at(parameter.unsafeGetTensorImpl()), parameter);
+    take_over(named);
+  }
+  NamedParameters rest;
+  for (const auto& entry : parameters_) {
+    if (!part_of_.contains(entry.second.unsafeGetTensorImpl())) rest.push_back(entry);
+  }
+  for (const auto& [name, parameter] : rest) decoder.read_stored({parameter}, at::kFloat);
+  rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
+  rest_->pass_weights_behind(decoder);
+  decoder.set_weight_gate(this);
+  for (const LinearImpl* layer : linear_layers(decoder))
+    const_cast<LinearImpl*>(layer)->comes_and_goes = true;
+  list_shares();
+}
+
+PartedGradients::~PartedGradients() { decoder_.set_weight_gate(nullptr); }
+
+// A part at a time: no rank ever holds more of the parts than one and its own pieces.
+void PartedGradients::take_over(const NamedParameters& parameters) {
+  const auto index = std::ssize(parts_);
+  Part& part = parts_.emplace_back();
+  std::map<std::pair<bool, at::ScalarType>, NamedParameters> alike;
+  for (const auto& [name, parameter] : parameters) {
+    if (parameter.requires_grad()) decoder_.read_stored({parameter}, at::kFloat);
+    if (is_unset(parameter)) continue;
+    part_of_[parameter.unsafeGetTensorImpl()] = index;
+    alike[{parameter.requires_grad(), parameter.scalar_type()}].emplace_back(name, parameter);
+  }
+  for (auto& [kind, of_it] : alike)
+    part.flats.push_back(std::make_unique<PartedFlat>(std::move(of_it), ranks_));
+}
+
+void PartedGradients::list_shares() {
+  shares_ = rest_->shares();
+  for (const Part& part : parts_) {
+    for (const auto& flat : part.flats) {
+      if (!flat->trained()) continue;
+      const std::vector<Share> shares = flat->shares();
+      shares_.insert(shares_.end(), shares.begin(), shares.end());
+    }
+  }
+}
+
+PartedGradients::Part* PartedGradients::part_of(const std::vector<at::Tensor>& parameters) {
+  for (const at::Tensor& parameter : parameters) {
+    if (!parameter.defined()) continue;
+    const auto found = part_of_.find(parameter.unsafeGetTensorImpl());
+    if (found != part_of_.end()) return &parts_[static_cast<size_t>(found->second)];
+  }
+  return nullptr;
+}
+
+void PartedGradients::gather(int64_t part) {
+  if (part < 0 || part >= std::ssize(parts_)) return;
+  for (const auto& flat : parts_[static_cast<size_t>(part)].flats) flat->gather();
+}
+
+void PartedGradients::release(Part& part) {
+  for (const auto& flat : part.flats) flat->release();
+}
+
+void PartedGradients::need(const std::vector<at::Tensor>& parameters) {
+  if (settled_) {
+    for (Part& part : parts_) release(part);
+    settled_ = false;
+  }
+  Part* const part = part_of(parameters);
+  if (!part) return rest_->need(parameters);
+  const int64_t index = part - parts_.data(), end = std::ssize(parts_);
+  gather(index);
+  // A pass goes on as it came, and turns at the ends.
+  const bool back = index == last_ - 1 || (index == last_ && index == end - 1);
+  const bool again = index == last_ && index > 0 && !back;
+  if (!again) gather(back ? index - 1 : index + 1);
+  last_ = index;
+  for (const auto& flat : part->flats) flat->wait();
+}
+
+void PartedGradients::leave(const std::vector<at::Tensor>& parameters) {
+  if (Part* const part = part_of(parameters)) release(*part);
+}
+
+void PartedGradients::complete(const std::vector<at::Tensor>& parameters) {
+  if (Part* const part = part_of(parameters)) complete(*part);
+}
+
+void PartedGradients::complete(Part& part) {
+  if (part.complete) return;
+  part.complete = true;
+  release(part);
+  for (const auto& flat : part.flats) {
+    if (!flat->trained()) continue;
+    flat->reduce();
+    leaving_.push_back(flat.get());
+    if (leaving_.size() <= kFlatsUnderWay) continue;
+    leaving_.front()->add_up();
+    leaving_.pop_front();
+  }
+}
+
+// A part is not told of where the stream that enters it needs no gradient.
+void PartedGradients::pass_over() {
+  for (size_t p = parts_.size(); p-- > 0;) {
+    complete(parts_[p]);
+    parts_[p].complete = false;
+  }
+}
+
+at::Tensor PartedGradients::sum() {
+  for (PartedFlat* flat : leaving_) flat->add_up();
+  leaving_.clear();
+  // The rest leaves here and not during the last pass (`last_pass`): messages go in one order on
+  // all ranks, and a pass without rows completes no gradient of a head.
+  at::Tensor squares = rest_->sum();
+  size_t share = 0;
+  for (const Share& whole : rest_->shares()) shares_[share++].gradient = whole.gradient;
+  std::vector<at::Tensor> sums;
+  for (const Part& of : parts_) {
+    for (const auto& flat : of.flats) {
+      if (!flat->trained()) continue;
+      sums.push_back(flat->sum());
+      for (const at::Tensor& part : flat->cut(flat->sum())) shares_[share++].gradient = part;
+    }
+  }
+  if (!sums.empty()) squares = squares + sum_of_squares(sums);
+  return squares;
+}
+
+void PartedGradients::updated() {
+  discard();
+  rest_->updated();
+}
+
+void PartedGradients::settle() {
+  rest_->settle();
+  if (std::exchange(settled_, true)) return;
+  for (int64_t p = 0; p < std::ssize(parts_); ++p) {
+    gather(p);
+    for (const auto& flat : parts_[static_cast<size_t>(p)].flats) flat->wait();
+    if (!ranks_.is_first()) release(parts_[static_cast<size_t>(p)]);
+  }
+}
+
+void PartedGradients::discard() {
+  leaving_.clear();
+  for (const Part& part : parts_) {
+    for (const auto& flat : part.flats) flat->discard();
+  }
+  for (Share& share : shares_) share.gradient.reset();
+  rest_->discard();
+}
+
+}  // namespace continuo

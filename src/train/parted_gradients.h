@@ -1,0 +1,70 @@
+// Weights, sums of gradients and moments parted over the ranks of a run (ZeRO-3, arXiv 1910.02054):
+// stage `all`. Each of a decoder's parts is in memory whole while a pass reads it: gathered before,
+// one part ahead, released after. A backward pass through a part sends its gradients off and lets
+// them go. What is in no part, embeddings and head, and adapters, stays whole (stage `optimizer`).
+//
+// Ranks make their passes together, as many as the rank that has most.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "nn/decoder.h"
+#include "train/parted_flat.h"
+#include "train/ranked_gradients.h"
+
+namespace continuo {
+
+class PartedGradients : public Gradients, private WeightGate {
+ public:
+  // `trained`: parameters of the decoder or of its adapters; takes those that require a gradient.
+  // Frozen parameters of the decoder that are not in memory stay where they are. The decoder, whose
+  // gate this becomes, and `ranks` outlive it.
+  PartedGradients(Decoder& decoder, const NamedParameters& trained, Communicator& ranks);
+  ~PartedGradients() override;
+  PartedGradients(const PartedGradients&) = delete;
+  PartedGradients& operator=(const PartedGradients&) = delete;
+
+  Communicator& ranks() override { return ranks_; }
+  std::vector<Share>& shares() override { return shares_; }
+  const NamedParameters& parameters() const override { return parameters_; }
+  bool saves() const override { return true; }
+  bool passes_together() const override { return true; }
+  void pass_over() override;
+  at::Tensor sum() override;
+  void updated() override;
+  // The first rank's memory then holds all weights, until its next pass.
+  void settle() override;
+  void discard() override;
+
+ private:
+  struct Part {
+    std::vector<std::unique_ptr<PartedFlat>> flats;
+    bool complete = false;  // in the backward pass that goes on
+  };
+  void need(const std::vector<at::Tensor>& parameters) override;
+  void leave(const std::vector<at::Tensor>& parameters) override;
+  void complete(const std::vector<at::Tensor>& parameters) override;
+  // Of which parameters are part; null where they are in none.
+  Part* part_of(const std::vector<at::Tensor>& parameters);
+  void take_over(const NamedParameters& parameters);
+  void gather(int64_t part);
+  void release(Part& part);
+  void complete(Part& part);
+  void list_shares();
+
+  Decoder& decoder_;
+  Communicator& ranks_;
+  NamedParameters parameters_;
+  std::unique_ptr<RankedGradients> rest_;
+  std::vector<Part> parts_;
+  std::map<const c10::TensorImpl*, int64_t> part_of_;
+  std::vector<Share> shares_;        // those of `rest_`, then those of the parts
+  std::deque<PartedFlat*> leaving_;  // whose gradients are on their way
+  int64_t last_ = -1;                // part that was needed last
+  bool settled_ = false;
+};
+
+}  // namespace continuo

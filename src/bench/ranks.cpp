@@ -133,11 +133,12 @@ class RankBench {
   std::pair<double, double> exchange_seconds();
   double message_seconds();
   double weight_bytes() const;
-  double buckets() { return static_cast<double>(gradients_->shares().size()); }
+  // What the weights travel in; not the same shares on all ranks.
+  double buckets() { return largest(static_cast<double>(gradients_->shares().size())); }
 
  private:
   TrainingStep step() const;
-  double slowest(double mine);
+  double largest(double mine);
   // Until nothing is under way.
   void settle() {
     if (!gradients_->passes_together()) gradients_->settle();
@@ -171,7 +172,7 @@ TrainingStep RankBench::step() const {
   return step;
 }
 
-double RankBench::slowest(double mine) {
+double RankBench::largest(double mine) {
   return std::ranges::max(ranks_.gather({&mine, 1}, "the others' figures"));
 }
 
@@ -197,14 +198,15 @@ StepSeconds RankBench::measure(bool silent) {
   }
   settle();
   const auto steps = static_cast<double>(config_.steps);
-  return {slowest((seconds_now() - start) / steps), slowest(updates / steps)};
+  return {largest((seconds_now() - start) / steps), largest(updates / steps)};
 }
 
 std::pair<double, double> RankBench::exchange_seconds() {
   std::vector<at::Tensor> wholes, parts;
-  for (const Share& share : gradients_->shares()) {
-    const int64_t part =
-        config_.shard == Shard::kNone ? share.weight.numel() / ranks_.size() : share.weight.numel();
+  const auto count = static_cast<int64_t>(buckets());
+  const auto elements = static_cast<int64_t>(weight_bytes() / 4);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t part = elements / count / ranks_.size();
     wholes.push_back(at::zeros({part * ranks_.size()}));
     parts.push_back(at::empty({part}));
   }
@@ -219,7 +221,7 @@ std::pair<double, double> RankBench::exchange_seconds() {
                                  : ranks_.all_gather(wholes[b], parts[b], "the parts"));
       }
       for (Pending& p : pending) p.wait();
-      const double seconds = slowest(seconds_now() - start);
+      const double seconds = largest(seconds_now() - start);
       if (i > 0) (reduce ? sums : weights).push_back(seconds);
     }
   }
@@ -267,7 +269,7 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
   RankBench bench(c, compute, directory, ranks);
   const StepSeconds silent = bench.measure(true), real = bench.measure(false);
   const auto [sums, weights] = bench.exchange_seconds();
-  const double message = bench.message_seconds();
+  const double message = bench.message_seconds(), buckets = bench.buckets();
   if (!ranks.is_first()) return 0;
 
   const auto size = static_cast<double>(ranks.size());
@@ -282,7 +284,7 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
   RankFigures f{.seconds_per_token = alone * (silent.whole - silent.update) * size / tokens,
                 .update_seconds = alone * silent.update * updated,
                 .weight_bytes = bench.weight_bytes(),
-                .buckets = bench.buckets(),
+                .buckets = buckets,
                 .link_bytes_per_s = 2 * moved / alone_seconds,
                 .message_seconds = message,
                 .hidden = std::clamp(

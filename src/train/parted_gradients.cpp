@@ -38,8 +38,10 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
   rest_->pass_weights_behind(decoder);
   decoder.set_weight_gate(this);
-  for (const LinearImpl* layer : linear_layers(decoder))
-    const_cast<LinearImpl*>(layer)->comes_and_goes = true;
+  for (const auto& module : decoder.modules()) {
+    auto* const layer = dynamic_cast<LinearImpl*>(module.get());
+    if (layer) layer->comes_and_goes = part_of_.contains(layer->weight.unsafeGetTensorImpl());
+  }
   list_shares();
 }
 

@@ -8,7 +8,9 @@
 namespace continuo {
 namespace {
 
-constexpr int64_t kBlockInputs = 128;
+// Values of k in a block, 16 KiB of a panel.
+template <class E>
+constexpr int64_t kBlockInputs = 512 / sizeof(E);
 constexpr int64_t kManyRows = 9;  // from here on
 constexpr int64_t kLine = 64;
 #if defined(__AVX512F__)
@@ -84,38 +86,46 @@ struct BlockRun {
   int64_t stride_y;
 };
 
+// f(0) … f(M − 1), each with its number as a constant: indices that g++ 12 leaves variable, of
+// loops that it unrolls late, keep the sums in memory.
+template <int M, class F>
+[[gnu::always_inline]] inline void for_rows(const F& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    (f(std::integral_constant<int, I>()), ...);
+  }(std::make_integer_sequence<int, M>());
+}
+
 template <int M, bool First, class E>
 inline void multiply_block_of(const BlockRun<E>& r) {
   Vec sums[M][2];
-  for (int m = 0; m < M; ++m) {
+  for_rows<M>([&](auto m) {
     sums[m][0] = First ? splat(0.0f) : load(r.y + m * r.stride_y);
     sums[m][1] = First ? splat(0.0f) : load(r.y + m * r.stride_y + kLanes);
-  }
+  });
   const E *w = r.weights, *x = r.x;
   if constexpr (sizeof(E) == sizeof(float)) {
     for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
       const Vec w0 = load(w), w1 = load(w + kLanes);
-      for (int m = 0; m < M; ++m) {
+      for_rows<M>([&](auto m) {
         const Vec v = splat(x[m * r.stride_x + k]);
         sums[m][0] += w0 * v;
         sums[m][1] += w1 * v;
-      }
+      });
     }
   } else {
     for (int64_t k = 0; k < r.inputs; k += 2, w += 2 * kPanel) {
       const VecU w0 = load_as<VecU>(w), w1 = load_as<VecU>(w + 2 * kLanes);
-      for (int m = 0; m < M; ++m) {
-        uint32_t pair;
-        std::memcpy(&pair, x + m * r.stride_x + k, sizeof pair);
+      for_rows<M>([&](auto m) {
+        const auto pair = load_as<uint32_t>(x + m * r.stride_x + k);
         sums[m][0] = dot2(sums[m][0], w0, pair);
         sums[m][1] = dot2(sums[m][1], w1, pair);
-      }
+      });
     }
   }
-  for (int m = 0; m < M; ++m) {
+  for_rows<M>([&](auto m) {
     store(r.y + m * r.stride_y, sums[m][0]);
     store(r.y + m * r.stride_y + kLanes, sums[m][1]);
-  }
+  });
 }
 
 template <int M, class E>
@@ -145,9 +155,9 @@ BlockRows<E> block_rows(const PackedProduct& product, const BlockPlace& block, E
     if (!reads_halves(product.format)) return {x.values + row * stride + first, stride};
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < inputs; i += kLanes)
-        store(room + r * kBlockInputs + i, load(x.halves + (row + r) * stride + first + i));
+        store(room + r * kBlockInputs<E> + i, load(x.halves + (row + r) * stride + first + i));
     }
-    return {room, kBlockInputs};
+    return {room, kBlockInputs<E>};
   }
 }
 
@@ -158,14 +168,14 @@ void product_by_blocks(const PackedProduct& product, int64_t begin, int64_t end)
                 header = panel_header(format);
   // While one block is multiplied, the next one comes from memory: a share with every group of
   // rows.
-  const int64_t block_lines = (bytes - header) * kBlockInputs / stride / kLine + 1,
+  const int64_t block_lines = (bytes - header) * kBlockInputs<E> / stride / kLine + 1,
                 groups = (rows + kBlockRows - 1) / kBlockRows;
-  alignas(64) E weights_room[kBlockInputs * kPanel];
-  alignas(64) E rows_room[kBlockRows * kBlockInputs];
+  alignas(64) E weights_room[kBlockInputs<E> * kPanel];
+  alignas(64) E rows_room[kBlockRows * kBlockInputs<E>];
   for (int64_t p = begin; p < end; ++p) {
     const std::byte* panel = data + p * bytes;
-    for (int64_t k = 0; k < stride; k += kBlockInputs) {
-      const int64_t inputs = stride - k < kBlockInputs ? stride - k : kBlockInputs;
+    for (int64_t k = 0; k < stride; k += kBlockInputs<E>) {
+      const int64_t inputs = smaller(kBlockInputs<E>, stride - k);
       const E* weights = block_weights<E>(format, panel, k, inputs, weights_room);
       const std::byte* next = panel + header + (k + inputs) * (bytes - header) / stride;
       for (int64_t g = 0; g < groups; ++g) {

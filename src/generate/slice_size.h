@@ -21,8 +21,10 @@ class SliceSize {
 
   // Tokens with which a pass takes `slowdown` times as long, or a barely noticeable while.
   int64_t limit(double slowdown, int64_t most) const {
-    constexpr int64_t kFirst = 16;       // before anything is known
-    constexpr double kUnnoticed = 0.06;  // seconds between two tokens
+    constexpr int64_t kFirst = 16;  // before anything is known
+    // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
+    // 60 ms apart.
+    constexpr double kUnnoticed = 0.045;
     if (alone_ <= 0 || token_ <= 0) return std::min(kFirst, most);
     const double spare = std::max(slowdown * alone_, kUnnoticed) - alone_;
     return std::clamp(static_cast<int64_t>(spare / token_), int64_t{1}, most);

@@ -299,8 +299,13 @@ TEST(SliceSize, LearnsWhatAPassCanBear) {
   for (int i = 0; i < 30; ++i) size.observe(0, 0.050);
   for (int i = 0; i < 30; ++i) size.observe(10, 0.050 + 10 * 0.002);
   EXPECT_NEAR(static_cast<double>(size.limit(3, 512)), 50, 1) << "100 ms more of 2 ms each";
-  EXPECT_NEAR(static_cast<double>(size.limit(1, 512)), 5, 1) << "60 ms are not noticed";
+  EXPECT_EQ(size.limit(1, 512), 1) << "never none";
   EXPECT_EQ(size.limit(1e9, 512), 512);
+
+  SliceSize fast;
+  fast.observe(0, 0.010);
+  fast.observe(10, 0.010 + 10 * 0.002);
+  EXPECT_NEAR(static_cast<double>(fast.limit(1, 512)), 17, 1) << "45 ms are not noticed";
 }
 
 }  // namespace

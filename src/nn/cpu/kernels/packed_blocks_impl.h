@@ -84,6 +84,15 @@ struct BlockRun {
   bool first;  // of the panel's blocks
   float* y;
   int64_t stride_y;
+  // What is asked for meanwhile, so many bytes with every step of k: at once they would fill the
+  // buffers of missing lines, and the products would wait.
+  const std::byte* ahead;
+  int64_t pace;  // ≤ two lines
+
+  [[gnu::always_inline]] void prefetch(int64_t step) const {
+    __builtin_prefetch(ahead + step * pace, 0, 2);
+    __builtin_prefetch(ahead + step * pace + kLine, 0, 2);
+  }
 };
 
 // f(0) … f(M − 1), each with its number as a constant: indices that g++ 12 leaves variable, of
@@ -105,6 +114,7 @@ inline void multiply_block_of(const BlockRun<E>& r) {
   const E *w = r.weights, *x = r.x;
   if constexpr (sizeof(E) == sizeof(float)) {
     for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
+      r.prefetch(k);
       const Vec w0 = load(w), w1 = load(w + kLanes);
       for_rows<M>([&](auto m) {
         const Vec v = splat(x[m * r.stride_x + k]);
@@ -114,6 +124,7 @@ inline void multiply_block_of(const BlockRun<E>& r) {
     }
   } else {
     for (int64_t k = 0; k < r.inputs; k += 2, w += 2 * kPanel) {
+      r.prefetch(k / 2);
       const VecU w0 = load_as<VecU>(w), w1 = load_as<VecU>(w + 2 * kLanes);
       for_rows<M>([&](auto m) {
         const auto pair = load_as<uint32_t>(x + m * r.stride_x + k);
@@ -168,8 +179,7 @@ void product_by_blocks(const PackedProduct& product, int64_t begin, int64_t end)
                 header = panel_header(format);
   // While one block is multiplied, the next one comes from memory: a share with every group of
   // rows.
-  const int64_t block_lines = (bytes - header) * kBlockInputs<E> / stride / kLine + 1,
-                groups = (rows + kBlockRows - 1) / kBlockRows;
+  const int64_t groups = (rows + kBlockRows - 1) / kBlockRows;
   alignas(64) E weights_room[kBlockInputs<E> * kPanel];
   alignas(64) E rows_room[kBlockRows * kBlockInputs<E>];
   for (int64_t p = begin; p < end; ++p) {
@@ -177,11 +187,11 @@ void product_by_blocks(const PackedProduct& product, int64_t begin, int64_t end)
     for (int64_t k = 0; k < stride; k += kBlockInputs<E>) {
       const int64_t inputs = smaller(kBlockInputs<E>, stride - k);
       const E* weights = block_weights<E>(format, panel, k, inputs, weights_room);
+      const int64_t steps = inputs / kDepth<E>,
+                    pace = (bytes - header) * kBlockInputs<E> / stride / groups / steps + 1;
       const std::byte* next = panel + header + (k + inputs) * (bytes - header) / stride;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t m = g * kBlockRows, count = rows - m < kBlockRows ? rows - m : kBlockRows;
-        for (int64_t i = block_lines * g / groups; i < block_lines * (g + 1) / groups; ++i)
-          __builtin_prefetch(next + kLine * i, 0, 2);
         const auto [at, step] = block_rows<E>(product, {m, count, k, inputs}, rows_room);
         const BlockRun<E> run = {.x = at,
                                  .weights = weights,
@@ -189,7 +199,9 @@ void product_by_blocks(const PackedProduct& product, int64_t begin, int64_t end)
                                  .inputs = inputs,
                                  .first = k == 0,
                                  .y = y + m * stride_y + p * kPanel,
-                                 .stride_y = stride_y};
+                                 .stride_y = stride_y,
+                                 .ahead = next + g * steps * pace,
+                                 .pace = pace};
         with_constant<kBlockRows>(count, [&](auto constant) { multiply_block<constant()>(run); });
       }
     }

@@ -180,8 +180,9 @@ RankPlacement slurm(const Variables& v) {
            p.size);
     p.host = given ? *given : nodes ? first_host(*nodes) : *launched;
   }
-  // Jobs that share a machine do not share a port.
-  p.port = v.number("MASTER_PORT").value_or(20000 + v.number("SLURM_JOB_ID").value_or(0) % 20000);
+  // Jobs that share a machine do not share a port; below 32768, from where on Linux gives ports to
+  // outgoing connections.
+  p.port = v.number("MASTER_PORT").value_or(20000 + v.number("SLURM_JOB_ID").value_or(0) % 12000);
   return p;
 }
 

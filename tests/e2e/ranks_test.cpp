@@ -116,7 +116,7 @@ TEST(RanksCommand, RunsUnderEveryLauncher) {
     std::string name;
     std::function<std::vector<std::string>(int rank)> variables;
   };
-  const int port = 20000 + getpid() % 20000;
+  const int port = 20000 + getpid() % 12000;
   const std::string meet = fmt::format("MASTER_PORT={}", port);
   const std::vector<Kind> kinds = {
       {"variables",

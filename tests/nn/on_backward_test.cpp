@@ -1,5 +1,6 @@
 #include "nn/on_backward.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tanh.h>
 #include <gtest/gtest.h>

@@ -27,17 +27,20 @@ ConnectionWatch::~ConnectionWatch() {
   thread_.join();
 }
 
+void ConnectionWatch::look_after(const std::vector<Work>* works) {
+  const std::lock_guard lock(mutex_);
+  waited_for_ = works;
+  since_ = Clock::now();
+}
+
 void ConnectionWatch::wait(const std::vector<Work>& works) {
-  const auto set = [&](const std::vector<Work>* waited_for) {
-    const std::lock_guard lock(mutex_);
-    waited_for_ = waited_for;
-    since_ = Clock::now();
-  };
-  struct Clear {
-    const std::function<void()> f;
-    ~Clear() { f(); }
-  } const clear{[&] { set(nullptr); }};
-  set(&works);
+  const struct Look {
+    ConnectionWatch& watch;
+    Look(ConnectionWatch& w, const std::vector<Work>& works) : watch(w) {
+      watch.look_after(&works);
+    }
+    ~Look() { watch.look_after(nullptr); }
+  } look(*this, works);
   for (const Work& work : works) {
     if (!work->wait()) throw std::runtime_error("a connection broke");
   }

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -29,6 +28,7 @@ class ConnectionWatch {
 
  private:
   using Clock = std::chrono::steady_clock;
+  void look_after(const std::vector<Work>* works);
   void run();
   bool broken() const;
 

@@ -8,6 +8,10 @@
 
 namespace continuo {
 
+// Elements to a multiple of which pieces begin: 64 bytes of float32.
+inline constexpr int64_t kPieceAlignment = 16;
+constexpr int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
 struct BucketPiece {
   size_t parameter = 0;  // index
   int64_t at = 0;        // element of the bucket where it begins

@@ -20,6 +20,17 @@ constexpr int64_t kRow = 1 << 14;
 
 }  // namespace
 
+void add_stretch(Share& share, int64_t begin, const std::pair<std::string, at::Tensor>& parameter,
+                 int64_t at) {
+  const auto& [name, values] = parameter;
+  const int64_t first = std::max(begin, at),
+                last = std::min(begin + share.weight.numel(), at + values.numel());
+  if (first < last) {
+    share.stretches.push_back(
+        {name, values.sizes().vec(), first - at, first - begin, last - first});
+  }
+}
+
 LocalGradients::LocalGradients(const NamedParameters& parameters) {
   for (const auto& [name, parameter] : parameters) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);

@@ -33,6 +33,11 @@ struct Share {
   std::vector<Stretch> stretches;
 };
 
+// Adds to the share, whose elements are those from `begin` on of a flat run, what lies in it of a
+// parameter that begins at element `at` of that run.
+void add_stretch(Share& share, int64_t begin, const std::pair<std::string, at::Tensor>& parameter,
+                 int64_t at);
+
 class Gradients {
  public:
   virtual ~Gradients() = default;

@@ -8,14 +8,11 @@
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
+#include "train/bucket_plan.h"
 
 namespace continuo {
 
 namespace {
-
-constexpr int64_t kAlignment = 16;  // elements
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 // Tensors that share the storage keep sharing it, through both.
 void empty_storage(const at::Tensor& tensor) {
@@ -47,10 +44,10 @@ PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks)
         parameter.requires_grad() != trained_ || (trained_ && first.scalar_type() != at::kFloat))
       fail("'{}' cannot be parted with '{}'", name, parameters_[0].first);
     places_.push_back({size, parameter.numel()});
-    size = round_up(size + parameter.numel(), kAlignment);
+    size = round_up(size + parameter.numel(), kPieceAlignment);
     if (parameter.dim() >= 2) decaying_ = size;
   }
-  size = round_up(size, kAlignment * ranks_.size());
+  size = round_up(size, kPieceAlignment * ranks_.size());
   whole_ = at::empty({size}, first.options().requires_grad(false));
   whole_.zero_();
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -133,16 +130,9 @@ std::vector<Share> PartedFlat::shares() const {
   for (const at::Tensor& weight : cut(own_)) {
     Share& share = shares.emplace_back(
         Share{.weight = weight, .gradient = {}, .decays = begin < decaying_, .stretches = {}});
-    const int64_t end = begin + weight.numel();
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      const auto [at, count] = places_[i];
-      const int64_t first = std::max(begin, at), last = std::min(end, at + count);
-      if (first >= last) continue;
-      const auto& [name, parameter] = parameters_[i];
-      share.stretches.push_back(
-          {name, parameter.sizes().vec(), first - at, first - begin, last - first});
-    }
-    begin = end;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      add_stretch(share, begin, parameters_[i], places_[i].at);
+    begin += weight.numel();
   }
   return shares;
 }

@@ -76,11 +76,7 @@ void RankedGradients::lay_out(Flat& bucket) {
     const at::Tensor place = bucket.weights.narrow(0, p.at, p.count).view(parameter.sizes());
     place.copy_(parameter);
     parameter.set_data(place);
-    const int64_t first = std::max(begin, p.at), last = std::min(begin + size, p.at + p.count);
-    if (first < last) {
-      share.stretches.push_back(
-          {name, parameter.sizes().vec(), first - p.at, first - begin, last - first});
-    }
+    add_stretch(share, begin, parameters_[p.parameter], p.at);
   }
   shares_.push_back(std::move(share));
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Holds every C++ file to .clang-format with the pinned clang-format, which scripts/setup.sh --tests installs; exits 1
+# Holds every C++ and CUDA file to .clang-format with the pinned clang-format, which scripts/setup.sh --tests installs; exits 1
 # and names the files that differ, 77 where it is not there. `--fix` formats them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ if ! "$formatter" --version 2>/dev/null | grep -qwF "$CLANG_FORMAT_VERSION"; the
   echo "$formatter $CLANG_FORMAT_VERSION is missing: run scripts/setup.sh --tests" >&2
   exit 77
 fi
-files() { find src models tests third_party -name '*.h' -o -name '*.cpp'; }
+files() { find src models tests third_party -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'; }
 if [ "${1:-}" = --fix ]; then
   files | xargs "$formatter" -i
   exit

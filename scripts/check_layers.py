@@ -27,6 +27,7 @@ ARROWS = {
     "nn/adapters": {"core", "nn"},
     "nn/aten": {"core", "nn"},
     "nn/cpu": {"core", "nn", "nn/aten"},
+    "nn/cuda": {"core", "nn", "nn/aten"},
     "models/families": {"core", "nn"},
     "models/store": {"core", "nn", "nn/adapters", "io", "models/families"},
     "train": {"core", "comm", "text/tokenizer", "data", "nn", "nn/adapters", "io"},

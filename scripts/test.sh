@@ -8,11 +8,12 @@
 # How long each test took is printed at the end, again by scripts/test_times.py.
 #
 # Warnings are errors where CONTINUO_WERROR=ON: in .ci/run, not for a user whose compiler may be newer and warn of
-# more.
+# more. CONTINUO_CUDA=on compiles the kernels for GPUs without a LibTorch that could use them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh --tests
-cmake --preset ci --log-level=WARNING -DCONTINUO_WERROR="${CONTINUO_WERROR:-OFF}" >/dev/null
+cmake --preset ci --log-level=WARNING -DCONTINUO_WERROR="${CONTINUO_WERROR:-OFF}" \
+  -DCONTINUO_CUDA="${CONTINUO_CUDA:-auto}" >/dev/null
 cmake --build --preset ci
 rm -rf build/test-times
 code=0

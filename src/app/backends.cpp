@@ -1,9 +1,9 @@
 #include "app/backends.h"
 
-#include "nn/aten/backend.h"
 #include "nn/cpu/backend.h"
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/matmul.h"
+#include "nn/cuda/backend.h"
 
 namespace continuo {
 
@@ -11,7 +11,8 @@ void install_backends() {
   kernels();
   own_matmul(at::kFloat);
   install_backend(at::kCPU, host_backend());
-  install_backend(at::kCUDA, aten_backend());
+  install_cuda_kernels(built_cuda_kernels());
+  install_backend(at::kCUDA, cuda_backend(CudaKernels::kProven));
 }
 
 }  // namespace continuo

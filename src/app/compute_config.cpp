@@ -1,10 +1,13 @@
 #include "app/compute_config.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <thread>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/AllocatorConfig.h>
 
 #include "core/log.h"
 #include "nn/cpu/kernels/kernels.h"
@@ -15,9 +18,23 @@ void threads_field(FieldVisitor& v, int64_t& threads) {
   v.field("threads", threads, "CPU threads, 0 = all cores.", Range::at_least(0));
 }
 
+std::span<const EnumName> enum_names(CudaKernels) {
+  static constexpr std::array kNames = {EnumName{"proven", static_cast<int>(CudaKernels::kProven)},
+                                        EnumName{"all", static_cast<int>(CudaKernels::kAll)}};
+  return kNames;
+}
+
+void fields(FieldVisitor& v, CudaConfig& c) {
+  v.field("kernels", c.kernels,
+          "Kernels of our own: those that have passed their tests on a GPU, or all.");
+  v.field("deterministic", c.deterministic,
+          "The same run gives the same bits; attention's backward pass is slower.");
+}
+
 void fields(FieldVisitor& v, DeviceConfig& c) {
   v.field("device", c.device, "auto, cpu, cuda or cuda:<index>.");
   threads_field(v, c.threads);
+  v.section("cuda", c.cuda, "What computes on GPUs.");
 }
 
 void fields(FieldVisitor& v, ComputeConfig& c) {
@@ -51,7 +68,25 @@ c10::Device parse_device(const std::string& name) {
   throw Error("unknown device '" + name + "'", "Use auto, cpu, cuda or cuda:<index>.");
 }
 
+// Before the first tensor on a GPU.
+void start_cuda(const CudaConfig& config) {
+  install_backend(at::kCUDA, cuda_backend(config.kernels));
+  // Blocks that grow in place: without them steps of changing shapes fragment the memory.
+  const bool chosen = std::getenv("PYTORCH_ALLOC_CONF") || std::getenv("PYTORCH_CUDA_ALLOC_CONF");
+  if (!chosen) c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
+  if (!config.deterministic) return;
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
+
 }  // namespace
+
+std::string device_of_rank(const std::string& device, int64_t local_rank) {
+  const auto gpus = static_cast<int64_t>(at::getNumGPUs());
+  if (gpus == 0 || (device != "auto" && device != "cuda")) return device;
+  return fmt::format("cuda:{}", local_rank % gpus);
+}
 
 int64_t set_threads(int64_t threads) {
   const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
@@ -75,6 +110,7 @@ at::ScalarType products_dtype(ComputeType wanted, bool frozen, c10::Device devic
 Compute start_compute(const DeviceConfig& config, ComputeType dtype, bool frozen) {
   const int64_t threads = set_threads(config.threads);
   const c10::Device device = parse_device(config.device);
+  if (device.is_cuda()) start_cuda(config.cuda);
   const Compute compute{.device = device,
                         .dtype = products_dtype(dtype, frozen, device, kernels().instruction_set),
                         .threads = threads};

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,14 +13,25 @@
 
 #include "core/config/config.h"
 #include "generate/weight_choice.h"
+#include "nn/cuda/backend.h"
 #include "nn/decoder.h"
 #include "train/train_config.h"
 
 namespace continuo {
 
+std::span<const EnumName> enum_names(CudaKernels);
+
+// What concerns GPUs alone.
+struct CudaConfig {
+  CudaKernels kernels = CudaKernels::kProven;
+  bool deterministic = false;
+};
+void fields(FieldVisitor& v, CudaConfig& c);
+
 struct DeviceConfig {
   std::string device = "auto";
   int64_t threads = 0;
+  CudaConfig cuda;
 };
 void fields(FieldVisitor& v, DeviceConfig& c);
 
@@ -54,6 +66,10 @@ Compute start_compute(const ComputeConfig& config);
 
 // Threads of the tensor library; 0 = all cores. Returns the number in use.
 int64_t set_threads(int64_t threads);
+
+// What `device` says for a process that is number `local_rank` of those on its machine: auto and
+// cuda are the GPU of its number, and begin anew behind the last.
+std::string device_of_rank(const std::string& device, int64_t local_rank);
 
 // "fp32" or "bf16".
 std::string_view dtype_name(at::ScalarType dtype);

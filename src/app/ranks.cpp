@@ -69,11 +69,14 @@ int run_as_rank(const RanksConfig& config, const RankPlacement& placement,
 
 }  // namespace
 
-int run_ranks(const RanksConfig& config, int64_t& threads,
+int run_ranks(const RanksConfig& config, DeviceConfig& machine,
               const std::function<int(Communicator&)>& body) {
   const RankPlacement placement = placement_for(config);
   if (config.ranks > 1 && placement.launcher == Launcher::kNone) return launch_ranks(config.ranks);
-  if (threads == 0 && !placement.alone()) threads = share_of_cores(placement);
+  if (!placement.alone()) {
+    if (machine.threads == 0) machine.threads = share_of_cores(placement);
+    machine.device = device_of_rank(machine.device, placement.local_rank);
+  }
   return run_as_rank(config, placement, body);
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/compute_config.h"
 #include "comm/communicator.h"
 #include "core/config/config.h"
 
@@ -28,8 +29,9 @@ int64_t share_of_cores(const RankPlacement& placement);
 
 // Runs `body` in as many processes as the configuration or a launcher says: starts them, or is one
 // of them. What a rank throws the others are told; ranks but the first log errors alone, and say
-// who they are. `threads` becomes a rank's share of the cores where it is 0. → an exit code.
-int run_ranks(const RanksConfig& config, int64_t& threads,
+// who they are. `machine` becomes what is a rank's own: its share of the cores where threads are 0,
+// and its GPU. → an exit code.
+int run_ranks(const RanksConfig& config, DeviceConfig& machine,
               const std::function<int(Communicator&)>& body);
 
 // What `make` gives, made by the first rank before the others: what it leaves on disk they find.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <ATen/ops/empty.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/version.h>
@@ -11,6 +13,7 @@
 #include "bench/commands.h"
 #include "core/process.h"
 #include "nn/cpu/kernels/kernels.h"
+#include "nn/device_memory.h"
 
 namespace continuo {
 
@@ -37,6 +40,23 @@ void validate(const BenchModelConfig& config, const ConfigNode& root, Problems& 
   validate(config.model, root, "model", problems);
 }
 
+namespace {
+
+// Random weights, drawn where they are computed with: a large model's would take the CPU minutes.
+Model random_model(const BenchModelConfig& config, at::Device device, at::ScalarType dtype) {
+  const c10::NoGradGuard no_grad;
+  Model model = outline_model(config.model, config.vocabulary);
+  for (at::Tensor& parameter : model.decoder->parameters()) {
+    const bool matrix = parameter.dim() >= 2;
+    const at::Tensor values =
+        at::empty(parameter.sizes(), at::TensorOptions(matrix ? dtype : at::kFloat).device(device));
+    parameter.set_data(matrix ? values.normal_(0, 0.02) : values.fill_(1));
+  }
+  return model;
+}
+
+}  // namespace
+
 Model open_bench_model(const std::string& directory, const BenchModelConfig& config,
                        const Compute& compute, BenchUse use) {
   const bool trained = use == BenchUse::kTrained;
@@ -48,6 +68,7 @@ Model open_bench_model(const std::string& directory, const BenchModelConfig& con
     return load_model(resolve_model_directory(directory),
                       {.device = compute.device, .dtype = dtype, .held = held});
   }
+  if (!compute.device.is_cpu()) return random_model(config, compute.device, dtype);
   Model model = make_model(config.model, config.vocabulary, compute.device);
   if (dtype != at::kFloat) {
     for (at::Tensor& parameter : model.decoder->parameters()) {
@@ -99,6 +120,8 @@ Vocabulary plain_vocabulary(int64_t size) {
 
 void print_bench_line(json line, const Compute& compute) {
   line.update({{"dtype", dtype_name(compute.dtype)}, {"device", compute.device.str()}});
+  if (const double bytes = peak_device_bytes(compute.device); bytes > 0)
+    line.emplace("peak_device_gb", bytes / 1e9);
   print_bench_line(std::move(line), compute.threads);
 }
 

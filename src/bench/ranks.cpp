@@ -319,7 +319,7 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
 
 void bench_ranks(const std::string& directory, const RanksBenchConfig& config) {
   RanksBenchConfig c = config;
-  const int code = run_ranks(c.ranks, c.machine.threads, [&](Communicator& ranks) {
+  const int code = run_ranks(c.ranks, c.machine, [&](Communicator& ranks) {
     if (ranks.size() < 2)
       throw Error("bench ranks measures messages: it takes two ranks or more", "Give ranks=2.");
     return bench_as_rank(directory, c, ranks);

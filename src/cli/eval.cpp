@@ -132,7 +132,7 @@ int eval(const EvalArguments& a) {
   for (const std::string& file : a.files) config.data.train.emplace_back().path = file;
   config.data = resolve_data_config(config.data, root, "data", problems);
   problems.raise();
-  return run_ranks(config.ranks, config.compute.threads,
+  return run_ranks(config.ranks, config.compute,
                    [&](Communicator& ranks) { return eval_as_rank(a, root, config, ranks); });
 }
 

@@ -250,7 +250,7 @@ int generate(Arguments a) {
   // Before the model, which may take long: faults of the settings show at once.
   settings_of(a, {});
   if (!placement_for(a.ranks).alone() || a.ranks.ranks > 1) check_for_ranks(a, inputs, dash);
-  return run_ranks(a.ranks, a.compute.threads,
+  return run_ranks(a.ranks, a.compute,
                    [&](Communicator& ranks) { return generate_as_rank(a, inputs, ranks); });
 }
 
@@ -258,6 +258,7 @@ int generate(Arguments a) {
 template <class Config>
 void add_key_options(CLI::App& command, Config& config) {
   for (const ConfigKey& key : config_keys<Config>()) {
+    if (key.type.empty()) continue;  // a section, whose keys follow
     const auto read = [&config, name = key.key](const std::string& value) {
       ConfigNode root;
       apply_override(root, fmt::format("{}={}", name, value));

@@ -5,6 +5,8 @@
 #include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
+#include "nn/upload.h"
+
 namespace continuo {
 
 using nlohmann::json;
@@ -19,8 +21,8 @@ void TokenReport::add(const Batch& batch, const at::Tensor& nll) {
   const c10::NoGradGuard no_grad;
   constexpr size_t kLogitRows = 8;
   const at::Device device = decoder_.device();
-  const at::Tensor hidden =
-      decoder_.forward({batch.tokens.to(device), batch.positions.to(device), batch.boundaries});
+  const at::Tensor hidden = decoder_.forward(
+      {upload(batch.tokens, device), upload(batch.positions, device), batch.boundaries});
   const at::Tensor host = nll.to(at::kCPU, at::kFloat).contiguous();
   const float* value = host.const_data_ptr<float>();
   const int64_t* target = batch.targets.const_data_ptr<int64_t>();

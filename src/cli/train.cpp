@@ -288,7 +288,7 @@ int train_as_rank(const Experiment& e, const DeviceConfig& machine, const std::s
 int train(const std::string& file, const std::vector<std::string>& overrides, bool resume) {
   const Experiment e = load_experiment(file, overrides);
   DeviceConfig machine = e.config.machine;
-  return run_ranks(e.config.ranks, machine.threads, [&](Communicator& ranks) {
+  return run_ranks(e.config.ranks, machine, [&](Communicator& ranks) {
     return train_as_rank(e, machine, file, resume, ranks);
   });
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
-#include "nn/index_tensor.h"
+#include "nn/upload.h"
 
 namespace continuo {
 

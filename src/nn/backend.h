@@ -17,6 +17,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include "core/random.h"
 #include "nn/activation.h"
 #include "nn/kv_cache.h"
 
@@ -98,6 +99,7 @@ struct AttendInput {
   at::Tensor k, v;                  // [N, kv_heads, dim]
   std::vector<int64_t> boundaries;  // [D+1]
   AttendOptions options;
+  at::Tensor offsets = {};  // [D+1] int32, on the device: the boundaries; undefined off the pass
 };
 struct AttendValues {
   at::Tensor out;  // [N, heads, dim]
@@ -144,6 +146,24 @@ struct LossOps {
                                  const RowLoss& options);
 };
 
+// The mask of dropout over the input of an adapter (nn/adapters/dropout.h): element (r, c) is kept
+// where 16 bits of the Philox block (tokens[r], step << 32 | c / 8), lane c mod 8, are not below
+// the threshold.
+struct DropoutNoise {
+  at::Tensor tokens;  // [named] int64, on the device: the bits of the rows' names
+  int64_t rows = 0;   // those behind the named ones are padding
+  int64_t columns = 0;
+  PhiloxKey key = {};
+  uint32_t step = 0;
+  uint32_t threshold = 0;  // of 2^16
+
+  float kept() const { return static_cast<float>(65536.0 / (65536.0 - threshold)); }
+};
+struct DropoutOps {
+  // → [rows, columns] in `dtype`: 0, or `kept` where an element is; 0 in rows of padding.
+  at::Tensor (*mask)(const DropoutNoise& noise, at::ScalarType dtype);
+};
+
 struct Backend {
   const char* name;
   ProductOps products;
@@ -153,6 +173,7 @@ struct Backend {
   AttendOps attend;
   CacheOps cache;
   LossOps loss;
+  DropoutOps dropout;
   // What runs finished models, and why it is this: for people.
   std::string (*executor)();
   // nn/executor.h. Error: options that it does not serve.

@@ -6,8 +6,8 @@
 #include <ATen/ops/zeros.h>
 
 #include "nn/backend.h"
-#include "nn/index_tensor.h"
 #include "nn/unset_parameter.h"
+#include "nn/upload.h"
 
 namespace continuo {
 

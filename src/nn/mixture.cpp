@@ -6,7 +6,7 @@
 #include <ATen/ops/topk.h>
 #include <ATen/ops/zeros.h>
 
-#include "nn/index_tensor.h"
+#include "nn/upload.h"
 
 namespace continuo {
 

@@ -16,13 +16,17 @@ namespace {
 struct AttendPlan : torch::CustomClassHolder {
   std::vector<int64_t> boundaries;
   AttendOptions options;
+  at::Tensor offsets;
+
+  AttendInput of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
+    return {q, k, v, boundaries, options, offsets};
+  }
 };
 
 struct AttendDocuments : torch::autograd::Function<AttendDocuments> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const c10::intrusive_ptr<AttendPlan>& plan) {
-    const AttendValues values =
-        backend_of(q).attend.forward({q, k, v, plan->boundaries, plan->options});
+    const AttendValues values = backend_of(q).attend.forward(plan->of(q, k, v));
     ctx->save_for_backward({q, k, v, values.out, values.lse});
     ctx->saved_data["plan"] = c10::IValue::make_capsule(plan);
     return values.out;
@@ -33,8 +37,7 @@ struct AttendDocuments : torch::autograd::Function<AttendDocuments> {
     const auto plan =
         c10::static_intrusive_pointer_cast<AttendPlan>(ctx->saved_data["plan"].toCapsule());
     const AttendGradients g = backend_of(saved[0]).attend.backward(
-        {saved[0], saved[1], saved[2], plan->boundaries, plan->options}, {saved[3], saved[4]},
-        gradients[0].contiguous());
+        plan->of(saved[0], saved[1], saved[2]), {saved[3], saved[4]}, gradients[0].contiguous());
     return {g.q, g.k, g.v, at::Tensor()};
   }
 };
@@ -47,13 +50,13 @@ void check_documents(const std::vector<int64_t>& boundaries) {
 
 }  // namespace
 
-at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, const AttendOptions& options) {
-  check_documents(boundaries);
+at::Tensor ragged_attention(const AttendInput& in) {
+  check_documents(in.boundaries);
   const auto plan = c10::make_intrusive<AttendPlan>();
-  plan->boundaries = boundaries;
-  plan->options = options;
-  return AttendDocuments::apply(q.contiguous(), k.contiguous(), v.contiguous(), plan);
+  plan->boundaries = in.boundaries;
+  plan->options = in.options;
+  plan->offsets = in.offsets;
+  return AttendDocuments::apply(in.q.contiguous(), in.k.contiguous(), in.v.contiguous(), plan);
 }
 
 at::Tensor cached_attention(AttendInput input, const CachedSequences& cached, int64_t layer) {

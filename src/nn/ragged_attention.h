@@ -14,8 +14,7 @@ namespace continuo {
 
 // q: [N, heads, dim], k and v: [N, kv_heads, dim], heads a multiple of kv_heads, one dtype → [N,
 // heads, dim]. Softmax in float32. Cost: Σ nᵢ · min(nᵢ, window). Error: an empty document.
-at::Tensor ragged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<int64_t>& boundaries, const AttendOptions& options);
+at::Tensor ragged_attention(const AttendInput& input);
 
 // As above, for documents that continue cached sequences: their keys and values are appended to
 // `layer` and the queries see the whole sequence. No gradients. The cache must have been prepared;

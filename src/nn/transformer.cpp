@@ -16,6 +16,7 @@
 #include "nn/on_backward.h"
 #include "nn/recompute.h"
 #include "nn/unset_parameter.h"
+#include "nn/upload.h"
 
 namespace continuo {
 
@@ -54,9 +55,8 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x, const RaggedInput& input,
   const at::Tensor q = prepare(query(x), heads, query_norm, rotation);
   const at::Tensor k = prepare(key(x), kv_heads, key_norm, rotation);
   const at::Tensor v = value(x).view({-1, kv_heads, head_dim});
-  const at::Tensor attended =
-      cached ? cached_attention({q, k, v, input.boundaries, attend_}, *cached, layer_)
-             : ragged_attention(q, k, v, input.boundaries, attend_);
+  const AttendInput in = {q, k, v, input.boundaries, attend_, input.offsets};
+  const at::Tensor attended = cached ? cached_attention(in, *cached, layer_) : ragged_attention(in);
   return output(attended.reshape({-1, heads * head_dim}));
 }
 
@@ -182,8 +182,10 @@ Stream Transformer::through_block(size_t block, const Stream& stream, const Ragg
   return stream_of(recomputes ? recompute(pass, in) : pass(in));
 }
 
-at::Tensor Transformer::run(const RaggedInput& input, const CachedSequences* cached) {
+at::Tensor Transformer::run(const RaggedInput& given, const CachedSequences* cached) {
   if (gate_) gate_->need({embedding_, positions_});
+  RaggedInput input = given;
+  if (!input.offsets.defined()) input.offsets = offset_tensor(input.boundaries, device());
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
   const at::Tensor embedded = stored_embedding_.defined()

@@ -59,7 +59,9 @@ at::Tensor LocalGradients::sum() {
     share.gradient =
         share.weight.grad().defined() ? share.weight.grad() : at::zeros_like(share.weight);
   }
-  if (gradients.empty()) return at::zeros({}, at::kDouble);
+  if (gradients.empty()) {
+    return at::zeros({}, shares_.front().weight.options().dtype(at::kDouble).requires_grad(false));
+  }
   const auto is_short = [](const at::Tensor& g) { return g.numel() < kRow; };
   if (!std::ranges::all_of(gradients, is_short)) return sum_of_squares(gradients);
   // As earlier versions did, whose runs go on with the same bits.

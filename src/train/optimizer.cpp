@@ -26,7 +26,6 @@ AdamW::AdamW(Gradients& gradients, const OptimizerConfig& config)
   for (const Share& share : gradients.shares()) {
     exp_avg_.push_back(at::zeros_like(share.weight));
     exp_avg_sq_.push_back(at::zeros_like(share.weight));
-    counts_.push_back(at::zeros({}, share.weight.options().requires_grad(false)));
   }
 }
 
@@ -34,6 +33,7 @@ void AdamW::step(double lr, double norm) {
   if (!std::isfinite(norm)) return;
   const c10::NoGradGuard no_grad;
   ++steps_;
+  at::Tensor count;  // one for all: a kernel fills it, and on a GPU a launch each would take longer
   // The kernel divides gradients by grad_scale: clipping costs no pass of its own.
   const double divisor = config_.clip > 0 ? std::max(1.0, norm / config_.clip) : 1.0;
   for (const bool decays : {true, false}) {
@@ -45,7 +45,11 @@ void AdamW::step(double lr, double norm) {
       gradients.push_back(shares[i].gradient);
       first.push_back(exp_avg_[i]);
       second.push_back(exp_avg_sq_[i]);
-      counts.push_back(counts_[i].fill_(static_cast<double>(steps_)));
+      if (!count.defined()) {
+        count = at::full({}, static_cast<double>(steps_),
+                         shares[i].weight.options().requires_grad(false));
+      }
+      counts.push_back(count);
     }
     if (weights.empty()) continue;
     std::optional<at::Tensor> scale;

@@ -42,7 +42,7 @@ class AdamW {
  private:
   Gradients& gradients_;
   OptimizerConfig config_;
-  std::vector<at::Tensor> exp_avg_, exp_avg_sq_, counts_;  // of shares
+  std::vector<at::Tensor> exp_avg_, exp_avg_sq_;  // of shares
   int64_t steps_ = 0;
 };
 

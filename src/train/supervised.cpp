@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
+#include "nn/upload.h"
+
 namespace continuo {
 
 namespace {
@@ -19,8 +21,8 @@ RaggedInput model_input(const Batch& batch, at::Device device, at::ScalarType dt
     input.positions = at::cat({batch.positions, at::arange(padding, batch.positions.options())});
     input.boundaries.push_back(rows + padding);
   }
-  input.tokens = input.tokens.to(device);
-  input.positions = input.positions.to(device);
+  input.tokens = upload(input.tokens, device);
+  input.positions = upload(input.positions, device);
   return input;
 }
 
@@ -46,10 +48,10 @@ Supervised supervised_rows(Decoder& decoder, const Batch& batch) {
   const at::Tensor rows = batch.targets.ne(kIgnoredTarget).nonzero().squeeze(1);
   const at::Tensor hidden = decoder.forward(model_input(batch, device, dtype));
   result.head = decoder.head(dtype);  // after the pass, at whose end its weight is there
-  result.hidden = hidden.index_select(0, rows.to(device));
-  result.targets = batch.targets.index_select(0, rows).to(device);
+  result.hidden = hidden.index_select(0, upload(rows, device));
+  result.targets = upload(batch.targets.index_select(0, rows), device);
   if (batch.weights.defined()) {
-    result.weights = batch.weights.index_select(0, rows).to(device);
+    result.weights = upload(batch.weights.index_select(0, rows), device);
   }
   result.boundaries = supervised_boundaries(batch);
   return result;

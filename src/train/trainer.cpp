@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/process.h"
 #include "core/progress.h"
+#include "nn/device_memory.h"
 #include "train/optimizer_file.h"
 
 namespace continuo {
@@ -84,6 +85,8 @@ void Trainer::record_step(const TrainingStep& step, const Measured& measured) {
                                  {"tokens_per_second", total / measured.seconds},
                                  {"trained_tokens_per_second", trained / measured.seconds},
                                  {"peak_memory_gb", peak_memory_bytes() / 1e9}});
+  if (const double bytes = peak_device_bytes(parts_.decoder.device()); bytes > 0)
+    scalars.emplace_back("peak_device_gb", bytes / 1e9);
   Metrics line = {{"kind", std::string("train")}, {"epoch", step.epoch}};
   for (const auto& [name, value] : scalars) line.emplace_back(name, value);
   line.insert(line.end(), {{"step_tokens", step.tokens},
@@ -100,6 +103,8 @@ void Trainer::record_step(const TrainingStep& step, const Measured& measured) {
 
 void Trainer::show_progress(Progress& progress, const TrainingStep& step,
                             const Measured& measured) {
+  const double on_device = peak_device_bytes(parts_.decoder.device());
+  const double memory = on_device > 0 ? on_device : peak_memory_bytes();
   const auto rate = [&](int64_t tokens) {
     return format_count(static_cast<double>(tokens) / measured.seconds);
   };
@@ -107,7 +112,7 @@ void Trainer::show_progress(Progress& progress, const TrainingStep& step,
       state_.step,
       fmt::format("epoch {} loss {:.4f} norm {:.2f} lr {:.2e} {} tok/s ({} trained) {}",
                   step.epoch + 1, measured.result.loss, measured.result.gradient_norm, measured.lr,
-                  rate(step.tokens), rate(step.trained_count), format_bytes(peak_memory_bytes())));
+                  rate(step.tokens), rate(step.trained_count), format_bytes(memory)));
 }
 
 void Trainer::record_evaluation(const Evaluation& e) {

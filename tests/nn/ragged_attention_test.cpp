@@ -54,7 +54,7 @@ void expect_reference(const std::vector<int64_t>& boundaries, int64_t heads, int
   at::Tensor k = at::randn({n, kv_heads, dim}).set_requires_grad(true);
   at::Tensor v = at::randn({n, kv_heads, dim}).set_requires_grad(true);
   const at::Tensor upstream = at::randn({n, heads, dim});
-  const at::Tensor out = ragged_attention(q, k, v, boundaries, limits);
+  const at::Tensor out = ragged_attention({q, k, v, boundaries, limits});
   (out * upstream).sum().backward();
   at::Tensor dq = q.detach().to(at::kDouble).set_requires_grad(true);
   at::Tensor dk = k.detach().to(at::kDouble).set_requires_grad(true);
@@ -120,7 +120,7 @@ TEST(RaggedAttention, CachedPiecesHonourWindowsAndSoftCaps) {
 
 TEST(RaggedAttention, BatchesThatCannotBeAreErrors) {
   const at::Tensor q = at::randn({3, 2, 16});
-  test::expect_error([&] { ragged_attention(q, q, q, {0, 2, 2, 3}, {}); },
+  test::expect_error([&] { ragged_attention({q, q, q, {0, 2, 2, 3}, {}}); },
                      {"document 1", "is empty"});
   const auto cache = one_layer_cache();
   const int64_t id = cache->add();

@@ -1,7 +1,8 @@
 // main of the test binaries that compute with a backend. ctest starts them once per instruction set
-// of the CPU's, one that this CPU lacks being skipped, and once with the reference backend
-// (CONTINUO_BACKEND=aten); by hand also on CONTINUO_TEST_DEVICE. LibTorch's random numbers begin
-// anew with every test, so that none depends on which others ran before it.
+// of the CPU's, one that this CPU lacks being skipped, once with the reference backend
+// (CONTINUO_BACKEND=aten) and some with the GPUs' on the CPU (=cuda; support/cuda_on_cpu); by hand
+// also on CONTINUO_TEST_DEVICE, a GPU with CONTINUO_CUDA_KERNELS=proven or all. LibTorch's random
+// numbers begin anew with every test, so that none depends on which others ran before it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "nn/aten/backend.h"
 #include "nn/cpu/backend.h"
 #include "nn/cpu/kernels/kernels.h"
+#include "nn/cuda/backend.h"
 #include "support/backend.h"
 
 namespace {
@@ -25,22 +27,39 @@ class SeedOfEachTest : public testing::EmptyTestEventListener {
   }
 };
 
+std::string_view setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+void install_backends() {
+  using namespace continuo;
+  const at::Device device = test::device();
+  install_cuda_kernels(&cuda::compiled_kernels());
+  if (device.is_cpu() && setting("CONTINUO_BACKEND") == "cuda") {
+    install_backend(at::kCPU, cuda_backend(CudaKernels::kAll));
+    return;
+  }
+  install_backend(at::kCPU, host_backend());
+  if (device.is_cpu()) return;
+  const bool all = setting("CONTINUO_CUDA_KERNELS") == "all";
+  install_backend(device.type(), cuda_backend(all ? CudaKernels::kAll : CudaKernels::kProven));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  const char* setting = std::getenv("CONTINUO_ISA");
-  const std::string_view wanted = setting ? setting : "";
+  const std::string_view wanted = setting("CONTINUO_ISA");
   const bool known =
       std::ranges::find(continuo::kInstructionSets, wanted) != continuo::kInstructionSets.end();
-  if (known && !continuo::kernels_for(setting)) {
-    std::printf("skipped: this CPU has no %s\n", setting);
+  if (known && !continuo::kernels_for(wanted.data())) {
+    std::printf("skipped: this CPU has no %s\n", wanted.data());
     return kSkipped;
   }
   try {
-    continuo::install_backend(at::kCPU, continuo::host_backend());
+    install_backends();
     const at::Device device = continuo::test::device();
-    if (!device.is_cpu()) continuo::install_backend(device.type(), continuo::aten_backend());
     std::printf("device: %s, backend: %s, kernels: %s\n", device.str().c_str(),
                 continuo::backend_of(device).name, continuo::kernels().instruction_set);
   } catch (const std::exception& error) {

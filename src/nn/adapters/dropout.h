@@ -19,20 +19,19 @@ class DropoutPass {
  public:
   // tokens: a name for each row of the hidden states, unique within the step. Rows after the last
   // named one are padding.
-  void start(int64_t step, std::vector<uint64_t> tokens) {
-    step_ = step;
-    tokens_ = std::move(tokens);
-    active_ = true;
-  }
+  void start(int64_t step, std::vector<uint64_t> tokens);
   void stop() { active_ = false; }
   bool active() const { return active_; }
   int64_t step() const { return step_; }
-  const std::vector<uint64_t>& tokens() const { return tokens_; }
+  int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
+  // The bits of their names: [tokens] int64, put there once for all layers of a pass.
+  const at::Tensor& tokens_on(at::Device device) const;
 
  private:
   bool active_ = false;
   int64_t step_ = 0;
   std::vector<uint64_t> tokens_;
+  mutable at::Tensor on_device_;
 };
 
 // Holds a pass open; `pass` may be null, then nothing happens.
@@ -64,7 +63,7 @@ class Dropout {
 
  private:
   uint32_t threshold_;  // of 2^16
-  Random random_;
+  PhiloxKey key_;
 };
 
 }  // namespace continuo

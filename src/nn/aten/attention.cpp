@@ -131,11 +131,26 @@ std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Devi
   return std::make_unique<TensorKVCache>(layers, device);
 }
 
+void attend_document(const AttendInput& in, int64_t document, int64_t past, const at::Tensor& keys,
+                     const at::Tensor& values, at::Tensor& out) {
+  const int64_t kv_heads = in.k.size(1), at = in.boundaries[document],
+                n = in.boundaries[document + 1] - at;
+  for (const Piece& p : pieces_of(past, n, in.options.window, kLongestPiece)) {
+    const auto seen = [&](const at::Tensor& x) {
+      return x.narrow(1, p.key_begin, p.key_end - p.key_begin).unsqueeze(1).to(at::kFloat);
+    };
+    const PieceTensors t = {heads_of(in.q, at + p.query_begin, at + p.query_end, kv_heads),
+                            seen(keys), seen(values)};
+    const at::Tensor weights = scores_of(t, p, past, in.options).masked.softmax(3);
+    out.narrow(0, at + p.query_begin, p.query_end - p.query_begin)
+        .copy_(rows_of(at::matmul(weights, t.v)));
+  }
+}
+
 at::Tensor attend_cached(const AttendInput& in, const CachedSequences& cached, int64_t layer) {
   auto* cache = dynamic_cast<TensorKVCache*>(&cached.cache);
   if (!cache) fail("the cache belongs to another backend");
   check_documents(in.boundaries);
-  const int64_t kv_heads = in.k.size(1);
   at::Tensor out = at::empty_like(in.q);
   for (size_t d = 0; d + 1 < in.boundaries.size(); ++d) {
     const int64_t id = cached.ids[d], past = cache->length(id), at = in.boundaries[d],
@@ -144,16 +159,7 @@ at::Tensor attend_cached(const AttendInput& in, const CachedSequences& cached, i
     const at::Tensor keys = storage.select(0, 0), values = storage.select(0, 1);
     keys.narrow(1, past, n).copy_(in.k.narrow(0, at, n).transpose(0, 1));
     values.narrow(1, past, n).copy_(in.v.narrow(0, at, n).transpose(0, 1));
-    for (const Piece& p : pieces_of(past, n, in.options.window, kLongestPiece)) {
-      const auto seen = [&](const at::Tensor& x) {
-        return x.narrow(1, p.key_begin, p.key_end - p.key_begin).unsqueeze(1).to(at::kFloat);
-      };
-      const PieceTensors t = {heads_of(in.q, at + p.query_begin, at + p.query_end, kv_heads),
-                              seen(keys), seen(values)};
-      const at::Tensor weights = scores_of(t, p, past, in.options).masked.softmax(3);
-      out.narrow(0, at + p.query_begin, p.query_end - p.query_begin)
-          .copy_(rows_of(at::matmul(weights, t.v)));
-    }
+    attend_document(in, static_cast<int64_t>(d), past, keys, values, out);
   }
   return out;
 }

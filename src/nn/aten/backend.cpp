@@ -30,6 +30,7 @@ const Backend& aten_backend() {
       .attend = {.forward = aten::attend, .backward = aten::attend_backward},
       .cache = {.make = aten::make_cache, .attend = aten::attend_cached, .recall = aten::recall},
       .loss = {.cross_entropy = aten::cross_entropy},
+      .dropout = {.mask = aten::dropout_mask},
       .executor = modules_of_training,
       .make_executor = aten::make_executor};
   return kBackend;

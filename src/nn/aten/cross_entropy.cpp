@@ -1,5 +1,4 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/full_like.h>
 
 #include "nn/aten/ops.h"
 
@@ -12,8 +11,9 @@ at::Tensor loss_gradient(const at::Tensor& p, const at::Tensor& lse, const at::T
                          const RowLoss& o) {
   const double vocabulary = static_cast<double>(p.size(1));
   at::Tensor d = p * (1 + 2 * o.z_loss * lse).unsqueeze(1) - o.label_smoothing / vocabulary;
-  d.scatter_add_(1, targets.unsqueeze(1),
-                 at::full_like(lse, -(1 - o.label_smoothing)).unsqueeze(1));
+  // Not scatter_add_, which has no order on GPUs.
+  const at::Tensor target = targets.unsqueeze(1);
+  d.scatter_(1, target, d.gather(1, target) - (1 - o.label_smoothing));
   d.mul_(o.scale);
   if (o.weights.defined()) d.narrow(0, 0, o.weights.size(0)).mul_(o.weights.unsqueeze(1));
   return d;

@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "nn/aten/ops.h"
 #include "nn/backend.h"
-#include "nn/index_tensor.h"
+#include "nn/upload.h"
 
 namespace continuo {
 

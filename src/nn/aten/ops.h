@@ -31,10 +31,16 @@ AttendGradients attend_fused_backward(const AttendInput& input, const at::Tensor
 
 std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Device device);
 at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+// The queries of document d behind `past` tokens, whose keys and values [kv_heads, past + n, dim]
+// hold those of its own as well; writes its rows of `out`.
+void attend_document(const AttendInput& input, int64_t document, int64_t past,
+                     const at::Tensor& keys, const at::Tensor& values, at::Tensor& out);
 at::Tensor recall(const at::Tensor& inputs, const std::vector<int64_t>& boundaries,
                   const CachedSequences& cached, int64_t layer);
 
 RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
+
+at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype);
 
 std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& model,
                                         const ExecutorOptions& options);

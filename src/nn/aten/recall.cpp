@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "nn/aten/kv_cache.h"
 #include "nn/aten/ops.h"
-#include "nn/index_tensor.h"
+#include "nn/upload.h"
 
 namespace continuo::aten {
 

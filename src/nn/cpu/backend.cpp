@@ -51,6 +51,7 @@ const Backend& cpu_backend() {
       .attend = {.forward = cpu::attend, .backward = cpu::attend_backward},
       .cache = {.make = aten::make_cache, .attend = aten::attend_cached, .recall = aten::recall},
       .loss = {.cross_entropy = cpu::cross_entropy},
+      .dropout = {.mask = cpu::dropout_mask},
       .executor = engine_name,
       .make_executor = make_engine};
   return kBackend;

@@ -90,7 +90,7 @@ AttendValues attention_forward(const at::Tensor& q, const std::vector<DocumentAt
 }
 
 std::vector<DocumentAttention> whole_documents(const AttendInput& in) {
-  const auto& [q, k, v, boundaries, options] = in;
+  const auto& [q, k, v, boundaries, options, offsets] = in;
   const int64_t key_stride = k.size(1) * k.size(2),
                 bytes_per_row = key_stride * static_cast<int64_t>(k.element_size());
   std::vector<DocumentAttention> documents;

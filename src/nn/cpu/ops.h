@@ -22,4 +22,6 @@ AttendGradients attend_backward(const AttendInput& input, const AttendValues& va
 
 RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const RowLoss& options);
 
+at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype);
+
 }  // namespace continuo::cpu

@@ -23,7 +23,7 @@ endif()
 
 # What their code calls at run time: the copy that LibTorch loads, so that there is one.
 if(CONTINUO_TORCH_HAS_CUDA)
-  find_library(CUDART_LIB NAMES cudart libcudart.so.13 libcudart.so.12 REQUIRED
+  find_library(CUDART_LIB NAMES cudart libcudart.so.13 libcudart.so.12 NAMES_PER_DIR REQUIRED
                HINTS ${TORCH_ROOT}/../nvidia/cu13/lib ${TORCH_ROOT}/../nvidia/cuda_runtime/lib
                      ${CMAKE_CUDA_TOOLKIT_ROOT_DIR}/lib64 /usr/local/cuda/lib64)
   add_library(cudart_imported INTERFACE)

@@ -15,7 +15,8 @@ class SliceSize {
       alone_ = alone_ > 0 ? 0.8 * alone_ + 0.2 * seconds : seconds;
     } else if (alone_ > 0) {
       const double token = std::max(0.0, seconds - alone_) / static_cast<double>(slice);
-      token_ = token_ > 0 ? 0.7 * token_ + 0.3 * token : token;
+      token_ = token_ > 0 ? 0.5 * token_ + 0.5 * token : token;
+      known_ = slice;
     }
   }
 
@@ -24,14 +25,17 @@ class SliceSize {
     constexpr int64_t kFirst = 16;  // before anything is known
     // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
     // 60 ms apart.
-    constexpr double kUnnoticed = 0.045;
+    constexpr double kUnnoticed = 0.047;
     if (alone_ <= 0 || token_ <= 0) return std::min(kFirst, most);
     const double spare = std::max(slowdown * alone_, kUnnoticed) - alone_;
-    return std::clamp(static_cast<int64_t>(spare / token_), int64_t{1}, most);
+    // What a token costs beside few others says little of slices much longer.
+    const int64_t tokens = std::min(static_cast<int64_t>(spare / token_), 2 * known_);
+    return std::clamp(tokens, int64_t{1}, most);
   }
 
  private:
   double alone_ = 0, token_ = 0;  // seconds
+  int64_t known_ = 0;             // tokens of the latest slice that they were learnt from
 };
 
 }  // namespace continuo

@@ -8,6 +8,7 @@
 #include <c10/core/Device.h>
 
 #include "nn/backend.h"
+#include "nn/cuda/backend.h"
 
 namespace continuo::test {
 
@@ -18,5 +19,9 @@ inline at::Device device() {
 
 // The others have no engine, and promise no row's bits: only the CPU's own backend does.
 inline bool on_reference() { return backend_of(device()).name != std::string_view("cpu"); }
+
+// Whether the kernels for GPUs run on the device of the tests: on a GPU, and on the CPU in builds
+// where it emulates them (support/cuda_on_cpu).
+inline bool runs_cuda_kernels() { return device().is_cuda() || !built_cuda_kernels(); }
 
 }  // namespace continuo::test

@@ -6,7 +6,6 @@
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
-#include "nn/aten/backend.h"
 #include "nn/cuda/backend.h"
 #include "support/training.h"
 
@@ -46,7 +45,7 @@ class HostSyncTest : public testing::TestWithParam<at::ScalarType> {
  private:
   // That of GPUs where the CPU can stand in for one.
   static const Backend& chosen() {
-    return built_cuda_kernels() ? aten_backend() : cuda_backend(CudaKernels::kAll);
+    return cuda_backend(test::runs_cuda_kernels() ? CudaKernels::kAll : CudaKernels::kProven);
   }
   const Backend& before_ = backend_of(at::Device(at::kCPU));
 };

@@ -9,10 +9,22 @@ namespace {
 // Queries of a tile: enough for a page to be worth its way into the second cache.
 constexpr int64_t kTileQueries = 48;
 
+struct Pages {
+  int64_t first, last;
+  int64_t count() const { return last - first; }
+};
+
+// Those that the rows of a tile see.
+Pages pages_of(const AttentionTile& tile, int64_t window) {
+  const int64_t seen = window > 0 ? std::max<int64_t>(0, tile.position - window + 1) : 0;
+  return {seen / kPageKeys, (tile.position + tile.count - 1) / kPageKeys + 1};
+}
+
 AttentionPlan make_plan(const EnginePass::Kind& kind, const RaggedInput& input,
                         const EnginePass& pass, int64_t members) {
   const auto& [window, group, kv_heads] = kind;
   AttentionPlan plan;
+  int64_t work = 0;  // rows times pages
   for (int64_t d = 0; d < input.documents(); ++d) {
     const int64_t step = std::max<int64_t>(1, kTileQueries / group);
     for (int64_t row = input.boundaries[d]; row < input.boundaries[d + 1]; row += step) {
@@ -21,23 +33,25 @@ AttentionPlan make_plan(const EnginePass::Kind& kind, const RaggedInput& input,
                             .count = std::min(step, input.boundaries[d + 1] - row),
                             .position = pass.positions[row],
                             .units = 1});
+      work += plan.tiles.back().count * pages_of(plan.tiles.back(), window).count();
     }
   }
-  // Where tiles are too few to keep everyone busy, their pages are dealt apart: the same sums, as
-  // pages are merged in one order either way.
-  const bool split = std::ssize(plan.tiles) * kv_heads < 4 * members;
   for (int64_t t = 0; t < std::ssize(plan.tiles); ++t) {
     AttentionTile& tile = plan.tiles[t];
-    const int64_t seen = window > 0 ? std::max<int64_t>(0, tile.position - window + 1) : 0;
-    const int64_t first = seen / kPageKeys, last = (tile.position + tile.count - 1) / kPageKeys + 1;
-    if (!split || last - first == 1) {
-      plan.units.push_back({t, first, last, 0});
+    const Pages pages = pages_of(tile, window);
+    // A head of a tile that is more than a quarter of a member's share, as a slice of a long prompt
+    // beside single tokens is, would keep the others waiting: its pages are dealt apart. The same
+    // sums, as pages are merged in one order either way.
+    const bool heavy = 4 * members * tile.count * pages.count() > kv_heads * work;
+    if (!heavy || pages.count() == 1) {
+      plan.units.push_back({t, pages.first, pages.last, 0});
       continue;
     }
-    tile.units = last - first;
+    tile.units = pages.count();
     tile.first_query = plan.queries;
     plan.queries += tile.units * tile.count * group;
-    for (int64_t p = first; p < last; ++p) plan.units.push_back({t, p, p + 1, p - first});
+    for (int64_t p = pages.first; p < pages.last; ++p)
+      plan.units.push_back({t, p, p + 1, p - pages.first});
   }
   return plan;
 }

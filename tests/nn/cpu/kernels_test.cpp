@@ -223,7 +223,10 @@ TEST(Kernels, AnInstructionSetThatIsNotThereIsAnError) {
   for (const char* name : kInstructionSets) {
     if (kernels_for(name)) continue;
     const std::string absent = choice_fault(name);
-    EXPECT_NE(absent.find(std::string("this CPU has no ") + name), std::string::npos) << absent;
+    // A build may have been made for this machine's best alone.
+    EXPECT_TRUE(absent.find(std::string("this CPU has no ") + name) != std::string::npos ||
+                absent.find(std::string("this build has no ") + name) != std::string::npos)
+        << absent;
     EXPECT_NE(absent.find("portable"), std::string::npos) << absent;
   }
 }

@@ -78,7 +78,8 @@ class Communicator {
   bool any(bool mine, std::string_view what);
   void barrier(std::string_view what) { any(false, what); }
 
-  // Tells the others why this rank stops, for their errors. The first reason stays.
+  // Tells the others why this rank stops, for their errors, and leaves them. The first reason
+  // stays.
   virtual void stop(std::string_view reason) noexcept = 0;
 };
 

@@ -42,7 +42,11 @@ class GlooCommunicator : public Communicator {
   std::vector<double> gather(std::span<const double> mine, std::string_view what) override;
   std::vector<std::string> gather_text(std::string_view mine, std::string_view what) override;
   void stop(std::string_view reason) noexcept override {
-    meeting_.stop(fmt::format("rank {} stopped: {}", rank(), reason));
+    meeting_.leave_reason(fmt::format("rank {} stopped: {}", rank(), reason));
+    // The others notice by their broken connections, and find the reason while the store is there.
+    watch_.reset();
+    gloo_.reset();
+    meeting_.wait_for_readers();
   }
 
  private:

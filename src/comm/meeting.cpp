@@ -1,5 +1,6 @@
 #include "comm/meeting.h"
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -22,7 +23,9 @@ constexpr const char* kReason = "stopped";
 // Ranks notice the end of another within milliseconds; a machine under load may take longer.
 constexpr std::chrono::milliseconds kPatience{2000}, kPause{20};
 
+// Left by a rank that has noticed that the run is over; by one that knows why.
 std::string here_key(int64_t rank) { return fmt::format("stopping/{}", rank); }
+std::string read_key(int64_t rank) { return fmt::format("stopped/{}", rank); }
 
 std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
@@ -62,11 +65,12 @@ Meeting::Meeting(const RankPlacement& placement, std::chrono::seconds timeout)
 
 bool Meeting::holds_store() const { return placement_.rank == 0 && !placement_.store_is_launchers; }
 
-void Meeting::stop(std::string_view reason) noexcept {
+void Meeting::leave_reason(std::string_view reason) noexcept {
   try {
     const std::vector<uint8_t> bytes(reason.begin(), reason.end());
     store_->compareSet(kReason, {}, bytes);
-    wait_for_the_others();
+    store_->set(here_key(placement_.rank), std::string("1"));
+    store_->set(read_key(placement_.rank), std::string("1"));
   } catch (const std::exception&) {  // the store is gone, and with it those who could read it
   }
 }
@@ -79,17 +83,19 @@ std::string Meeting::diagnose() noexcept {
     // A rank that fails for a reason of its own leaves it before it closes its connections; one
     // that was killed leaves nothing, and does not come here.
     poll([&] {
-      silent = silent_ranks();
+      silent = without(here_key);
       return silent.empty() || store_->check({kReason});
     });
     if (store_->check({kReason})) {
       reason = store_->get_to_str(kReason);
+      silent.clear();  // they may be about to notice
     } else if (!silent.empty()) {
       const bool one = silent.size() == 1;
       reason = fmt::format("rank{} {} do{} not answer any more", one ? "" : "s",
                            fmt::join(silent, ", "), one ? "es" : "");
     }
-    wait_for_the_others();
+    store_->set(read_key(placement_.rank), std::string("1"));
+    wait_for_readers(silent);
   } catch (const std::exception&) {
     reason = placement_.store_is_launchers
                  ? "the launcher's store is gone"
@@ -98,18 +104,20 @@ std::string Meeting::diagnose() noexcept {
   return reason;
 }
 
-std::vector<int64_t> Meeting::silent_ranks() const {
-  std::vector<int64_t> silent;
+std::vector<int64_t> Meeting::without(std::string (*key)(int64_t rank)) const {
+  std::vector<int64_t> ranks;
   for (int64_t r = 0; r < placement_.size; ++r) {
-    if (!store_->check({here_key(r)})) silent.push_back(r);
+    if (!store_->check({key(r)})) ranks.push_back(r);
   }
-  return silent;
+  return ranks;
 }
 
-void Meeting::wait_for_the_others() const {
+void Meeting::wait_for_readers(const std::vector<int64_t>& gone) const noexcept {
   if (!holds_store()) return;
-  store_->set(here_key(placement_.rank), std::string("1"));
-  poll([&] { return silent_ranks().empty(); });
+  try {
+    poll([&] { return std::ranges::includes(gone, without(read_key)); });
+  } catch (const std::exception&) {  // nobody can read any more
+  }
 }
 
 std::string address_towards(const std::string& host) {

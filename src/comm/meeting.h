@@ -20,18 +20,19 @@ class Meeting {
 
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
 
-  // Leaves this rank's reason, unless another rank was first, and keeps the store alive until the
-  // others have read it, for a second or two.
-  void stop(std::string_view reason) noexcept;
+  // Leaves this rank's reason, unless another rank was first.
+  void leave_reason(std::string_view reason) noexcept;
   // Why the run is over, once a collective failed: the reason that a rank left; or which ranks do
-  // not answer any more.
+  // not answer any more. The store lives until the others know as well.
   std::string diagnose() noexcept;
+  // On the rank that holds the store: keeps it until the others have read why the run is over, but
+  // for those that are `gone`, for a second or two.
+  void wait_for_readers(const std::vector<int64_t>& gone = {}) const noexcept;
 
  private:
   bool holds_store() const;
-  // Those that have not noticed yet that the run is over.
-  std::vector<int64_t> silent_ranks() const;
-  void wait_for_the_others() const;
+  // Those that have not left the key that `key` names for them.
+  std::vector<int64_t> without(std::string (*key)(int64_t rank)) const;
 
   RankPlacement placement_;
   c10::intrusive_ptr<c10d::Store> store_;

@@ -44,7 +44,18 @@ TEST(ComputeConfig, FaultsAreFoundWhereTheyAreWritten) {
   test::expect_error([] { load("device: cpu\nkv_cache: q4\n"); }, {"c.yaml:2", "kv_cache", "q8"});
   test::expect_error([] { load("dtype: fp16"); }, {"c.yaml:1", "dtype", "bf16"});
   test::expect_error([] { load("threads: -1"); }, {"c.yaml:1", "threads"});
+  test::expect_error([] { load("cuda: {kernels: some}"); }, {"c.yaml:1", "cuda.kernels", "proven"});
   test::expect_error([] { start_compute(load("device: tpu")); }, {"tpu", "cuda:<index>"});
+}
+
+TEST(ComputeConfig, ARankHasTheGpuOfItsNumber) {
+  const auto gpus = static_cast<int64_t>(at::getNumGPUs());
+  for (const char* device : {"auto", "cuda"}) {
+    const std::string expected = gpus == 0 ? device : fmt::format("cuda:{}", 3 % gpus);
+    EXPECT_EQ(device_of_rank(device, 3), expected);
+  }
+  EXPECT_EQ(device_of_rank("cpu", 3), "cpu");
+  EXPECT_EQ(device_of_rank("cuda:1", 3), "cuda:1");
 }
 
 TEST(ComputeConfig, TheProductsTypeIsOneThatTheMachineMultipliesWell) {

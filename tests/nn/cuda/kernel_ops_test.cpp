@@ -20,6 +20,7 @@
 #include "nn/cuda/ops.h"
 #include "nn/rope.h"
 #include "support/backend.h"
+#include "support/expect_error.h"
 
 namespace continuo {
 namespace {
@@ -192,6 +193,13 @@ TEST_P(CudaKernelTest, TheEntropyOfLargeLogitsIsExact) {
   const Row row = {(logits + 1000), place(at::arange(4))};
   // bfloat16 has steps of 4 around 1000: most logits tie, and the first of the largest is the best.
   expect_cross_entropy(row, {.gradient = true, .weights = {}}, near());
+}
+
+TEST(CudaKernels, AreAnErrorWhereABuildHasNone) {
+  install_cuda_kernels(nullptr);
+  test::expect_error([] { cuda_backend(CudaKernels::kAll); }, {"cuda.kernels", "CONTINUO_CUDA=on"});
+  EXPECT_STREQ(cuda_backend(CudaKernels::kProven).name, "cuda");
+  install_cuda_kernels(&cuda::compiled_kernels());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaKernelTest, testing::Values(at::kFloat, at::kBFloat16),

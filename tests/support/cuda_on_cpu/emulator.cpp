@@ -68,9 +68,12 @@ class Crew {
     warps_.assign(threads / kLanes, {.expected = kLanes});
     given_.assign(threads, 0);
     for (int t = 0; t < threads; ++t) fibres_[t]->over = false;
-    for (int left = threads; left > 0;) {
+    bool backwards = false;
+    for (int left = threads; left > 0; backwards = !backwards) {
       const int64_t before = progress_;
-      for (int t = 0; t < threads; ++t) {
+      for (int turn = 0; turn < threads; ++turn) {
+        // In turns from either end: what lacks a barrier is right in one order alone.
+        const int t = backwards ? threads - 1 - turn : turn;
         if (fibres_[t]->over) continue;
         resume(t);
         if (fibres_[t]->over) leave(t), --left;

@@ -1,6 +1,7 @@
 // Runs the source of our GPU kernels on the CPU, for tests on machines without a GPU: included
 // before each .cu file, which is then compiled as C++. The threads of a block are fibres that take
-// turns; a barrier that cannot open, or a lane that left its warp, ends the process with a message.
+// turns, from the first to the last and back; a barrier that cannot open, or a lane that left its
+// warp, ends the process with a message.
 #pragma once
 
 #include <cmath>

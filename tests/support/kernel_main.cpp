@@ -1,8 +1,8 @@
 // main of the test binaries that compute with a backend. ctest starts them once per instruction set
 // of the CPU's, one that this CPU lacks being skipped, once with the reference backend
-// (CONTINUO_BACKEND=aten) and some with the GPUs' on the CPU (=cuda; support/cuda_on_cpu); by hand
-// also on CONTINUO_TEST_DEVICE, a GPU with CONTINUO_CUDA_KERNELS=proven or all. LibTorch's random
-// numbers begin anew with every test, so that none depends on which others ran before it.
+// (CONTINUO_BACKEND=aten) and some with the GPUs' on a device beside the CPU (CONTINUO_TEST_DEVICE,
+// support/cuda_on_cpu); by hand also on a GPU, with CONTINUO_CUDA_KERNELS=proven or all. LibTorch's
+// random numbers begin anew with every test, so that none depends on which others ran before it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -36,10 +36,6 @@ void install_backends() {
   using namespace continuo;
   const at::Device device = test::device();
   install_cuda_kernels(&cuda::compiled_kernels());
-  if (device.is_cpu() && setting("CONTINUO_BACKEND") == "cuda") {
-    install_backend(at::kCPU, cuda_backend(CudaKernels::kAll));
-    return;
-  }
   install_backend(at::kCPU, host_backend());
   if (device.is_cpu()) return;
   const bool all = setting("CONTINUO_CUDA_KERNELS") == "all";

@@ -17,6 +17,10 @@
 
 namespace continuo::test {
 
+inline RaggedInput on_device(const RaggedInput& input, at::Device device) {
+  return {input.tokens.to(device), input.positions.to(device), input.boundaries};
+}
+
 // A history, as one document, to the logits after it: [1, V] float32 on the CPU.
 using NextLogits = std::function<at::Tensor(const RaggedInput& history)>;
 
@@ -56,11 +60,12 @@ inline std::vector<TokenId> naive_generate(Executor& executor, const Vocabulary&
   const auto next_logits = [&](const RaggedInput& history) {
     const std::unique_ptr<KVCache> cache = executor.make_cache();
     return executor
-        .run({.input = history,
+        .run({.input = on_device(history, executor.device()),
               .cache = *cache,
               .sequences = {cache->add()},
               .wanted = {history.length(0) - 1}})
-        .logits.contiguous();
+        .logits.to(at::kCPU)
+        .contiguous();
   };
   return naive_generate(next_logits, executor.spec().context, vocabulary, config, prompt, key,
                         sample);
@@ -74,8 +79,8 @@ inline std::vector<TokenId> naive_generate(Decoder& decoder, const Vocabulary& v
   const at::NoGradGuard no_grad;
   decoder.eval();
   const auto next_logits = [&](const RaggedInput& history) {
-    return decoder.logits(decoder.forward(history).narrow(0, history.length(0) - 1, 1))
-        .contiguous();
+    const at::Tensor hidden = decoder.forward(on_device(history, decoder.device()));
+    return decoder.logits(hidden.narrow(0, history.length(0) - 1, 1)).to(at::kCPU).contiguous();
   };
   return naive_generate(next_logits, decoder.spec().context, vocabulary, config, prompt, key,
                         sample);

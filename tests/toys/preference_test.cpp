@@ -101,8 +101,9 @@ at::Tensor written_out(Transformer& model, Transformer& reference, double beta) 
   const auto answer = [](Transformer& m, const std::vector<TokenId>& ids) {
     const auto n = static_cast<int64_t>(ids.size());
     const std::vector<int64_t> wide(ids.begin(), ids.end());
-    const at::Tensor tokens = at::tensor(wide, at::kLong);
-    const RaggedInput input{tokens.narrow(0, 0, n - 1), at::arange(n - 1, at::kLong), {0, n - 1}};
+    const at::Tensor tokens = at::tensor(wide, at::kLong).to(m.device());
+    const RaggedInput input{
+        tokens.narrow(0, 0, n - 1), at::arange(n - 1, tokens.options()), {0, n - 1}};
     const at::Tensor logp = at::log_softmax(m.logits(m.forward(input)), 1);
     return logp.gather(1, tokens.narrow(0, 1, n - 1).unsqueeze(1)).sum();
   };

@@ -39,15 +39,15 @@ class Questions {
 
 class HostSyncTest : public testing::TestWithParam<at::ScalarType> {
  protected:
-  void SetUp() override { install_backend(at::kCPU, chosen()); }
-  void TearDown() override { install_backend(at::kCPU, before_); }
+  void SetUp() override { install_backend(test::device().type(), chosen()); }
+  void TearDown() override { install_backend(test::device().type(), before_); }
 
  private:
   // That of GPUs where the CPU can stand in for one.
   static const Backend& chosen() {
     return cuda_backend(test::runs_cuda_kernels() ? CudaKernels::kAll : CudaKernels::kProven);
   }
-  const Backend& before_ = backend_of(at::Device(at::kCPU));
+  const Backend& before_ = backend_of(test::device());
 };
 
 TEST_P(HostSyncTest, AStepAsksForNothingBeforeItsEnd) {

@@ -44,7 +44,8 @@ TEST(Supervised, IsTheMaskedCrossEntropyOfEveryPositionsLogits) {
   auto model = tiny_model();
   const Batch batch = make_documents({5, 9, 3}, 2);
   const c10::NoGradGuard no_grad;
-  const at::Tensor hidden = model->forward({batch.tokens, batch.positions, batch.boundaries});
+  const at::Tensor hidden = model->forward(
+      {batch.tokens.to(test::device()), batch.positions.to(test::device()), batch.boundaries});
   const at::Tensor logp = at::log_softmax(model->logits(hidden).to(at::kDouble), 1);
   std::vector<double> expected;
   for (int64_t i = 0; i < batch.targets.size(0); ++i) {
@@ -84,8 +85,8 @@ TEST(Supervised, BoundariesAndWeightsFollowTheTargets) {
   const auto model = tiny_model();
   const Supervised targets = supervised_rows(*model, batch);
   EXPECT_EQ(targets.boundaries, (std::vector<int64_t>{0, 3, 4}));
-  EXPECT_TRUE(targets.weights.equal(at::tensor({2.0f, 0.5f, 1.0f, 1.0f})));
-  EXPECT_TRUE(targets.targets.equal(at::tensor({2, 3, 4, 4}, at::kLong)));
+  EXPECT_TRUE(targets.weights.cpu().equal(at::tensor({2.0f, 0.5f, 1.0f, 1.0f})));
+  EXPECT_TRUE(targets.targets.cpu().equal(at::tensor({2, 3, 4, 4}, at::kLong)));
   EXPECT_FALSE(supervised_rows(*model, make_documents({4}, 1)).weights.defined());
 }
 

@@ -147,7 +147,12 @@ PassResult ModuleExecutor::run(const Pass& pass) {
 }
 
 int64_t ModuleExecutor::add_adapter(const AdapterWeights& adapter) {
-  adapters_.emplace(next_adapter_, adapter);
+  AdapterWeights& held = adapters_[next_adapter_] = adapter;
+  for (auto& [place, rows] : held) {
+    for (at::Tensor* tensor : {&rows.a, &rows.b, &rows.factor}) {
+      if (tensor->defined()) *tensor = tensor->to(device());
+    }
+  }
   return next_adapter_++;
 }
 

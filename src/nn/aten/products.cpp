@@ -8,10 +8,9 @@ namespace continuo::aten {
 
 namespace {
 
-// ATen writes products in the dtype of their operands. On the CPU these are widened where the
-// result is wider; other devices sum in float32 and round the result once.
+// ATen writes products in the dtype of their operands: they are widened where the result is wider.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType result) {
-  return a.is_cpu() ? at::mm(a.to(result), b.to(result)) : at::mm(a, b).to(result);
+  return at::mm(a.to(result), b.to(result));
 }
 
 }  // namespace

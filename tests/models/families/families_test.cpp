@@ -271,7 +271,7 @@ TEST_P(FamilyTest, SavingWritesTheSameTensorsAndAnEqualConfiguration) {
     ASSERT_TRUE(after.tensors().contains(name)) << name;
     EXPECT_TRUE(before.tensor(name).equal(after.tensor(name))) << name;
   }
-  const Model back = load_model(directory);
+  const Model back = load_model(directory, {.device = test::device()});
   EXPECT_EQ(back.family, model.family);
   EXPECT_EQ(back.decoder->spec(), model.decoder->spec());
   const auto theirs = back.decoder->named_parameters();
@@ -309,7 +309,7 @@ TEST(Families, AllAreMadeFromScratchAndTrain) {
     config.hidden = 32;
     config.heads = 4;
     config.context = 64;
-    const Model model = make_model(config, 37, at::kCPU);
+    const Model model = make_model(config, 37, test::device());
     const at::Tensor logits =
         model.decoder->logits(model.decoder->forward(ragged({test::random_tokens(9, 37, 1)})));
     logits.pow(2).sum().backward();
@@ -327,7 +327,7 @@ TEST(Families, AShapeThatAFamilyDoesNotHaveIsRefused) {
   config.hidden = 32;
   config.heads = 4;
   config.kv_heads = 2;
-  EXPECT_THROW(make_model(config, 37, at::kCPU), Error);
+  EXPECT_THROW(make_model(config, 37, test::device()), Error);
 }
 
 TEST(Families, ADocumentBeyondLearnedPositionsIsAnError) {
@@ -337,7 +337,7 @@ TEST(Families, ADocumentBeyondLearnedPositionsIsAnError) {
   config.hidden = 16;
   config.heads = 2;
   config.context = 8;
-  const Model model = make_model(config, 37, at::kCPU);
+  const Model model = make_model(config, 37, test::device());
   EXPECT_NO_THROW(model.decoder->forward(ragged({test::random_tokens(8, 37, 1)})));
   EXPECT_THROW(model.decoder->forward(ragged({test::random_tokens(9, 37, 1)})), Error);
 }

@@ -35,7 +35,7 @@ class PeftGolden : public testing::TestWithParam<std::string> {};
 TEST_P(PeftGolden, LossGradientsAndMergedLogitsAreThoseOfPeft) {
   const fs::path directory = kGoldenDirectory / "lora" / GetParam();
   const SafetensorsFile expected(directory / "reference.safetensors");
-  const Model model = load_model(kAdapterBase);
+  const Model model = load_model(kAdapterBase, {.device = test::device()});
   AdapterSet adapters = load_adapters(model, adapter_base(directory), directory);
   const RaggedInput input = golden_input();
   const at::Tensor logits = model.decoder->logits(model.decoder->forward(input));
@@ -63,7 +63,7 @@ TEST_P(PeftGolden, LossGradientsAndMergedLogitsAreThoseOfPeft) {
 
 TEST_P(PeftGolden, AnAdapterSurvivesSavingAndLoading) {
   const fs::path directory = kGoldenDirectory / "lora" / GetParam();
-  const Model model = load_model(kAdapterBase);
+  const Model model = load_model(kAdapterBase, {.device = test::device()});
   const AdapterSet adapters = load_adapters(model, kAdapterBase, directory);
   const test::TempDir saved;
   save_adapters(adapters, kAdapterBase, saved.path());
@@ -81,7 +81,7 @@ TEST_P(PeftGolden, AnAdapterSurvivesSavingAndLoading) {
   EXPECT_EQ(info.options.rank, adapters.options.rank);
   EXPECT_EQ(info.options.scaling(), adapters.options.scaling());
   EXPECT_EQ(info.options.dora, adapters.options.dora);
-  const Model again = load_model(kAdapterBase);
+  const Model again = load_model(kAdapterBase, {.device = test::device()});
   const AdapterSet back = load_adapters(again, kAdapterBase, saved.path());
   const auto a = adapter_parameters(adapters), b = adapter_parameters(back);
   ASSERT_EQ(a.size(), b.size());
@@ -131,7 +131,7 @@ TEST(AdapterFile, WhatChangesTheMathsIsRefusedByName) {
 
 TEST(AdapterFile, ABaseThatIsGoneOrAnotherIsNamed) {
   const test::TempDir adapter, other;
-  const Model model = load_model(kAdapterBase);
+  const Model model = load_model(kAdapterBase, {.device = test::device()});
   save_adapters(load_adapters(model, kAdapterBase, kGoldenDirectory / "lora/lora"), kAdapterBase,
                 adapter.path());
   json config = json::parse(test::read_file(adapter / kAdapterConfigFile));
@@ -170,7 +170,7 @@ TEST(AdapterFile, TensorsThatDoNotFitAreNamed) {
         std::map<std::string, at::Tensor> changed = tensors;
         change(changed);
         write_safetensors(directory / kAdapterWeightsFile, {changed.begin(), changed.end()});
-        const Model model = load_model(kAdapterBase);
+        const Model model = load_model(kAdapterBase, {.device = test::device()});
         return adapter_error([&] { load_adapters(model, kAdapterBase, directory.path()); });
       };
   EXPECT_EQ(error_after([](auto&) {}), "");

@@ -28,6 +28,13 @@ using test::max_difference;
 using test::ragged;
 using test::random_tokens;
 
+class CpuEngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!test::device().is_cpu()) GTEST_SKIP() << "the engine is the CPU's";
+  }
+};
+
 ModelSpec llama_spec() {
   const BlockSpec block = {
       .mixer = Attend{.heads = 6, .kv_heads = 2, .dim = 16, .rotary = Rotary{.dim = 16}},
@@ -229,7 +236,7 @@ std::vector<SpecCase> spec_cases() {
   return all;
 }
 
-TEST(CpuEngine, ComputesEveryFieldOfASpecAsTheModulesDo) {
+TEST_F(CpuEngineTest, ComputesEveryFieldOfASpecAsTheModulesDo) {
   if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const std::vector<std::vector<int64_t>> documents = {random_tokens(60, 61, 1),
                                                        random_tokens(17, 61, 2)};
@@ -267,7 +274,7 @@ constexpr FormatCase kFormatCases[] = {{WeightFormat::f32, KVFormat::f32},
                                        {WeightFormat::q8, KVFormat::f32},
                                        {WeightFormat::q4, KVFormat::q8}};
 
-TEST(CpuEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
+TEST_F(CpuEngineTest, TokensTogetherGiveTheBitsOfTokensOneByOne) {
   if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const std::vector<std::vector<int64_t>> tokens = {random_tokens(700, 61, 2)};  // three pages
   ModelSpec spec = llama_spec();
@@ -289,7 +296,7 @@ TEST(CpuEngine, TokensTogetherGiveTheBitsOfTokensOneByOne) {
   }
 }
 
-TEST(CpuEngine, AnyNumberOfSequencesHaveTheBitsOfOneAlone) {
+TEST_F(CpuEngineTest, AnyNumberOfSequencesHaveTheBitsOfOneAlone) {
   if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   std::vector<std::vector<int64_t>> documents;
   for (int64_t i = 0; i < 200; ++i) documents.push_back(random_tokens(3 + i % 4, 61, i));
@@ -310,7 +317,7 @@ TEST(CpuEngine, AnyNumberOfSequencesHaveTheBitsOfOneAlone) {
   }
 }
 
-TEST(CpuEngine, AdaptersAreLowRankRowsOfTheirDocuments) {
+TEST_F(CpuEngineTest, AdaptersAreLowRankRowsOfTheirDocuments) {
   std::vector<ModelSpec> specs = {llama_spec(), llama_spec(), hybrid_spec()};
   for (BlockSpec& block : specs[0].blocks) block.attend().biases = block.dense().biases = true;
   for (BlockSpec& block : specs[1].blocks) block.dense().gated = false;
@@ -341,7 +348,7 @@ TEST(CpuEngine, AdaptersAreLowRankRowsOfTheirDocuments) {
   }
 }
 
-TEST(CpuEngine, HugePassesAreThoseOfTheirParts) {
+TEST_F(CpuEngineTest, HugePassesAreThoseOfTheirParts) {
   if (test::on_reference()) GTEST_SKIP() << "run once with the backend that it is of";
   const auto model = model_of(llama_spec());
   CpuEngine engine(model, {});
@@ -351,7 +358,7 @@ TEST(CpuEngine, HugePassesAreThoseOfTheirParts) {
   EXPECT_TRUE(at::equal(in_pieces(engine, documents, 2000), in_pieces(engine, documents, 100)));
 }
 
-TEST(CpuEngine, ForkedAndTruncatedSequencesGoOnAsIfComputedAlone) {
+TEST_F(CpuEngineTest, ForkedAndTruncatedSequencesGoOnAsIfComputedAlone) {
   for (const ModelSpec& spec : {llama_spec(), hybrid_spec()}) {
     const auto executor = make_executor(model_of(spec), {});
     const auto run = [&](KVCache& cache, int64_t sequence, const std::vector<int64_t>& tokens) {
@@ -393,7 +400,7 @@ TEST(CpuEngine, ForkedAndTruncatedSequencesGoOnAsIfComputedAlone) {
   }
 }
 
-TEST(CpuEngine, NarrowCachesStayNearTheWideOne) {
+TEST_F(CpuEngineTest, NarrowCachesStayNearTheWideOne) {
   const auto model = model_of(llama_spec());
   const std::vector<std::vector<int64_t>> tokens = {random_tokens(300, 61, 3)};
   CpuEngine wide(model, {});
@@ -440,7 +447,7 @@ int64_t bytes_of_panels(const ModelSpec& spec, WeightFormat format) {
   return sum;
 }
 
-TEST(CpuEngine, CountsTheBytesThatAPassReads) {
+TEST_F(CpuEngineTest, CountsTheBytesThatAPassReads) {
   const auto model = model_of(llama_spec());
   for (const WeightFormat format :
        {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4}) {
@@ -455,7 +462,7 @@ TEST(CpuEngine, CountsTheBytesThatAPassReads) {
   }
 }
 
-TEST(CpuEngine, HandsOutTheMatricesThatItServes) {
+TEST_F(CpuEngineTest, HandsOutTheMatricesThatItServes) {
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama_spec());
   const ModelWeights weights = model->weights();
@@ -479,7 +486,7 @@ TEST(CpuEngine, HandsOutTheMatricesThatItServes) {
   }
 }
 
-TEST(CpuEngine, SeesChangedWeightsAfterARefresh) {
+TEST_F(CpuEngineTest, SeesChangedWeightsAfterARefresh) {
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama_spec());
   const std::vector<std::vector<int64_t>> tokens = {random_tokens(20, 61, 4)};
@@ -498,7 +505,7 @@ TEST(CpuEngine, SeesChangedWeightsAfterARefresh) {
                 in_pieces(*std::make_unique<CpuEngine>(model, ExecutorOptions{}), tokens, 20)));
 }
 
-TEST(CpuEngine, IsEvaluatedAsADecoder) {
+TEST_F(CpuEngineTest, IsEvaluatedAsADecoder) {
   const c10::NoGradGuard no_grad;
   const auto model = model_of(llama_spec());
   const RaggedInput input = ragged({random_tokens(9, 61, 1), random_tokens(30, 61, 2)});
@@ -517,7 +524,7 @@ TEST(CpuEngine, IsEvaluatedAsADecoder) {
   EXPECT_GT(max_difference(narrow.logits(hidden), expected), 0.05);
 }
 
-TEST(CpuEngine, PassesThatCannotBeAreErrors) {
+TEST_F(CpuEngineTest, PassesThatCannotBeAreErrors) {
   const auto model = model_of(llama_spec());
   CpuEngine engine(model, {});
   ModuleExecutor modules(model, {});

@@ -33,6 +33,15 @@ def decode(name, batch):
             "prefill=2048", "repeats=2"]
 
 
+def peer(name, batch):
+    s = SHAPES[name]
+    config = {"num_hidden_layers": s["layers"], "hidden_size": s["hidden"], "num_attention_heads": s["heads"],
+              "num_key_value_heads": s["kv_heads"], "intermediate_size": s["intermediate"], "vocab_size": VOCABULARY,
+              "max_position_embeddings": s["context"], "tie_word_embeddings": s["tie_embeddings"] == "true"}
+    return [sys.executable, "transformers_generate.py", "--device=cuda", "--dtype=bfloat16", f"--batch={batch}",
+            "--new-tokens=64", "--repeats=2", f"--shape={json.dumps(config)}"]
+
+
 def rate(line):
     return line["real_tokens_per_s"]
 
@@ -46,6 +55,8 @@ FIGURES = [
     ("decode 8B, 32 sequences", decode("8B", 32), "decode", lambda l: l["decode_tokens_per_s"], "tokens/s", None),
     ("decode 8B, 256 sequences", decode("8B", 256), "decode", lambda l: l["decode_tokens_per_s"], "tokens/s", None),
 ]
+PEERS = [(f"transformers: decode {name}, {batch} sequences", peer(name, batch))
+         for name, batch in (("1.2B", 1), ("8B", 1), ("8B", 32))]
 
 
 class Check:
@@ -76,9 +87,9 @@ class Check:
                   "ok" if code == 0 else f"exit {code}: {', '.join(broken[:6])}", broken=broken,
                   tail=text[-6000:] if code != 0 else "")
 
-    def figure(self, name, arguments, what, figure, unit, goal):
+    def figure(self, name, command, what, figure, unit, goal):
         try:
-            done = subprocess.run(["bin/continuo", *arguments], timeout=150, capture_output=True, text=True)
+            done = subprocess.run(command, timeout=150, capture_output=True, text=True)
             lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
             line = next(line for line in lines if line["what"] == what)
         except (subprocess.TimeoutExpired, StopIteration) as error:
@@ -93,9 +104,14 @@ class Check:
 
 def card():
     names = ["name", "driver_version", "memory.total", "clocks.max.sm"]
-    found = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"],
-                           capture_output=True, text=True)
-    return found.stdout.strip() or "no GPU"
+    try:
+        found = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"],
+                               capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        found = ""
+    if not found:
+        sys.exit("nvidia-smi finds no GPU here: this part runs on a machine with one")
+    return found
 
 
 def copy_bandwidth():
@@ -125,8 +141,11 @@ def run_figures(check, quick):
     check.note("copies of the device's memory", f"{copy_bandwidth():,.0f} GB/s", "")
     for figure in FIGURES[:1] + FIGURES[2:3] if quick else FIGURES:
         name, arguments, *rest = figure
-        check.figure(name, arguments, *rest)
-        check.figure(f"{name}, all kernels", [*arguments, "cuda.kernels=all"], *rest)
+        command = ["bin/continuo", *arguments]
+        check.figure(name, command, *rest)
+        check.figure(f"{name}, all kernels", [*command, "cuda.kernels=all"], *rest)
+    for name, command in PEERS[:1] if quick else PEERS:
+        check.figure(name, command, "decode", lambda line: line["tokens_per_s"], "tokens/s", None)
 
 
 def main():

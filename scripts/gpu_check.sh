@@ -36,7 +36,7 @@ build() {
 # The libraries of a binary that are neither LibTorch's nor every machine's.
 own_libraries() {
   ldd "$1" | awk '$3 ~ /^\// && $3 !~ /torch|nvidia|cuda/ {print $3}' |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|libgomp)\.so'
+    grep -vE '/(libc|libm|libdl|librt|libutil|libpthread|libgcc_s|libstdc\+\+|libgomp)\.so'
 }
 
 pack() {

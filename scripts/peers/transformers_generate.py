@@ -5,17 +5,24 @@ import resource
 import time
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 a = argparse.ArgumentParser()
-a.add_argument("--model", required=True)
+a.add_argument("--model", help="directory; without it random weights of --shape")
+a.add_argument("--shape", help="config.json's values of a Llama, as JSON")
+a.add_argument("--device", default="cpu")
 a.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
 for name, default in (("prefill", 0), ("batch", 0), ("new-tokens", 128), ("repeats", 3)):
     a.add_argument("--" + name, type=int, default=default)
 a = a.parse_args()
-model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype)).eval()
+dtype = getattr(torch, a.dtype)
+if a.model:
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=dtype).eval().to(a.device)
+else:
+    with torch.device(a.device):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **json.loads(a.shape)), dtype=dtype).eval()
 # The ids that `continuo bench generate` feeds.
-ids = torch.tensor([[(i * 7919 + 13) % model.config.vocab_size for i in range(max(a.prefill, 16))]])
+ids = torch.tensor([[(i * 7919 + 13) % model.config.vocab_size for i in range(max(a.prefill, 16))]], device=a.device)
 
 
 def best(run):
@@ -23,6 +30,8 @@ def best(run):
     for _ in range(a.repeats):
         start = time.perf_counter()
         run()
+        if a.device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return min(times)
 

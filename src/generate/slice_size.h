@@ -16,7 +16,7 @@ class SliceSize {
     } else if (alone_ > 0) {
       const double token = std::max(0.0, seconds - alone_) / static_cast<double>(slice);
       token_ = token_ > 0 ? 0.5 * token_ + 0.5 * token : token;
-      known_ = slice;
+      known_ = std::max(slice, known_ / 2);  // a prompt's last slice may be a token
     }
   }
 
@@ -35,7 +35,7 @@ class SliceSize {
 
  private:
   double alone_ = 0, token_ = 0;  // seconds
-  int64_t known_ = 0;             // tokens of the latest slice that they were learnt from
+  int64_t known_ = 0;             // tokens of the slices that they were learnt from
 };
 
 }  // namespace continuo

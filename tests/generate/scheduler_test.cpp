@@ -305,6 +305,8 @@ TEST(SliceSize, LearnsWhatAPassCanBear) {
   EXPECT_EQ(size.limit(1e9, 512), 80);
   size.observe(400, 0.050 + 400 * 0.002);
   EXPECT_EQ(size.limit(1e9, 512), 512);
+  size.observe(1, 0.050 + 0.002);
+  EXPECT_EQ(size.limit(1e9, 512), 400) << "the end of a prompt says little";
 
   SliceSize fast;
   fast.observe(0, 0.010);

@@ -24,10 +24,11 @@ class SliceSize {
   int64_t limit(double slowdown, int64_t most) const {
     constexpr int64_t kFirst = 16;  // before anything is known
     // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
-    // 60 ms apart.
-    constexpr double kUnnoticed = 0.047;
+    // 60 ms apart; within them a prompt gets two thirds of a pass where it can.
+    constexpr double kShort = 0.040, kUnnoticed = 0.047, kLive = 0.35;
     if (alone_ <= 0 || token_ <= 0) return std::min(kFirst, most);
-    const double spare = std::max(slowdown * alone_, kUnnoticed) - alone_;
+    const double pass = std::clamp(alone_ / kLive, kShort, kUnnoticed);
+    const double spare = std::max(slowdown * alone_, pass) - alone_;
     // What a token costs beside few others says little of slices much longer.
     const int64_t tokens = std::min(static_cast<int64_t>(spare / token_), 2 * known_);
     return std::clamp(tokens, int64_t{1}, most);

@@ -311,7 +311,11 @@ TEST(SliceSize, LearnsWhatAPassCanBear) {
   SliceSize fast;
   fast.observe(0, 0.010);
   fast.observe(10, 0.010 + 10 * 0.002);
-  EXPECT_NEAR(static_cast<double>(fast.limit(1, 512)), 18, 1) << "47 ms are not noticed";
+  EXPECT_NEAR(static_cast<double>(fast.limit(1, 512)), 15, 1) << "40 ms are not noticed";
+  SliceSize slow;
+  slow.observe(0, 0.020);
+  slow.observe(10, 0.020 + 10 * 0.002);
+  EXPECT_NEAR(static_cast<double>(slow.limit(1, 512)), 13, 1) << "nor are 47, for what is slow";
 }
 
 }  // namespace

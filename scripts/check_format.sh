@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds every C++ and CUDA file to .clang-format with the pinned clang-format, which scripts/setup.sh --tests installs; exits 1
-# and names the files that differ, 77 where it is not there. `--fix` formats them.
+# Holds every C++ and CUDA file to .clang-format with the pinned clang-format, which scripts/setup.sh --tests installs;
+# exits 1 and names the files that differ, 77 where it is not there. `--fix` formats them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/versions.sh

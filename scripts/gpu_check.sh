@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tests and measures on a GPU that is lent for minutes, on a machine that may have no network and no compiler.
 #   scripts/gpu_check.sh pack [--torch DIR]
-#       here, without a GPU: builds against a LibTorch with CUDA (DIR, its root; else torch 2.11.0 of pip, several GB in
-#       .cache) in build-gpu, and packs binaries, the libraries that they need beside LibTorch, and what tests read into
-#       build-gpu-pack, at most 64 MiB
+#       here, without a GPU: builds against a LibTorch with CUDA (DIR, its root; else TORCH_ON_GPUS of versions.sh, by
+#       pip, several GB in .cache) in build-gpu, and packs binaries, the libraries that they need beside LibTorch, and
+#       what tests read into build-gpu-pack, at most 64 MiB
 #   build-gpu-pack/gpu_check.sh run [--only tests|figures] [--quick]
 #       there: finds the LibTorch of the machine's python3 (or TORCH_ROOT), runs the tests on the GPU, with the kernels
 #       that have passed on one and with all, then one measurement per shape, and prints one table; lines go to
@@ -16,11 +16,12 @@ tests=(nn models toys generate train)
 
 # The root of a torch with CUDA.
 cuda_torch() {
-  local environment=.cache/gpu/torch-2.11.0
+  . scripts/versions.sh
+  local environment=.cache/gpu/torch-$TORCH_ON_GPUS
   if ! ls -d "$environment"/lib/python3*/site-packages/torch >/dev/null 2>&1; then
-    say "Fetching torch 2.11.0 with CUDA (several GB)"
+    say "Fetching torch $TORCH_ON_GPUS with CUDA (several GB)"
     python3 -m venv "$environment"
-    "$environment/bin/pip" install --quiet --disable-pip-version-check torch==2.11.0 >&2
+    "$environment/bin/pip" install --quiet --disable-pip-version-check "torch==$TORCH_ON_GPUS" >&2
   fi
   ls -d "$PWD/$environment"/lib/python3*/site-packages/torch
 }

@@ -60,7 +60,8 @@ at::Tensor LocalGradients::sum() {
         share.weight.grad().defined() ? share.weight.grad() : at::zeros_like(share.weight);
   }
   if (gradients.empty()) {
-    return at::zeros({}, shares_.front().weight.options().dtype(at::kDouble).requires_grad(false));
+    const at::Device device = shares_.empty() ? at::kCPU : shares_.front().weight.device();
+    return at::zeros({}, at::TensorOptions(at::kDouble).device(device));
   }
   const auto is_short = [](const at::Tensor& g) { return g.numel() < kRow; };
   if (!std::ranges::all_of(gradients, is_short)) return sum_of_squares(gradients);

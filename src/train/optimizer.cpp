@@ -33,27 +33,25 @@ void AdamW::step(double lr, double norm) {
   if (!std::isfinite(norm)) return;
   const c10::NoGradGuard no_grad;
   ++steps_;
-  at::Tensor count;  // one for all: a kernel fills it, and on a GPU a launch each would take longer
+  const std::vector<Share>& shares = gradients_.shares();
   // The kernel divides gradients by grad_scale: clipping costs no pass of its own.
   const double divisor = config_.clip > 0 ? std::max(1.0, norm / config_.clip) : 1.0;
   for (const bool decays : {true, false}) {
-    std::vector<at::Tensor> weights, gradients, first, second, counts;
-    const std::vector<Share>& shares = gradients_.shares();
+    std::vector<at::Tensor> weights, gradients, first, second;
     for (size_t i = 0; i < shares.size(); ++i) {
       if (shares[i].decays != decays) continue;
       weights.push_back(shares[i].weight);
       gradients.push_back(shares[i].gradient);
       first.push_back(exp_avg_[i]);
       second.push_back(exp_avg_sq_[i]);
-      if (!count.defined()) {
-        count = at::full({}, static_cast<double>(steps_),
-                         shares[i].weight.options().requires_grad(false));
-      }
-      counts.push_back(count);
     }
     if (weights.empty()) continue;
+    const auto number = weights.front().options().requires_grad(false);
+    // The same for all: on a GPU filling one each would be a launch each.
+    const std::vector<at::Tensor> counts(weights.size(),
+                                         at::full({}, static_cast<double>(steps_), number));
     std::optional<at::Tensor> scale;
-    if (divisor > 1.0) scale = at::full({}, divisor, counts.front().options());
+    if (divisor > 1.0) scale = at::full({}, divisor, number);
     at::_fused_adamw_(weights, gradients, first, second, {}, counts, lr, config_.beta1,
                       config_.beta2, decays ? config_.weight_decay : 0, config_.epsilon, false,
                       false, scale);

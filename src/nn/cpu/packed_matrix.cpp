@@ -306,7 +306,7 @@ void PackedScratch::fit(PanelFormat format, int64_t values) {
   };
   if (reads_halves(format)) grow(halves, values);
   if (!reads_integers(format)) return;
-  grow(integers, values);
+  grow(integers, values * kernels().packed.integer_bytes(format));
   grow(scales, values / kQuantBlock);
   grow(offsets, values / kQuantBlock);
 }
@@ -316,7 +316,8 @@ void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, 
                 block = first / kQuantBlock;
   if (reads_halves(w.format())) kernels().packed.round(n, x + first, s.halves.data() + first);
   if (reads_integers(w.format())) {
-    kernels().packed.quantise(n, x + first, s.integers.data() + first, s.scales.data() + block,
+    std::byte* integers = s.integers.data() + first * kernels().packed.integer_bytes(w.format());
+    kernels().packed.quantise(w.format(), n, x + first, integers, s.scales.data() + block,
                               s.offsets.data() + block);
   }
 }

@@ -79,7 +79,7 @@ struct PackedMatrix {
 // Rows of a product's activations in the form that a format reads.
 struct PackedScratch {
   std::vector<uint16_t> halves;
-  std::vector<int8_t> integers;
+  std::vector<std::byte> integers;
   std::vector<float> scales;
   std::vector<int32_t> offsets;
 

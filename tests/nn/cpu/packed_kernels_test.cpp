@@ -31,10 +31,19 @@ float widened(uint16_t x) {
 struct Activations {
   std::vector<float> floats, scales, seen;  // seen: the values that a product works with
   std::vector<uint16_t> halves;
-  std::vector<int8_t> integers;
+  std::vector<std::byte> integers;
   std::vector<int32_t> offsets;
   PackedInput input;
 };
+
+// Number i of the integers that `quantise` left, so many bytes each.
+int integer(const std::byte* integers, int64_t i, int64_t bytes) {
+  if (bytes == 1) return static_cast<int8_t>(integers[i]);
+  constexpr int kPlace[] = {0, 2, 1, 3};
+  int16_t value;
+  std::memcpy(&value, integers + 2 * (i / 4 * 4 + kPlace[i % 4]), sizeof value);
+  return value;
+}
 
 Activations activations(const PackedKernels& k, PanelFormat format, int64_t rows, int64_t in) {
   const int64_t stride = packed_inputs(in), n = rows * stride;
@@ -49,12 +58,16 @@ Activations activations(const PackedKernels& k, PanelFormat format, int64_t rows
     k.round(n, a.floats.data(), a.halves.data());
     for (int64_t i = 0; i < n; ++i) a.seen[i] = widened(a.halves[i]);
   } else if (format != PanelFormat::f32) {
-    a.integers.resize(n);
+    const int64_t bytes = k.integer_bytes(format);
+    a.integers.resize(n * bytes);
     a.scales.resize(n / kQuantBlock);
     a.offsets.resize(n / kQuantBlock);
-    k.quantise(n, a.floats.data(), a.integers.data(), a.scales.data(), a.offsets.data());
-    for (int64_t i = 0; i < n; ++i)
-      a.seen[i] = static_cast<float>(a.integers[i]) * a.scales[i / kQuantBlock];
+    k.quantise(format, n, a.floats.data(), a.integers.data(), a.scales.data(), a.offsets.data());
+    for (int64_t i = 0; i < n; ++i) {
+      a.seen[i] =
+          static_cast<float>(integer(a.integers.data(), i, bytes)) * a.scales[i / kQuantBlock];
+      EXPECT_LE(std::abs(a.seen[i] - a.floats[i]), 0.51f * a.scales[i / kQuantBlock]);
+    }
   }
   a.input = {a.floats.data(), a.halves.data(), a.integers.data(), a.scales.data(),
              a.offsets.data()};
@@ -177,9 +190,10 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
         }
         const int64_t last = rows - 1, blocks = packed_inputs(in) / kQuantBlock,
                       begin = last * packed_inputs(in);
+        const int64_t bytes = kernels_->integer_bytes(format_);
         const PackedInput one = {a.floats.data() + begin,
                                  a.halves.empty() ? nullptr : a.halves.data() + begin,
-                                 a.integers.empty() ? nullptr : a.integers.data() + begin,
+                                 a.integers.empty() ? nullptr : a.integers.data() + begin * bytes,
                                  a.scales.empty() ? nullptr : a.scales.data() + last * blocks,
                                  a.offsets.empty() ? nullptr : a.offsets.data() + last * blocks};
         kernels_->product({format_, 1, in, one, data.data(), alone.data(), stride}, 0, panels);

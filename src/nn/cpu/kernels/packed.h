@@ -7,7 +7,7 @@
 //   f32   [in][32] float, activations float
 //   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
 //   q8    per 32 values of k: [8][32][4] uint8 = code + 128, then [32] half scales; activations
-//         int8 per 32 values
+//         integers of 8 bits per 32 values
 //   q4    per 32 values of k: [4][32][4] uint8, code k in the low and k + 16 in the high nibble,
 //         then [32] half scales and [32] half minima; activations as with q8
 // Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored
@@ -159,11 +159,13 @@ constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
 // Rows of activations as the products read them; `stride` = packed_inputs(in), what lies beyond
 // `in` is zero.
 struct PackedInput {
-  const float* values = nullptr;     // f32 and its kin: [rows, stride]
-  const uint16_t* halves = nullptr;  // bf16 and its kin: [rows, stride]
-  const int8_t* integers = nullptr;  // q8, q4: [rows, stride]
-  const float* scales = nullptr;     // q8, q4: [rows, stride / 32]
-  const int32_t* offsets = nullptr;  // q8, q4: [rows, stride / 32], Σ integers
+  const float* values = nullptr;        // f32 and its kin: [rows, stride]
+  const uint16_t* halves = nullptr;     // bf16 and its kin: [rows, stride]
+  const std::byte* integers = nullptr;  // q8, q4: [rows, stride] as `quantise` leaves them
+  const float* scales = nullptr;        // q8, q4: [rows, stride / 32]
+  // [rows, stride / 32]: q4 Σ integers, which weighs the minima; q8 −128 · Σ integers, which takes
+  // back what makes the codes unsigned.
+  const int32_t* offsets = nullptr;
 };
 
 // The products of all rows with a matrix: y[m · stride_y + p · kPanel + n] is that of row m with
@@ -201,7 +203,11 @@ struct PackedKernels {
   void (*product)(const PackedProduct& product, int64_t begin, int64_t end);
   // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
   void (*round)(int64_t n, const float* x, uint16_t* halves);
-  void (*quantise)(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets);
+  void (*quantise)(PanelFormat format, int64_t n, const float* x, std::byte* integers,
+                   float* scales, int32_t* offsets);
+  // Bytes of an activation's integer there: one, int8 in the order of k; or two, int16 in the order
+  // 0, 2, 1, 3 of every four.
+  int64_t (*integer_bytes)(PanelFormat format);
 };
 
 }  // namespace continuo

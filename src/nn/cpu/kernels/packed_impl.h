@@ -41,54 +41,90 @@ inline I dot4(I sum, B w, int32_t x) {
   if constexpr (is_pair<I>) {
     return {dot4(sum.low, w.low, x), dot4(sum.high, w.high, x)};
   } else {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    // Sums of two products with 8 bits do not fit into 16.
-    const __m256i even = _mm256_and_si256((__m256i)w, _mm256_set1_epi16(0xff)),
-                  odd = _mm256_srli_epi16((__m256i)w, 8);
-    const __m256i four = _mm256_set1_epi32(x);
-    const __m256i first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8),
-                  second = _mm256_srai_epi16(four, 8);
-    return sum + (I)_mm256_madd_epi16(even, first) + (I)_mm256_madd_epi16(odd, second);
-#else
     const I wide = bits_as<I>(w);
     int8_t parts[4];
     std::memcpy(parts, &x, sizeof parts);
     for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
     return sum;
-#endif
   }
 #endif
 }
 
-// The products of a block's weights, of so many bits, with 32 activations, four at a time.
+inline int32_t four_bytes(const std::byte* at) {
+  int32_t value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+inline void put_bytes(std::byte* to, VecI integers) {
+  store_as(reinterpret_cast<int8_t*>(to), convert<VecC>(integers));
+}
+
+// The products of a block's weights, of so many bits, with 32 activations, four at a time. `put`
+// leaves sixteen activations as `add` reads them.
 template <int Bits>
 struct BlockDots {
+  static constexpr int kBytes = 1;  // of an activation
+  static void put(std::byte* to, VecI integers) { put_bytes(to, integers); }
   VecI sum;
 
   BlockDots() = default;
   explicit BlockDots(int32_t start) : sum(VecI{} + start) {}
-  void add(VecB w, int32_t x) { sum = dot4(sum, w, x); }
+  void add(VecB w, const std::byte* x) { sum = dot4(sum, w, four_bytes(x)); }
   VecI total() const { return sum; }
 };
 #if defined(__AVX2__) && !defined(__AVX512F__)
+// Sums of two products with 8 bits do not fit into 16, so both factors are widened: weights for all
+// rows at once, activations before, those that meet even bytes in front of the others.
+template <>
+struct BlockDots<8> {
+  static constexpr int kBytes = 2;
+  static void put(std::byte* to, VecI integers) {
+    const __m256i words = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32((__m256i)integers.low, (__m256i)integers.high), 0xd8);
+    const __m256i ordered = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xd8), 0xd8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), ordered);
+  }
+  VecI sum;
+
+  BlockDots() = default;
+  explicit BlockDots(int32_t start) : sum(VecI{} + start) {}
+  void add(VecB w, const std::byte* x) {
+    const __m256i even = _mm256_set1_epi32(four_bytes(x)),
+                  odd = _mm256_set1_epi32(four_bytes(x + 4));
+    add(sum.low, (__m256i)w.low, even, odd);
+    add(sum.high, (__m256i)w.high, even, odd);
+  }
+  VecI total() const { return sum; }
+
+ private:
+  template <class I>
+  static void add(I& to, __m256i w, __m256i even, __m256i odd) {
+    to += (I)_mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0xff)), even);
+    to += (I)_mm256_madd_epi16(_mm256_srli_epi16(w, 8), odd);
+  }
+};
+
 // Of four bits all of them fit into 16: 8 · 2 · 15 · 127 < 2^15. Pairs of sums are added once.
 template <>
 struct BlockDots<4> {
-  __m256i low, high;
+  static constexpr int kBytes = 1;
+  static void put(std::byte* to, VecI integers) { put_bytes(to, integers); }
+  Lanes<int16_t, 2 * kLanes> pairs;
 
-  BlockDots() : BlockDots(0) {}
-  explicit BlockDots(int32_t) : low(_mm256_setzero_si256()), high(_mm256_setzero_si256()) {}
-  void add(VecB w, int32_t x) {
-    const __m256i four = _mm256_set1_epi32(x);
-    low = _mm256_add_epi16(low, _mm256_maddubs_epi16((__m256i)w.low, four));
-    high = _mm256_add_epi16(high, _mm256_maddubs_epi16((__m256i)w.high, four));
+  BlockDots() = default;
+  explicit BlockDots(int32_t) : pairs{} {}
+  void add(VecB w, const std::byte* x) {
+    using Half = decltype(pairs.low);
+    const __m256i four = _mm256_set1_epi32(four_bytes(x));
+    pairs.low += (Half)_mm256_maddubs_epi16((__m256i)w.low, four);
+    pairs.high += (Half)_mm256_maddubs_epi16((__m256i)w.high, four);
   }
   VecI total() const {
+    using Half = decltype(VecI::low);
     const __m256i ones = _mm256_set1_epi16(1);
-    VecI sum{};
-    sum.low += bits_as<decltype(sum.low)>(_mm256_madd_epi16(low, ones));
-    sum.high += bits_as<decltype(sum.high)>(_mm256_madd_epi16(high, ones));
-    return sum;
+    return {(Half)_mm256_madd_epi16((__m256i)pairs.low, ones),
+            (Half)_mm256_madd_epi16((__m256i)pairs.high, ones)};
   }
 };
 #endif
@@ -123,8 +159,15 @@ void packed_round(int64_t n, const float* x, uint16_t* halves) {
   for (int64_t i = 0; i < n; i += kLanes) store(halves + i, load(x + i));
 }
 
-void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales, int32_t* offsets) {
-  for (int64_t b = 0; b < n / kQuantBlock; ++b, x += kQuantBlock, integers += kQuantBlock) {
+int64_t packed_integer_bytes(PanelFormat format) {
+  return format == PanelFormat::q8 ? BlockDots<8>::kBytes : BlockDots<4>::kBytes;
+}
+
+template <int Bits>
+void quantise_to(int64_t n, const float* x, std::byte* integers, float* scales, int32_t* offsets) {
+  constexpr int kBytes = BlockDots<Bits>::kBytes;
+  for (int64_t b = 0; b < n / kQuantBlock;
+       ++b, x += kQuantBlock, integers += kQuantBlock * kBytes) {
     const Vec x0 = load(x), x1 = load(x + kLanes);
     const float largest = max(max(max(x0, -x0), max(x1, -x1)));
     const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
@@ -132,16 +175,25 @@ void packed_quantise(int64_t n, const float* x, int8_t* integers, float* scales,
     // Adding 1.5 · 2^23 rounds to an integer, which then is the low bits.
     const Vec r0 = x0 * inverse + 12582912.0f, r1 = x1 * inverse + 12582912.0f;
     const VecI i0 = bits_as<VecI>(r0) - 0x4b400000, i1 = bits_as<VecI>(r1) - 0x4b400000;
-    offsets[b] = fold(i0 + i1, [](auto a, auto c) { return a + c; });
-    using VecS = Lanes<int8_t, kLanes>;
-    store_as(integers, convert<VecS>(i0));
-    store_as(integers + kLanes, convert<VecS>(i1));
+    const int32_t sum = fold(i0 + i1, [](auto a, auto c) { return a + c; });
+    offsets[b] = Bits == 8 ? -128 * sum : sum;
+    BlockDots<Bits>::put(integers, i0);
+    BlockDots<Bits>::put(integers + kLanes * kBytes, i1);
   }
 }
 
-constexpr PackedKernels kPackedKernels = {packed_pack,    packed_compress, kCompresses,
-                                          packed_lay,     packed_unpack,   packed_unpack_panel,
-                                          packed_product, packed_round,    packed_quantise};
+void packed_quantise(PanelFormat format, int64_t n, const float* x, std::byte* integers,
+                     float* scales, int32_t* offsets) {
+  if (format == PanelFormat::q8) {
+    quantise_to<8>(n, x, integers, scales, offsets);
+  } else {
+    quantise_to<4>(n, x, integers, scales, offsets);
+  }
+}
+
+constexpr PackedKernels kPackedKernels = {
+    packed_pack,         packed_compress, kCompresses,  packed_lay,      packed_unpack,
+    packed_unpack_panel, packed_product,  packed_round, packed_quantise, packed_integer_bytes};
 
 }  // namespace
 }  // namespace continuo

@@ -133,68 +133,100 @@ void panel_stored(const PanelRun& r) {
   sums.store_to(r);
 }
 
-// Bits = 8 or 4; of N · 16 outputs of the panel from `first` · 16 on. The offset that makes 8 bits
-// unsigned is taken back through the sum of the activations, which also weighs the minima of 4
-// bits.
+template <int Bits>
+constexpr int64_t kCodeBytes = kQuantBlock * kPanel * Bits / 8;  // of a block
+
+// Adds a block's products, of the weights at `w` with the activations from `in` on, to those of
+// M rows with N · 16 outputs of the panel from `first` · 16 on. A product of as many rows as have
+// N = 1 is bound by instructions and asks for memory once a block.
+template <int M, int Bits, int N>
+[[gnu::always_inline]] inline void add_block(const PanelRun& r, int first, const uint8_t* w,
+                                             const std::byte* in, BlockDots<Bits> (&part)[M][N]) {
+  constexpr int kGroups = 8;  // of four values of k
+  constexpr int64_t kBytes = BlockDots<Bits>::kBytes;
+  constexpr int kLines = static_cast<int>(quantised_bytes(Bits) / kLine),
+                kCodeLines = static_cast<int>(kCodeBytes<Bits> / kLine);
+  const auto group = [&](int g, const VecB* weights) __attribute__((always_inline)) {
+    for_rows<M>([&](auto m) {
+      const std::byte* four = in + kBytes * (m * r.stride + 4 * g);
+      for_rows<N>([&](auto n) { part[m][n].add(weights[n], four); });
+    });
+  };
+  const auto read = [&](int g, int n) __attribute__((always_inline)) {
+    return load_as<VecB>(w + 128 * g + 64 * (first + n));
+  };
+  if constexpr (N == 1) {
+    if (first == 0) r.prefetch(w, kLines);
+  }
+  if constexpr (Bits == 4 && N == 1) {
+    // One half of the codes after the other, as loops: registers do not hold both beside the sums,
+    // nor what g++ 12 makes of all groups at once.
+#pragma GCC unroll 1
+    for (int g = 0; g < kGroups / 2; ++g) {
+      const VecB lower = read(g, 0) & 15;
+      group(g, &lower);
+    }
+#pragma GCC unroll 1
+    for (int g = 0; g < kGroups / 2; ++g) {
+      const VecB upper = read(g, 0) >> 4;
+      group(g + kGroups / 2, &upper);
+    }
+    return;
+  }
+  for (int g = 0; g < kGroups * Bits / 8; ++g) {
+    if (N > 1) r.prefetch(w + 128 * g, 2);
+    VecB codes[N], upper[N];
+    for (int n = 0; n < N; ++n) codes[n] = read(g, n);
+    if constexpr (Bits == 8) {
+      group(g, codes);
+    } else {
+      for (int n = 0; n < N; ++n) {
+        upper[n] = codes[n] >> 4;
+        codes[n] = codes[n] & 15;
+      }
+      group(g, codes);
+      group(g + kGroups / 2, upper);
+    }
+  }
+  if (N > 1) r.prefetch(w + kCodeBytes<Bits>, kLines - kCodeLines);
+}
+
+// Bits = 8 or 4; of N · 16 outputs of the panel from `first` · 16 on.
 template <int M, int Bits, int N>
 void panel_quantised(const PanelRun& r, int first = 0) {
-  constexpr int kGroups = 8;  // of four values of k
-  constexpr int64_t kCodes = kQuantBlock * kPanel * Bits / 8;
   Vec sums[M][N];
-  for (auto& row : sums) {
-    for (Vec& sum : row) sum = splat(0.0f);
-  }
+  for_rows<M>([&](auto m) { for_rows<N>([&](auto n) { sums[m][n] = splat(0.0f); }); });
   const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
   const int64_t blocks = r.stride / kQuantBlock;
-  const int8_t* in = r.x.integers + r.row * r.stride;
+  constexpr int64_t kBytes = BlockDots<Bits>::kBytes;
+  const std::byte* in = r.x.integers + kBytes * r.row * r.stride;
   const float* scales = r.x.scales + r.row * blocks;
   const int32_t* offsets = r.x.offsets + r.row * blocks;
-  for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits)) {
+  for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits), in += kBytes * kQuantBlock) {
     BlockDots<Bits> part[M][N];
-    for (int m = 0; m < M; ++m) {
-      const int32_t start = Bits == 8 ? -128 * offsets[m * blocks + b] : 0;
-      for (int n = 0; n < N; ++n) part[m][n] = BlockDots<Bits>(start);
-    }
-    const auto group = [&](int g, const VecB* weights) {
-      for (int m = 0; m < M; ++m) {
-        int32_t four;
-        std::memcpy(&four, in + m * r.stride + b * kQuantBlock + 4 * g, sizeof four);
-        for (int n = 0; n < N; ++n) part[m][n].add(weights[n], four);
-      }
-    };
-    for (int g = 0; g < kGroups * Bits / 8; ++g) {
-      if (first == 0) r.prefetch(w + 128 * g, 2);
-      VecB codes[N], upper[N];
-      for (int n = 0; n < N; ++n) codes[n] = load_as<VecB>(w + 128 * g + 64 * (first + n));
-      if constexpr (Bits == 8) {
-        group(g, codes);
-      } else {
-        for (int n = 0; n < N; ++n) {
-          upper[n] = codes[n] >> 4;
-          codes[n] = codes[n] & 15;
-        }
-        group(g, codes);
-        group(g + kGroups / 2, upper);
-      }
-    }
-    if (first == 0) r.prefetch(w + kCodes, static_cast<int>(quantised_bytes(Bits) - kCodes) / 64);
-    const auto* factors = reinterpret_cast<const uint16_t*>(w + kCodes) + first * kLanes;
-    for (int n = 0; n < N; ++n) {
+    for_rows<M>([&](auto m) {
+      const int32_t start = Bits == 8 ? offsets[m * blocks + b] : 0;
+      for_rows<N>([&](auto n) { part[m][n] = BlockDots<Bits>(start); });
+    });
+    add_block<M, Bits, N>(r, first, w, in, part);
+    const auto* factors = reinterpret_cast<const uint16_t*>(w + kCodeBytes<Bits>) + first * kLanes;
+    for_rows<N>([&](auto n) {
       const Vec scale = load_half(factors + n * kLanes);
-      for (int m = 0; m < M; ++m)
+      for_rows<M>([&](auto m) {
         sums[m][n] += convert<Vec>(part[m][n].total()) * (scale * scales[m * blocks + b]);
+      });
       if constexpr (Bits == 4) {
         const Vec minimum = load_half(factors + kPanel + n * kLanes);
-        for (int m = 0; m < M; ++m) {
+        for_rows<M>([&](auto m) {
           const int64_t at = m * blocks + b;
           sums[m][n] += minimum * (scales[at] * static_cast<float>(offsets[at]));
-        }
+        });
       }
-    }
+    });
   }
-  for (int m = 0; m < M; ++m) {
-    for (int n = 0; n < N; ++n) store(r.y + m * r.stride_y + (first + n) * kLanes, sums[m][n]);
-  }
+  for_rows<M>([&](auto m) {
+    for_rows<N>([&](auto n) { store(r.y + m * r.stride_y + (first + n) * kLanes, sums[m][n]); });
+  });
 }
 
 // As many rows at once as the registers hold.

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "io/safetensors.h"
 #include "models/families/model_config.h"
 #include "models/families/registry.h"
 #include "nn/transformer.h"
@@ -19,9 +21,6 @@ struct Model {
 
 // A model of this shape, its matrices unset (nn/unset_parameter.h).
 Model outline_model(const ModelConfig& config, int64_t vocabulary);
-
-// Random weights, a function of config.seed.
-Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device);
 
 // Where a loaded model's matrices are.
 enum class Held {
@@ -39,6 +38,10 @@ struct LoadOptions {
   Held held = Held::mapped;
 };
 
+// Random weights, a function of config.seed. Stored ones are drawn when they are read.
+Model make_model(const ModelConfig& config, int64_t vocabulary, at::Device device,
+                 Held held = Held::memory);
+
 // A model in one GGUF file.
 bool is_gguf_file(const std::filesystem::path& path);
 // One with a matrix in quantised blocks.
@@ -55,9 +58,15 @@ struct SpecialIds {
   std::vector<int64_t> eos;
 };
 
-// Writes config.json, generation_config.json and model.safetensors into an existing directory. The
-// matrices must be in memory.
-void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids);
+// Gives `take` all parameters of a model by name, those of a part of it (nn/decoder.h) together;
+// they need be in memory no longer than the call.
+using HandOver = std::function<void(const std::function<void(const NamedTensors&)>& take)>;
+
+// Writes config.json, generation_config.json and model.safetensors into a directory that is being
+// filled, with the weights that are handed over, by default the model's own, which must be in
+// memory.
+void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids,
+                const HandOver& weights = {});
 
 // The end-of-sequence ids that a directory's generation_config.json or config.json names, and which
 // of them does; empty when none does.

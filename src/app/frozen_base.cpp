@@ -35,12 +35,12 @@ std::optional<WeightFormat> held_format(const LoraConfig& c, const fs::path& bas
 }  // namespace
 
 FrozenBase load_frozen_base(const fs::path& directory, const LoraConfig& config,
-                            const Compute& compute) {
+                            const Compute& compute, Held otherwise) {
   const std::optional<WeightFormat> held = held_format(config, directory, compute.device);
   // Frozen weights need no float32 masters: in memory they are what the products want.
   FrozenBase base = {.model = load_model(directory, {.device = compute.device,
                                                      .dtype = compute.dtype,
-                                                     .held = held ? Held::stored : Held::memory}),
+                                                     .held = held ? Held::stored : otherwise}),
                      .holder = {},
                      .form = {}};
   if (!held) return base;

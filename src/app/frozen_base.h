@@ -20,8 +20,9 @@ struct FrozenBase {
   std::string form;  // to which they are rounded: "q8", "q4"; empty where they are not
 };
 
-// Error: a form that the model's files or the device do not have.
+// Where no executor holds the weights they are `otherwise`. Error: a form that the model's files or
+// the device do not have.
 FrozenBase load_frozen_base(const std::filesystem::path& directory, const LoraConfig& config,
-                            const Compute& compute);
+                            const Compute& compute, Held otherwise = Held::memory);
 
 }  // namespace continuo

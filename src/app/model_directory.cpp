@@ -151,12 +151,12 @@ Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
 
 void write_model_directory(const Model& model, const Tokenizer& tokenizer,
                            const PromptTemplate& prompt, const fs::path& directory,
-                           const std::vector<int64_t>& eos) {
+                           const std::vector<int64_t>& eos, const HandOver& weights) {
   SpecialIds ids;
   ids.bos = tokenizer.bos();
   ids.pad = tokenizer.pad();
   ids.eos = eos.empty() ? end_ids(tokenizer, prompt) : eos;
-  save_model(model, directory, ids);
+  save_model(model, directory, ids, weights);
   tokenizer.save(directory, exports_bos(tokenizer, prompt));
   prompt.save(directory / kPromptFile);
   if (prompt.is_chat())

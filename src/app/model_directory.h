@@ -60,10 +60,11 @@ Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
                          const std::vector<int64_t>& eos, int64_t size);
 
 // Writes the model's and its companions' files into a checkpoint directory that is being filled.
-// `eos`: the ids that end a sequence, by default the tokenizer's.
+// `eos`: the ids that end a sequence, by default the tokenizer's. `weights`: as `save_model` takes
+// them.
 void write_model_directory(const Model& model, const Tokenizer& tokenizer,
                            const PromptTemplate& prompt, const std::filesystem::path& directory,
-                           const std::vector<int64_t>& eos = {});
+                           const std::vector<int64_t>& eos = {}, const HandOver& weights = {});
 // The same for a model that stays in `base` and the adapters that were trained on it.
 void write_adapter_directory(const AdapterSet& adapters, const std::filesystem::path& base,
                              const Tokenizer& tokenizer, const PromptTemplate& prompt,

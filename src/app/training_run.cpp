@@ -31,14 +31,15 @@ FrozenBase prepare_model(const ExperimentConfig& c, int64_t vocabulary, const Co
     return FrozenBase{.model = std::move(model), .holder = {}, .form = {}};
   };
   if (previous && !c.lora.enabled()) return alone(load_model(previous->path, options));
-  if (c.model.from.empty()) return alone(make_model(c.model, vocabulary, compute.device));
+  if (c.model.from.empty())
+    return alone(make_model(c.model, vocabulary, compute.device, options.held));
   const fs::path directory = resolve_model_directory(c.model.from);
   if (is_adapter_directory(directory)) {
     throw Error("model.from: " + directory.string() + " is an adapter",
                 "Merge it first (continuo merge), or go on with it: lora.from, with its base as "
                 "model.from.");
   }
-  FrozenBase base = c.lora.enabled() ? load_frozen_base(directory, c.lora, compute)
+  FrozenBase base = c.lora.enabled() ? load_frozen_base(directory, c.lora, compute, options.held)
                                      : alone(load_model(directory, options));
   if (base.model.decoder->spec().embedding.vocabulary < vocabulary) {
     throw Error(fmt::format("the tokenizer has {} ids, {} only {}", vocabulary, c.model.from,

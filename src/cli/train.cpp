@@ -116,10 +116,11 @@ int64_t total_steps(const ExperimentConfig& c, const ExampleStream& stream) {
 }
 
 void write_checkpoint_files(const TrainingRun& run, const std::string& experiment,
-                            const fs::path& directory) {
+                            const fs::path& directory, const HandOver& weights) {
   if (run.adapters.empty()) {
-    write_model_directory(run.model, *run.tokenizer, run.prompt, directory, run.eos);
+    write_model_directory(run.model, *run.tokenizer, run.prompt, directory, run.eos, weights);
   } else {
+    weights([](const NamedTensors&) {});  // adapters are in memory; now they have their values
     write_adapter_directory(run.adapters, run.base, *run.tokenizer, run.prompt, directory);
   }
   atomic_write(directory / kExperimentFile, experiment);
@@ -127,7 +128,6 @@ void write_checkpoint_files(const TrainingRun& run, const std::string& experimen
 
 void show_samples(const ExperimentConfig& c, const TrainingRun& run, TensorBoardWriter& tensorboard,
                   int64_t step) {
-  if (c.samples.empty()) return;
   const std::string text = sample_text(c, run);
   log_info("samples at step {}\n{}", step, text);
   tensorboard.text(step, "samples", text);
@@ -181,16 +181,17 @@ class RunFiles {
       : experiment_(resolved_yaml(e)),
         metrics_(e.run_dir / "metrics.jsonl", resume_at),
         tensorboard_(e.run_dir / "tensorboard", resume_at),
-        record_{
-            .checkpoints = checkpoints,
-            .metrics = metrics_,
-            .tensorboard = tensorboard_,
-            .write_model =
-                [&run, this](const fs::path& at) { write_checkpoint_files(run, experiment_, at); },
-            .show_samples =
-                [&e, &run, this](int64_t step) {
-                  show_samples(e.config, run, tensorboard_, step);
-                }} {
+        record_{.checkpoints = checkpoints,
+                .metrics = metrics_,
+                .tensorboard = tensorboard_,
+                .write_model =
+                    [&run, this](const fs::path& at, const HandOver& weights) {
+                      write_checkpoint_files(run, experiment_, at, weights);
+                    },
+                .show_samples =
+                    [&e, &run, this](int64_t step) {
+                      show_samples(e.config, run, tensorboard_, step);
+                    }} {
     atomic_write(e.run_dir / kExperimentFile, experiment_);
   }
 
@@ -215,8 +216,9 @@ TrainingEnd run_training(const Experiment& e, const Compute& compute, const Trai
   const ExperimentConfig& c = e.config;
   const TrainState state = start_run(run, c, compute, previous, ranks);
   run.model.decoder->set_compute({.dtype = compute.dtype, .recompute = c.train.recompute});
-  const std::unique_ptr<Gradients> gradients = make_gradients(
-      *run.model.decoder, trained_parameters(run.model, run.adapters), ranks, c.train.shard);
+  const std::unique_ptr<Gradients> gradients =
+      make_gradients(*run.model.decoder, trained_parameters(run.model, run.adapters), ranks,
+                     c.train.shard, run.holder ? std::nullopt : std::optional(compute.dtype));
   AdamW optimizer(*gradients, c.optimizer);
   if (previous) load_optimizer(previous->path / kOptimizerFile, optimizer);
 
@@ -240,6 +242,7 @@ TrainingEnd run_training(const Experiment& e, const Compute& compute, const Trai
                    .eval = run.data.eval.get(),
                    .eval_tokens = c.batch.micro_tokens,
                    .checkpoint_every = c.checkpoint.every,
+                   .shows_samples = !c.samples.empty(),
                    .dropout = run.adapters.pass.get(),
                    .record = files ? &files->record() : nullptr},
                   c.train, state);

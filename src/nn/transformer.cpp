@@ -286,6 +286,10 @@ void Transformer::read_stored(const std::vector<at::Tensor>& parameters,
         rows.to(dtype.value_or(rows.scalar_type())).clone(at::MemoryFormat::Contiguous));
     *stored = {};
   }
+  for (at::Tensor parameter : parameters) {
+    if (dtype && parameter.dim() >= 2 && !is_unset(parameter) && parameter.scalar_type() != *dtype)
+      parameter.set_data(parameter.to(*dtype));
+  }
 }
 
 std::vector<Transformer::LinearSlot> Transformer::linear_slots() const {
@@ -330,27 +334,46 @@ std::optional<AdapterWeights> Transformer::adapter_weights() const {
   return adapters;
 }
 
+at::Tensor Transformer::drawn(const std::string& name, at::IntArrayRef sizes, int64_t seed) const {
+  constexpr double kStd = 0.02;
+  if (sizes.size() < 2) {
+    // What the one-dimensional parameters of plus_one norms store is the factor less one.
+    const bool zero = name.ends_with("bias") || spec_.norm.plus_one;
+    return at::full(sizes, zero ? 0.0 : 1.0, at::kFloat);
+  }
+  const double into_residual = kStd / std::sqrt(2.0 * static_cast<double>(spec_.layers()));
+  // A generator per parameter: adding a layer leaves the others' draws as they are.
+  const uint64_t key =
+      static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
+  const at::Generator generator = at::detail::createCPUGenerator(key);
+  const bool projection = name.ends_with("output.weight") || name.ends_with("down.weight");
+  return at::normal(0.0, projection ? into_residual : kStd, sizes, generator);
+}
+
 void Transformer::initialise(int64_t seed) {
   const c10::NoGradGuard no_grad;
-  constexpr double kStd = 0.02;
-  const double into_residual = kStd / std::sqrt(2.0 * static_cast<double>(spec_.layers()));
-  // What the one-dimensional parameters of plus_one norms store is the factor less one.
-  const bool plus_one = spec_.norm.plus_one;
+  for (const auto& item : named_parameters()) {
+    allocate_unset(item.value());
+    item.value().copy_(drawn(item.key(), item.value().sizes(), seed));
+  }
+}
+
+void Transformer::initialise_when_read(int64_t seed) {
+  const c10::NoGradGuard no_grad;
+  const auto matrices = stored_matrices();
   for (const auto& item : named_parameters()) {
     const std::string& name = item.key();
-    const at::Tensor& parameter = item.value();
-    allocate_unset(parameter);
-    if (parameter.dim() < 2) {
-      parameter.fill_(name.ends_with("bias") || plus_one ? 0.0 : 1.0);
+    const std::vector<int64_t> sizes = item.value().sizes().vec();
+    const auto matrix = matrices.find(name);
+    if (matrix == matrices.end()) {
+      allocate_unset(item.value());
+      item.value().copy_(drawn(name, sizes, seed));
       continue;
     }
-    // A generator per parameter: adding a layer leaves the others' draws as they are.
-    const uint64_t key =
-        static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
-    at::Generator generator = at::detail::createCPUGenerator(key);
-    const bool projection = name.ends_with("output.weight") || name.ends_with("down.weight");
-    parameter.copy_(
-        at::normal(0.0, projection ? into_residual : kStd, parameter.sizes(), generator));
+    const auto rows = [this, name, sizes, seed](int64_t begin, int64_t end) {
+      return drawn(name, sizes, seed).narrow(0, begin, end - begin);
+    };
+    *matrix->second = WeightMatrix(sizes[0], sizes[1], rows);
   }
 }
 

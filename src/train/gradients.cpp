@@ -31,6 +31,11 @@ void add_stretch(Share& share, int64_t begin, const std::pair<std::string, at::T
   }
 }
 
+void Gradients::hand_over(const Take& take) {
+  settle();
+  if (ranks().is_first()) take(parameters());
+}
+
 LocalGradients::LocalGradients(const NamedParameters& parameters) {
   for (const auto& [name, parameter] : parameters) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,6 +67,10 @@ class Gradients {
   // them (nn/weight_gate.h), everybody else calls `settle` first.
   virtual void updated() = 0;
   virtual void settle() {}
+  // Every rank calls it; `take` is called on the first alone, until it has been given all trained
+  // parameters: those of a decoder's part together, which may be in memory no longer than the call.
+  using Take = std::function<void(const NamedParameters&)>;
+  virtual void hand_over(const Take& take);
   // Lets the gradients go without an update.
   virtual void discard() = 0;
 };

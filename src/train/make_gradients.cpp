@@ -6,9 +6,11 @@
 namespace continuo {
 
 std::unique_ptr<Gradients> make_gradients(Decoder& decoder, const NamedParameters& trained,
-                                          Communicator& ranks, Shard shard) {
+                                          Communicator& ranks, Shard shard,
+                                          std::optional<at::ScalarType> frozen) {
   if (ranks.size() == 1) return std::make_unique<LocalGradients>(trained);
-  if (shard == Shard::kAll) return std::make_unique<PartedGradients>(decoder, trained, ranks);
+  if (shard == Shard::kAll)
+    return std::make_unique<PartedGradients>(decoder, trained, ranks, frozen);
   auto gradients =
       std::make_unique<RankedGradients>(trained, ranks, RankedGradients::Options{.shard = shard});
   gradients->pass_weights_behind(decoder);

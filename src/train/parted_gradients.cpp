@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "nn/linear.h"
-#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -16,8 +15,8 @@ constexpr size_t kFlatsUnderWay = 2;
 }  // namespace
 
 PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& trained,
-                                 Communicator& ranks)
-    : decoder_(decoder), ranks_(ranks) {
+                                 Communicator& ranks, std::optional<at::ScalarType> frozen)
+    : decoder_(decoder), ranks_(ranks), frozen_(frozen) {
   for (const auto& [name, parameter] : trained) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
   }
@@ -34,7 +33,9 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   for (const auto& entry : parameters_) {
     if (!part_of_.contains(entry.second.unsafeGetTensorImpl())) rest.push_back(entry);
   }
-  for (const auto& [name, parameter] : rest) decoder.read_stored({parameter}, at::kFloat);
+  for (const at::Tensor& parameter : decoder.parameters()) {
+    if (!part_of_.contains(parameter.unsafeGetTensorImpl())) read(parameter);
+  }
   rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
   rest_->pass_weights_behind(decoder);
   decoder.set_weight_gate(this);
@@ -47,14 +48,23 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
 
 PartedGradients::~PartedGradients() { decoder_.set_weight_gate(nullptr); }
 
+void PartedGradients::read(const at::Tensor& parameter) {
+  if (parameter.requires_grad()) {
+    decoder_.read_stored({parameter}, at::kFloat);
+  } else if (frozen_) {
+    decoder_.read_stored({parameter}, frozen_);
+  }
+}
+
 // A part at a time: no rank ever holds more of the parts than one and its own pieces.
 void PartedGradients::take_over(const NamedParameters& parameters) {
   const auto index = std::ssize(parts_);
   Part& part = parts_.emplace_back();
   std::map<std::pair<bool, at::ScalarType>, NamedParameters> alike;
   for (const auto& [name, parameter] : parameters) {
-    if (parameter.requires_grad()) decoder_.read_stored({parameter}, at::kFloat);
-    if (is_unset(parameter)) continue;
+    if (!parameter.requires_grad() && !frozen_) continue;
+    read(parameter);
+    if (parameter.requires_grad()) part.trained.emplace_back(name, parameter);
     part_of_[parameter.unsafeGetTensorImpl()] = index;
     alike[{parameter.requires_grad(), parameter.scalar_type()}].emplace_back(name, parameter);
   }
@@ -91,11 +101,13 @@ void PartedGradients::release(Part& part) {
   for (const auto& flat : part.flats) flat->release();
 }
 
+void PartedGradients::let_go() {
+  for (Part& part : parts_) release(part);
+  settled_ = false;
+}
+
 void PartedGradients::need(const std::vector<at::Tensor>& parameters) {
-  if (settled_) {
-    for (Part& part : parts_) release(part);
-    settled_ = false;
-  }
+  if (settled_) let_go();
   Part* const part = part_of(parameters);
   if (!part) return rest_->need(parameters);
   const int64_t index = part - parts_.data(), end = std::ssize(parts_);
@@ -170,6 +182,20 @@ void PartedGradients::settle() {
     gather(p);
     for (const auto& flat : parts_[static_cast<size_t>(p)].flats) flat->wait();
     if (!ranks_.is_first()) release(parts_[static_cast<size_t>(p)]);
+  }
+}
+
+void PartedGradients::hand_over(const Take& take) {
+  rest_->hand_over(take);
+  if (rest_->parameters().size() == parameters_.size()) return;  // the parts are frozen
+  let_go();
+  for (int64_t p = 0; p < std::ssize(parts_); ++p) {
+    Part& part = parts_[static_cast<size_t>(p)];
+    gather(p);
+    gather(p + 1);  // on its way while this one is written
+    for (const auto& flat : part.flats) flat->wait();
+    if (ranks_.is_first()) take(part.trained);
+    release(part);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nn/decoder.h"
@@ -20,9 +21,11 @@ namespace continuo {
 class PartedGradients : public Gradients, private WeightGate {
  public:
   // `trained`: parameters of the decoder or of its adapters; takes those that require a gradient.
-  // Frozen parameters of the decoder that are not in memory stay where they are. The decoder, whose
-  // gate this becomes, and `ranks` outlive it.
-  PartedGradients(Decoder& decoder, const NamedParameters& trained, Communicator& ranks);
+  // Frozen parameters of the decoder are parted too, those that are not in memory brought there in
+  // the dtype `frozen`; without one they stay as they are. The decoder, whose gate this becomes,
+  // and `ranks` outlive it.
+  PartedGradients(Decoder& decoder, const NamedParameters& trained, Communicator& ranks,
+                  std::optional<at::ScalarType> frozen = {});
   ~PartedGradients() override;
   PartedGradients(const PartedGradients&) = delete;
   PartedGradients& operator=(const PartedGradients&) = delete;
@@ -37,11 +40,14 @@ class PartedGradients : public Gradients, private WeightGate {
   void updated() override;
   // The first rank's memory then holds all weights, until its next pass.
   void settle() override;
+  // No rank's memory holds more than two parts.
+  void hand_over(const Take& take) override;
   void discard() override;
 
  private:
   struct Part {
     std::vector<std::unique_ptr<PartedFlat>> flats;
+    NamedParameters trained;
     bool complete = false;  // in the backward pass that goes on
   };
   void need(const std::vector<at::Tensor>& parameters) override;
@@ -50,6 +56,8 @@ class PartedGradients : public Gradients, private WeightGate {
   // Of which parameters are part; null where they are in none.
   Part* part_of(const std::vector<at::Tensor>& parameters);
   void take_over(const NamedParameters& parameters);
+  void read(const at::Tensor& parameter);
+  void let_go();
   void gather(int64_t part);
   void release(Part& part);
   void complete(Part& part);
@@ -57,6 +65,7 @@ class PartedGradients : public Gradients, private WeightGate {
 
   Decoder& decoder_;
   Communicator& ranks_;
+  std::optional<at::ScalarType> frozen_;
   NamedParameters parameters_;
   std::unique_ptr<RankedGradients> rest_;
   std::vector<Part> parts_;

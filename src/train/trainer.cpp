@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <cmath>
+#include <functional>
 #include <optional>
 
 #include "core/interrupt.h"
@@ -151,14 +152,15 @@ bool Trainer::evaluate_now() {
 
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
-  parts_.optimizer.gradients().settle();
+  Gradients& gradients = parts_.optimizer.gradients();
   if (parts_.record) {
     parts_.record->metrics.sync();
-    parts_.record->checkpoints.save(state_, [this](const std::filesystem::path& directory) {
-      parts_.record->write_model(directory);
+    parts_.record->checkpoints.save(state_, [&](const std::filesystem::path& directory) {
+      parts_.record->write_model(directory, std::bind_front(&Gradients::hand_over, &gradients));
       save_optimizer(directory / kOptimizerFile, parts_.optimizer);
     });
   } else {
+    gradients.hand_over({});
     save_optimizer({}, parts_.optimizer);
   }
   saved_step_ = state_.step;
@@ -173,10 +175,10 @@ bool Trainer::after_step(bool last) {
     log_info("stopping early: {} evaluations without improvement, best {:.4f} at step {}",
              state_.evals_without_improvement, *state_.best_eval_loss, state_.best_eval_step);
   }
-  const bool samples = due(config_.sample_every) || last || stop;
-  if (samples) parts_.optimizer.gradients().settle();
-  if (samples && parts_.record && parts_.record->show_samples)
-    parts_.record->show_samples(state_.step);
+  if (parts_.shows_samples && (due(config_.sample_every) || last || stop)) {
+    parts_.optimizer.gradients().settle();
+    if (parts_.record) parts_.record->show_samples(state_.step);
+  }
   if (due(parts_.checkpoint_every)) save();
   return stop;
 }

@@ -28,9 +28,10 @@ struct RunRecord {
   CheckpointWriter& checkpoints;
   MetricsLog& metrics;
   TensorBoardWriter& tensorboard;
-  // Writes the model's files of a checkpoint into a directory.
-  std::function<void(const std::filesystem::path&)> write_model;
-  std::function<void(int64_t step)> show_samples;  // may be empty
+  // Writes the model's files of a checkpoint into a directory, with the weights that it is handed.
+  using HandOver = std::function<void(const Gradients::Take&)>;
+  std::function<void(const std::filesystem::path&, const HandOver&)> write_model;
+  std::function<void(int64_t step)> show_samples;
 };
 
 // The ranks of a run are those of the optimizer's gradients; each has a trainer of its own.
@@ -44,6 +45,7 @@ struct TrainerParts {
   const ExampleStore* eval = nullptr;
   int64_t eval_tokens = 8192;  // token budget of an evaluation batch
   int64_t checkpoint_every = 0;
+  bool shows_samples = false;      // the record does; every rank knows
   DropoutPass* dropout = nullptr;  // of the decoder's adapters; acts on training passes alone
   RunRecord* record = nullptr;     // of the first rank; the others have none
 };

@@ -69,6 +69,16 @@ TEST(RanksCommand, StartsItsOwnAndTrainsAsOneProcess) {
   EXPECT_EQ(latest_checkpoint(directory / "two").state.step, 15);
 }
 
+TEST(RanksCommand, PartsTheWeightsOfAModelFromScratch) {
+  const TempDir directory;
+  write_experiment(directory);
+  const std::vector<std::string> parted = {"model.layers=3", "train.shard=all", "ranks=2"};
+  ASSERT_EQ(run(directory, train("one", {"model.layers=3"})).code, 0);
+  const Outcome two = run(directory, train("two", parted));
+  ASSERT_EQ(two.code, 0) << two.err;
+  EXPECT_LT(largest_difference(directory / "one", directory / "two"), 5e-6);
+}
+
 // From a directory, whose weights no rank ever holds whole, and on from a checkpoint.
 TEST(RanksCommand, PartsTheWeightsOfAModel) {
   const TempDir directory;
@@ -106,6 +116,9 @@ samples: ["What is 3 plus one?"]
   tune("lora_one", {"lora.rank=4"});
   tune("lora_two", {"lora.rank=4", "ranks=2"});
   EXPECT_NEAR(eval_loss("lora_one"), eval_loss("lora_two"), 1e-5);
+  tune("lora_q8", {"lora.rank=4", "lora.base_weights=q8"});
+  tune("lora_q8_two", {"lora.rank=4", "lora.base_weights=q8", "ranks=2"});
+  EXPECT_NEAR(eval_loss("lora_q8"), eval_loss("lora_q8_two"), 1e-5);
 }
 
 TEST(RanksCommand, RunsUnderEveryLauncher) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "nn/executor.h"
+#include "nn/unset_parameter.h"
 #include "support/tiny_model.h"
 
 namespace continuo {
@@ -96,6 +97,13 @@ TEST(Transformer, InitialWeightsAreAFunctionOfTheSeed) {
       EXPECT_FALSE(item.value().equal(pc[item.key()])) << item.key();
     }
   }
+  const auto read = std::make_shared<Transformer>(test::tiny_spec());
+  read->initialise_when_read(5);
+  EXPECT_TRUE(is_unset(read->head_weight()));
+  EXPECT_TRUE(read->weights().head.rows(3, 7).equal(pa["embedding"].slice(0, 3, 7)));
+  read->read_stored();
+  for (const auto& item : pa)
+    EXPECT_TRUE(item.value().equal(read->named_parameters()[item.key()])) << item.key();
   EXPECT_NEAR(pa["embedding"].std().item<double>(), 0.02, 0.002);
   EXPECT_NEAR(pa["blocks_0.mlp.down.weight"].std().item<double>(), 0.02 / 2, 0.002);
 }

@@ -1,6 +1,7 @@
 // A small data set over bytes and everything a trainer needs around it.
 #pragma once
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 
@@ -97,11 +98,22 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run_d
   return lines;
 }
 
+// What is handed over, in the order of its names.
+inline NamedTensors copies(const RunRecord::HandOver& weights) {
+  NamedTensors tensors;
+  weights([&](const NamedParameters& some) {
+    for (const auto& [name, parameter] : some)
+      tensors.emplace_back(name, parameter.detach().clone());
+  });
+  std::ranges::sort(tensors, {}, [](const auto& entry) { return entry.first; });
+  return tensors;
+}
+
 inline std::unique_ptr<Gradients> gradients_of(Decoder& decoder, const NamedParameters& parameters,
                                                const RunOptions& options) {
   if (!options.ranks) return std::make_unique<LocalGradients>(parameters);
   if (options.train.shard == Shard::kAll)
-    return std::make_unique<PartedGradients>(decoder, parameters, *options.ranks);
+    return std::make_unique<PartedGradients>(decoder, parameters, *options.ranks, at::kFloat);
   // Small buckets: a model as small as these has several.
   auto gradients = std::make_unique<RankedGradients>(
       parameters, *options.ranks,
@@ -161,17 +173,16 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
   TensorBoardWriter tensorboard(files / "tb", resume_at);
   std::optional<RunRecord> record;
   if (checkpoints)
-    record.emplace(RunRecord{.checkpoints = *checkpoints,
-                             .metrics = metrics,
-                             .tensorboard = tensorboard,
-                             .write_model =
-                                 [&](const std::filesystem::path& directory) {
-                                   NamedTensors tensors;
-                                   for (const auto& [name, p] : parameters)
-                                     tensors.emplace_back(name, p.detach());
-                                   write_safetensors(directory / "model.safetensors", tensors);
-                                 },
-                             .show_samples = after_samples});
+    record.emplace(RunRecord{
+        .checkpoints = *checkpoints,
+        .metrics = metrics,
+        .tensorboard = tensorboard,
+        .write_model =
+            [](const std::filesystem::path& directory, const RunRecord::HandOver& weights) {
+              const auto tensors = copies(weights);
+              write_safetensors(directory / "model.safetensors", tensors);
+            },
+        .show_samples = after_samples});
   Trainer trainer({.decoder = *model,
                    .optimizer = optimizer,
                    .schedule = schedule,
@@ -181,6 +192,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
                    .eval = options.with_eval ? store.get() : nullptr,
                    .eval_tokens = 64,
                    .checkpoint_every = options.checkpoint_every,
+                   .shows_samples = static_cast<bool>(after_samples),
                    .dropout = pass.get(),
                    .record = record ? &*record : nullptr},
                   options.train, state);

@@ -291,8 +291,8 @@ class Watched : public Communicator {
   std::function<void(std::string_view)> before_;
 };
 
-// What parting the weights is for: of the blocks, a rank holds the one that computes, the next, and
-// its own pieces.
+// What parting the weights is for: of the blocks, a rank holds the one that computes or is written,
+// the next, and its own pieces.
 TEST(Ranks, HoldTwoBlocksAtATime) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
@@ -317,9 +317,25 @@ TEST(Ranks, HoldTwoBlocksAtATime) {
     accumulate(step, objective, {.decoder = *model, .gradients = gradients});
     if (most != 2 || gathers != 5 + 5)
       throw std::runtime_error(fmt::format("{} blocks at a time, {} gathered", most, gathers));
-    for (const auto& part : model->parts()) {
-      if (!is_unset(part.front())) throw std::runtime_error("a block stays");
+    const auto expect_let_go = [&] {
+      for (const auto& part : model->parts()) {
+        if (!is_unset(part.front())) throw std::runtime_error("a block stays");
+      }
+    };
+    expect_let_go();
+    most = 0;
+    const NamedTensors handed =
+        test::copies([&](const Gradients::Take& take) { gradients.hand_over(take); });
+    if (most != 2) throw std::runtime_error(fmt::format("{} blocks are handed over at once", most));
+    expect_let_go();
+    gradients.settle();
+    if (handed.size() != (communicator.is_first() ? model->named_parameters().size() : 0))
+      throw std::runtime_error(fmt::format("{} parameters are handed over", handed.size()));
+    for (const auto& [name, values] : handed) {
+      if (!values.equal(model->named_parameters()[name])) throw std::runtime_error(name);
     }
+    gradients.hand_over([&](const NamedParameters&) {});  // where all of them were
+    expect_let_go();
   });
   for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
 }

@@ -10,10 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "io/safetensors.h"
 #include "nn/executor.h"
 #include "nn/unset_parameter.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
 
@@ -87,6 +89,25 @@ TEST(Model, SavedAndLoadedWeightsAreTheSameBits) {
     EXPECT_EQ(read_eos_ids(directory.path()).file, directory.path() / "generation_config.json");
     EXPECT_EQ(back.decoder->spec().context, 2048);
   }
+}
+
+TEST(Model, WeightsAreSavedAFewAtATime) {
+  const test::TempDir whole, parts;
+  const Model model = load_model(kGolden);
+  save_model(model, whole.path(), {});
+  size_t handed = 0;
+  const auto hand_over = [&](size_t count) {
+    return [&, count](const std::function<void(const NamedTensors&)>& take) {
+      for (const auto& item : model.decoder->named_parameters()) {
+        if (handed++ < count) take({{item.key(), item.value()}});
+      }
+    };
+  };
+  save_model(model, parts.path(), {}, hand_over(1000));
+  EXPECT_EQ(handed, model.decoder->named_parameters().size());
+  EXPECT_EQ(read_file(whole / "model.safetensors"), read_file(parts / "model.safetensors"));
+  handed = 0;
+  test::expect_error([&] { save_model(model, parts.path(), {}, hand_over(3)); }, {"nobody had"});
 }
 
 TEST(Model, Bfloat16LoadingKeepsNormsInFloat) {

@@ -14,8 +14,11 @@ class SliceSize {
     if (slice == 0) {
       alone_ = alone_ > 0 ? 0.8 * alone_ + 0.2 * seconds : seconds;
     } else if (alone_ > 0) {
-      const double token = std::max(0.0, seconds - alone_) / static_cast<double>(slice);
-      token_ = token_ > 0 ? 0.5 * token_ + 0.5 * token : token;
+      // Seconds and tokens apart: what a token of a short slice seems to cost is mostly what passes
+      // vary by, and would make the next slice shorter still.
+      const double learnt = tokens_ > 0 ? 0.3 : 1;
+      extra_ += learnt * (std::max(0.0, seconds - alone_) - extra_);
+      tokens_ += learnt * (static_cast<double>(slice) - tokens_);
       known_ = std::max(slice, known_ / 2);  // a prompt's last slice may be a token
     }
   }
@@ -26,17 +29,19 @@ class SliceSize {
     // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
     // 60 ms apart; within them a prompt gets two thirds of a pass where it can.
     constexpr double kShort = 0.040, kUnnoticed = 0.047, kLive = 0.35;
-    if (alone_ <= 0 || token_ <= 0) return std::min(kFirst, most);
+    if (alone_ <= 0 || extra_ <= 0) return std::min(kFirst, most);
     const double pass = std::clamp(alone_ / kLive, kShort, kUnnoticed);
     const double spare = std::max(slowdown * alone_, pass) - alone_;
     // What a token costs beside few others says little of slices much longer.
-    const int64_t tokens = std::min(static_cast<int64_t>(spare / token_), 2 * known_);
+    const auto tokens =
+        static_cast<int64_t>(std::min(spare * tokens_ / extra_, 2 * static_cast<double>(known_)));
     return std::clamp(tokens, int64_t{1}, most);
   }
 
  private:
-  double alone_ = 0, token_ = 0;  // seconds
-  int64_t known_ = 0;             // tokens of the slices that they were learnt from
+  double alone_ = 0;               // seconds of a pass without prompts
+  double extra_ = 0, tokens_ = 0;  // seconds that passes with a slice took beyond, and its tokens
+  int64_t known_ = 0;              // tokens of the slices that they were learnt from
 };
 
 }  // namespace continuo

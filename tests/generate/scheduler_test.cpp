@@ -292,31 +292,5 @@ TEST(Scheduler, RequestsThatCannotBeAreErrors) {
   EXPECT_FALSE(scheduler.step());
 }
 
-TEST(SliceSize, LearnsWhatAPassCanBear) {
-  SliceSize size;
-  EXPECT_EQ(size.limit(3, 512), 16) << "nothing is known";
-  EXPECT_EQ(size.limit(3, 4), 4);
-  for (int i = 0; i < 30; ++i) size.observe(0, 0.050);
-  for (int i = 0; i < 30; ++i) size.observe(10, 0.050 + 10 * 0.002);
-  EXPECT_EQ(size.limit(3, 512), 20) << "twice as many as are known";
-  size.observe(40, 0.050 + 40 * 0.002);
-  EXPECT_NEAR(static_cast<double>(size.limit(3, 512)), 50, 1) << "100 ms more of 2 ms each";
-  EXPECT_EQ(size.limit(1, 512), 1) << "never none";
-  EXPECT_EQ(size.limit(1e9, 512), 80);
-  size.observe(400, 0.050 + 400 * 0.002);
-  EXPECT_EQ(size.limit(1e9, 512), 512);
-  size.observe(1, 0.050 + 0.002);
-  EXPECT_EQ(size.limit(1e9, 512), 400) << "the end of a prompt says little";
-
-  SliceSize fast;
-  fast.observe(0, 0.010);
-  fast.observe(10, 0.010 + 10 * 0.002);
-  EXPECT_NEAR(static_cast<double>(fast.limit(1, 512)), 15, 1) << "40 ms are not noticed";
-  SliceSize slow;
-  slow.observe(0, 0.020);
-  slow.observe(10, 0.020 + 10 * 0.002);
-  EXPECT_NEAR(static_cast<double>(slow.limit(1, 512)), 13, 1) << "nor are 47, for what is slow";
-}
-
 }  // namespace
 }  // namespace continuo::test

@@ -96,6 +96,31 @@ NormOutput enter(Norm& norm, const at::Tensor& residual, const at::Tensor& delta
 
 at::Tensor leave(Norm& norm, const at::Tensor& x) { return norm ? norm->apply_to(x) : x; }
 
+// What random weights are a function of, besides names and shapes. Outlives the model in whoever
+// reads stored matrices of it.
+struct Initial {
+  int64_t seed, layers;
+  bool plus_one;  // what one-dimensional parameters of such norms store is the factor less one
+
+  at::Tensor values(const std::string& name, at::IntArrayRef sizes) const {
+    if (sizes.size() < 2)
+      return at::full(sizes, name.ends_with("bias") || plus_one ? 0.0 : 1.0, at::kFloat);
+    constexpr double kStd = 0.02;
+    const double into_residual = kStd / std::sqrt(2.0 * static_cast<double>(layers));
+    // A generator per parameter: adding a layer leaves the others' draws as they are.
+    const uint64_t key =
+        static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
+    const at::Generator generator = at::detail::createCPUGenerator(key);
+    const bool projection = name.ends_with("output.weight") || name.ends_with("down.weight");
+    return at::normal(0.0, projection ? into_residual : kStd, sizes, generator);
+  }
+
+  void set(const std::string& name, const at::Tensor& parameter) const {
+    allocate_unset(parameter);
+    parameter.copy_(values(name, parameter.sizes()));
+  }
+};
+
 }  // namespace
 
 at::Tensor BlockImpl::mix(const at::Tensor& x, const RaggedInput& input, const Rotation& rotation,
@@ -334,44 +359,26 @@ std::optional<AdapterWeights> Transformer::adapter_weights() const {
   return adapters;
 }
 
-at::Tensor Transformer::drawn(const std::string& name, at::IntArrayRef sizes, int64_t seed) const {
-  constexpr double kStd = 0.02;
-  if (sizes.size() < 2) {
-    // What the one-dimensional parameters of plus_one norms store is the factor less one.
-    const bool zero = name.ends_with("bias") || spec_.norm.plus_one;
-    return at::full(sizes, zero ? 0.0 : 1.0, at::kFloat);
-  }
-  const double into_residual = kStd / std::sqrt(2.0 * static_cast<double>(spec_.layers()));
-  // A generator per parameter: adding a layer leaves the others' draws as they are.
-  const uint64_t key =
-      static_cast<uint64_t>(seed) ^ std::stoull(hash_bytes(name).substr(0, 16), nullptr, 16);
-  const at::Generator generator = at::detail::createCPUGenerator(key);
-  const bool projection = name.ends_with("output.weight") || name.ends_with("down.weight");
-  return at::normal(0.0, projection ? into_residual : kStd, sizes, generator);
-}
-
 void Transformer::initialise(int64_t seed) {
   const c10::NoGradGuard no_grad;
-  for (const auto& item : named_parameters()) {
-    allocate_unset(item.value());
-    item.value().copy_(drawn(item.key(), item.value().sizes(), seed));
-  }
+  const Initial initial = {seed, spec_.layers(), spec_.norm.plus_one};
+  for (const auto& item : named_parameters()) initial.set(item.key(), item.value());
 }
 
 void Transformer::initialise_when_read(int64_t seed) {
   const c10::NoGradGuard no_grad;
+  const Initial initial = {seed, spec_.layers(), spec_.norm.plus_one};
   const auto matrices = stored_matrices();
   for (const auto& item : named_parameters()) {
     const std::string& name = item.key();
-    const std::vector<int64_t> sizes = item.value().sizes().vec();
     const auto matrix = matrices.find(name);
     if (matrix == matrices.end()) {
-      allocate_unset(item.value());
-      item.value().copy_(drawn(name, sizes, seed));
+      initial.set(name, item.value());
       continue;
     }
-    const auto rows = [this, name, sizes, seed](int64_t begin, int64_t end) {
-      return drawn(name, sizes, seed).narrow(0, begin, end - begin);
+    const std::vector<int64_t> sizes = item.value().sizes().vec();
+    const auto rows = [initial, name, sizes](int64_t begin, int64_t end) {
+      return initial.values(name, sizes).narrow(0, begin, end - begin);
     };
     *matrix->second = WeightMatrix(sizes[0], sizes[1], rows);
   }

@@ -120,7 +120,6 @@ class Transformer : public Decoder {
   void initialise_when_read(int64_t seed);
 
  private:
-  at::Tensor drawn(const std::string& name, at::IntArrayRef sizes, int64_t seed) const;
   at::Tensor run(const RaggedInput& input, const CachedSequences* cached);
   Stream through_block(size_t block, const Stream& stream, const RaggedInput& input,
                        const Rotation& rotation, const CachedSequences* cached);

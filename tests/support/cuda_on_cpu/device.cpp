@@ -1,12 +1,14 @@
 // A device beside the CPU on machines that have none, for CONTINUO_TEST_DEVICE: its tensors lie in
 // the CPU's memory, but LibTorch takes them for another device's. Operators run on the CPU; one
-// that meets tensors of both devices is an error, as it is on a GPU. The name is one that LibTorch
-// has for a vendor's extension, which is not there.
+// that meets tensors of both devices is an error, as it is on a GPU. To LibTorch it is a device of
+// somebody's own: the one kind that may be there beside the GPUs of a build with CUDA.
+#include <cstdlib>
+#include <string_view>
 #include <unordered_map>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
-#include <ATen/detail/HPUHooksInterface.h>
+#include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/empty.h>
@@ -15,15 +17,15 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
-#include "support/backend.h"
-
 namespace continuo::test {
 
 namespace {
 
-constexpr c10::DeviceType kType = c10::kHPU;
+constexpr c10::DeviceType kType = c10::kPrivateUse1;
 const c10::Device kDevice(kType, 0);
-const c10::DispatchKeySet kKeys(c10::DispatchKey::HPU);
+// The second says that parameters may be pointed at other tensors of the device, which LibTorch
+// lets known kinds of devices do alone. Operators go by the first.
+const c10::DispatchKeySet kKeys({c10::DispatchKey::PrivateUse1, c10::DispatchKey::HPU});
 
 struct Guard : c10::impl::NoOpDeviceGuardImpl<kType> {
   c10::Device exchangeDevice(c10::Device) const override { return kDevice; }
@@ -35,19 +37,16 @@ struct Guard : c10::impl::NoOpDeviceGuardImpl<kType> {
   // Autograd has threads for each, and processes with such threads cannot fork: where tests compute
   // elsewhere there is none.
   c10::DeviceIndex deviceCount() const noexcept override {
-    return device().type() == kType ? 1 : 0;
+    return c10::is_privateuse1_backend_registered() ? 1 : 0;
   }
 };
-C10_REGISTER_GUARD_IMPL(HPU, Guard)
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
 
 // Autograd asks for them.
-struct HPUHooks : at::HPUHooksInterface {
-  explicit HPUHooks(at::HPUHooksArgs) {}
-  bool hasHPU() const override { return device().type() == kType; }
-  bool isBuilt() const override { return hasHPU(); }
-  bool isAvailable() const override { return hasHPU(); }
+struct Hooks : at::PrivateUse1HooksInterface {
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  void init() const override {}
   c10::DeviceIndex deviceCount() const override { return 1; }
   c10::DeviceIndex getCurrentDevice() const override { return 0; }
   c10::DeviceIndex exchangeDevice(c10::DeviceIndex) const override { return 0; }
@@ -56,6 +55,17 @@ struct HPUHooks : at::HPUHooksInterface {
     return at::detail::getDefaultCPUGenerator();
   }
 };
+
+// Where tests ask for it alone: LibTorch takes a device of this kind for the machine's.
+const bool g_registered = [] {
+  constexpr const char* kName = "emulated";
+  const char* wanted = std::getenv("CONTINUO_TEST_DEVICE");
+  if (!wanted || wanted != std::string_view(kName)) return false;
+  static Hooks hooks;
+  c10::register_privateuse1_backend(kName);
+  at::RegisterPrivateUse1HooksInterface(&hooks);
+  return true;
+}();
 
 struct Memory : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
@@ -200,22 +210,11 @@ void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 }  // namespace
 
-}  // namespace continuo::test
-
-namespace at {
-
-using continuo::test::HPUHooks;
-REGISTER_HPU_HOOKS(HPUHooks);
-
-}  // namespace at
-
-namespace continuo::test {
-
-TORCH_LIBRARY_IMPL(_, HPU, m) {
+TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
   m.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_cpu>());
 }
 
-TORCH_LIBRARY_IMPL(aten, HPU, m) {
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", TORCH_FN(empty));
   m.impl("empty_strided", TORCH_FN(empty_strided));
   m.impl("_copy_from", TORCH_FN(copy_from));

@@ -29,7 +29,8 @@ inline std::string golden_json(const std::string& name) {
   return test::read_file(golden_directory(name) / "tokenizer.json");
 }
 
-inline const HfTokenizer& golden_tokenizer(const std::string& name) {
+// By value: g++ 14 takes what comes of a temporary for a part of it.
+inline const HfTokenizer& golden_tokenizer(std::string name) {
   static std::map<std::string, std::unique_ptr<HfTokenizer>> tokenizers;
   auto& tokenizer = tokenizers[name];
   if (!tokenizer) tokenizer = std::make_unique<HfTokenizer>(golden_json(name));

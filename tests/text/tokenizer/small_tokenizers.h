@@ -77,7 +77,8 @@ inline const std::string& small_model(const SmallKind& kind = {}) {
   return model;
 }
 
-inline const SentencePieceTokenizer& small_tokenizer(const SmallKind& kind = {}) {
+// By value: g++ 14 takes what comes of a temporary for a part of it.
+inline const SentencePieceTokenizer& small_tokenizer(SmallKind kind = {}) {
   static std::map<SmallKind, std::unique_ptr<SentencePieceTokenizer>> tokenizers;
   auto& tokenizer = tokenizers[kind];
   if (!tokenizer) tokenizer = std::make_unique<SentencePieceTokenizer>(small_model(kind));

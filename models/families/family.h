@@ -24,6 +24,9 @@ struct Family {
   std::string (*checkpoint_name)(const std::string& parameter);
   // Where in that tensor it lies; nullptr = it is the tensor.
   Placement (*placement)(const std::string& parameter, const ModelSpec& spec) = nullptr;
+  Placement place(const std::string& parameter, const ModelSpec& spec) const {
+    return placement ? placement(parameter, spec) : Placement{};
+  }
   // Turns a spec that holds a shape into that of a typical model of the family; nullptr = it is.
   void (*specialise)(ModelSpec& spec) = nullptr;
 };

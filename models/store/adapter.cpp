@@ -29,8 +29,7 @@ std::vector<NamedLinear> adaptable_layers(const Model& model) {
     if (!layer) continue;
     const std::string parameter = item.key() + std::string(kWeight);
     const std::string name = model.family->checkpoint_name(parameter);
-    const auto placement = model.family->placement;
-    const Placement place = placement ? placement(parameter, model.decoder->spec()) : Placement{};
+    const Placement place = model.family->place(parameter, model.decoder->spec());
     if (place.width != 0 || place.transposed) continue;
     layers.push_back({name.substr(0, name.size() - kWeight.size()), layer});
   }

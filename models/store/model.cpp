@@ -4,18 +4,14 @@
 #include <map>
 #include <set>
 
-#include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "io/model_tensors.h"
-#include "io/safetensors_patch.h"
 #include "models/families/config_reader.h"
 #include "models/store/gguf_checkpoint.h"
-#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -88,11 +84,6 @@ WeightMatrix matrix_of(const StoredTensor& stored, const Placement& place,
   return {out, in, below(stored.rows), std::move(blocks)};
 }
 
-Placement placement_of(const Model& model, const std::string& parameter) {
-  const Family& family = *model.family;
-  return family.placement ? family.placement(parameter, model.decoder->spec()) : Placement{};
-}
-
 // Some checkpoints hold the names without the architecture's first component ("wte.weight", GPT-2
 // on the hub).
 void complete_names(const Family& family, StoredTensors& tensors) {
@@ -128,7 +119,7 @@ void load_weights(const Model& model, StoredTensors tensors, const fs::path& dir
   std::set<std::string> used;
   for (const auto& item : model.decoder->named_parameters()) {
     const std::string name = model.family->checkpoint_name(item.key());
-    const Placement place = placement_of(model, item.key());
+    const Placement place = model.family->place(item.key(), model.decoder->spec());
     const auto found = tensors.find(name);
     if (found == tensors.end())
       throw Error(Location{.file = directory.string()}, "tensor '" + name + "' is missing");
@@ -157,86 +148,6 @@ void load_weights(const Model& model, StoredTensors tensors, const fs::path& dir
                   "tensor '" + name + "' belongs to no parameter of this model",
                   "Is config.json the one of these weights?");
     }
-  }
-}
-
-// The stored tensors of a model, in the order of its parameters.
-std::vector<TensorOutline> outline_of(const Model& model) {
-  std::vector<TensorOutline> tensors;
-  std::set<std::string> named;
-  for (const auto& item : model.decoder->named_parameters()) {
-    const at::Tensor& value = item.value();
-    const std::string name = model.family->checkpoint_name(item.key());
-    if (!named.insert(name).second) continue;
-    tensors.push_back(
-        {name, value.scalar_type(), placement_of(model, item.key()).stored_shape(value.sizes())});
-  }
-  return tensors;
-}
-
-void check_in_memory(const std::string& name, const at::Tensor& parameter) {
-  if (is_unset(parameter)) fail("'{}' is not in memory and cannot be written", name);
-}
-
-// Those that these parameters make; they are all that lie in each.
-NamedTensors stored_tensors(const Model& model, const NamedTensors& parameters) {
-  const c10::NoGradGuard no_grad;
-  NamedTensors tensors;
-  std::map<std::string, at::Tensor> shared;
-  for (const auto& [parameter, with_gradient] : parameters) {
-    const std::string name = model.family->checkpoint_name(parameter);
-    const Placement place = placement_of(model, parameter);
-    const at::Tensor value = with_gradient.detach();
-    check_in_memory(name, value);
-    if (place.width == 0) {
-      tensors.emplace_back(name, place.transposed ? value.t() : value);
-      continue;
-    }
-    at::Tensor& stored = shared[name];
-    if (!stored.defined()) {
-      stored = at::empty(place.stored_shape(value.sizes()), value.options());
-      tensors.emplace_back(name, stored);
-    }
-    const at::Tensor part = place.part(stored, value.sizes());
-    part.copy_(value.reshape(part.sizes()));
-  }
-  return tensors;
-}
-
-void hand_over_own(const Transformer& decoder,
-                   const std::function<void(const NamedTensors&)>& take) {
-  std::map<const c10::TensorImpl*, size_t> part_of;
-  const auto parts = decoder.parts();
-  std::vector<NamedTensors> named(parts.size() + 1);
-  for (size_t p = 0; p < parts.size(); ++p) {
-    for (const at::Tensor& parameter : parts[p]) part_of[parameter.unsafeGetTensorImpl()] = p + 1;
-  }
-  for (const auto& item : decoder.named_parameters()) {
-    const auto part = part_of.find(item.value().unsafeGetTensorImpl());
-    named[part == part_of.end() ? 0 : part->second].emplace_back(item.key(), item.value());
-  }
-  for (const NamedTensors& part : named) take(part);
-}
-
-void write_weights(const Model& model, const fs::path& file, const HandOver& weights) {
-  const std::vector<TensorOutline> outline = outline_of(model);
-  create_safetensors(file, outline, {{"format", "pt"}});
-  SafetensorsPatch patch(file);
-  std::set<std::string> written;
-  const auto take = [&](const NamedTensors& parameters) {
-    for (const auto& [name, tensor] : stored_tensors(model, parameters)) {
-      patch.write(name, 0, tensor.cpu());
-      written.insert(name);
-    }
-  };
-  if (weights) {
-    weights(take);
-  } else {
-    hand_over_own(*model.decoder, take);
-  }
-  patch.close();
-  for (const TensorOutline& tensor : outline) {
-    if (!written.contains(tensor.name)) fail("nobody had '{}' to be written", tensor.name);
   }
 }
 
@@ -329,28 +240,6 @@ Model load_model(const fs::path& directory, const LoadOptions& options) {
         "Give the directory of a checkpoint, for example runs/quickstart/checkpoints/best.");
   }
   return build_model(read_json(file), file, open_model_tensors(directory), directory, options);
-}
-
-void save_model(const Model& model, const fs::path& directory, const SpecialIds& ids,
-                const HandOver& weights) {
-  if (!weights) {
-    // Before what is to be written to: it may be the file that they still lie in.
-    for (const auto& item : model.decoder->named_parameters())
-      check_in_memory(item.key(), item.value());
-  }
-  json config = model.family->write_config(model.decoder->spec());
-  json generation = json::object();
-  for (json* file : {&config, &generation}) {
-    if (ids.bos) (*file)["bos_token_id"] = *ids.bos;
-    if (ids.pad) (*file)["pad_token_id"] = *ids.pad;
-    if (ids.eos.size() == 1) (*file)["eos_token_id"] = ids.eos.front();
-    if (ids.eos.size() > 1) (*file)["eos_token_id"] = ids.eos;
-  }
-  const bool narrow = model.decoder->parameters().front().scalar_type() == at::kBFloat16;
-  config["dtype"] = narrow ? "bfloat16" : "float32";
-  atomic_write(directory / "config.json", config.dump(2) + "\n");
-  atomic_write(directory / "generation_config.json", generation.dump(2) + "\n");
-  write_weights(model, directory / "model.safetensors", weights);
 }
 
 NamedEosIds read_eos_ids(const fs::path& directory) {

@@ -1,13 +1,11 @@
-// A model with its family: made from scratch, read from and written to a Hugging Face directory.
+// A model with its family: made from scratch, or read from a Hugging Face directory or a GGUF file.
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "io/safetensors.h"
 #include "models/families/model_config.h"
 #include "models/families/registry.h"
 #include "nn/transformer.h"
@@ -51,22 +49,6 @@ bool is_quantised_file(const std::filesystem::path& path);
 // shards), or a GGUF file, whose quantised matrices are decoded. Error naming file and key or
 // tensor: unknown architecture, missing, surplus or misshapen tensors.
 Model load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
-
-// Ids that config.json and generation_config.json carry for other tools.
-struct SpecialIds {
-  std::optional<int64_t> bos, pad;
-  std::vector<int64_t> eos;
-};
-
-// Gives `take` all parameters of a model by name, those of a part of it (nn/decoder.h) together;
-// they need be in memory no longer than the call.
-using HandOver = std::function<void(const std::function<void(const NamedTensors&)>& take)>;
-
-// Writes config.json, generation_config.json and model.safetensors into a directory that is being
-// filled, with the weights that are handed over, by default the model's own, which must be in
-// memory.
-void save_model(const Model& model, const std::filesystem::path& directory, const SpecialIds& ids,
-                const HandOver& weights = {});
 
 // The end-of-sequence ids that a directory's generation_config.json or config.json names, and which
 // of them does; empty when none does.

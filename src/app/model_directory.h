@@ -10,6 +10,7 @@
 #include "generate/sampling/vocabulary.h"
 #include "models/store/adapter_file.h"
 #include "models/store/model.h"
+#include "models/store/save_model.h"
 #include "nn/executor.h"
 #include "text/prompt/prompt_template.h"
 #include "text/tokenizer/tokenizer.h"

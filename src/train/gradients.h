@@ -12,10 +12,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "comm/communicator.h"
+#include "nn/named_parameters.h"
 
 namespace continuo {
-
-using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
 // A run of a parameter's elements inside of a share.
 struct Stretch {

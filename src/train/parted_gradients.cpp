@@ -20,22 +20,13 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   for (const auto& [name, parameter] : trained) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
   }
-  std::map<const c10::TensorImpl*, std::string> names;
-  for (const auto& item : decoder.named_parameters())
-    names[item.value().unsafeGetTensorImpl()] = item.key();
-  for (const std::vector<at::Tensor>& part : decoder.parts()) {
-    NamedParameters named;
-    for (const at::Tensor& parameter : part)
-      named.emplace_back(names.at(parameter.unsafeGetTensorImpl()), parameter);
-    take_over(named);
-  }
+  const std::vector<NamedParameters> named = parameters_by_part(decoder);
+  for (size_t p = 1; p < named.size(); ++p) take_over(named[p]);
   NamedParameters rest;
   for (const auto& entry : parameters_) {
     if (!part_of_.contains(entry.second.unsafeGetTensorImpl())) rest.push_back(entry);
   }
-  for (const at::Tensor& parameter : decoder.parameters()) {
-    if (!part_of_.contains(parameter.unsafeGetTensorImpl())) read(parameter);
-  }
+  for (const auto& [name, parameter] : named[0]) read(parameter);
   rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
   rest_->pass_weights_behind(decoder);
   decoder.set_weight_gate(this);

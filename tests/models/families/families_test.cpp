@@ -15,6 +15,7 @@
 #include "io/safetensors.h"
 #include "models/families/rope_config.h"
 #include "models/store/model.h"
+#include "models/store/save_model.h"
 #include "nn/backend.h"
 #include "nn/executor.h"
 #include "nn/unset_parameter.h"

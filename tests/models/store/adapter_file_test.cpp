@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/variable.h>
 
+#include "io/safetensors.h"
+#include "models/store/save_model.h"
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
 

@@ -143,10 +143,12 @@ std::vector<PanelRange> PanelRows::stored_runs() const {
 
 namespace {
 
-bool all_bfloat16(int64_t in, const std::vector<const float*>& rows) {
-  return std::ranges::all_of(rows, [&](const float* row) {
-    return !row || std::all_of(row, row + in,
-                               [](float x) { return (std::bit_cast<uint32_t>(x) & 0xffffu) == 0; });
+// Of the rows of a panel.
+bool all_bfloat16(int64_t in, const float* const* rows) {
+  return std::all_of(rows, rows + kPanel, [in](const float* row) {
+    uint32_t lower = 0;
+    for (int64_t k = 0; row && k < in; ++k) lower |= std::bit_cast<uint32_t>(row[k]) & 0xffffu;
+    return lower == 0;
   });
 }
 
@@ -194,7 +196,6 @@ class PanelWriter {
     for (int64_t begin = 0; begin < panels && fits_; begin += step) {
       const int64_t end = std::min(begin + step, panels);
       const std::vector<const float*>& rows = source_.read(begin, end);
-      if (format_ == PanelFormat::f32_in_12 && !all_bfloat16(in, rows)) return false;
       at::parallel_for(begin, end, 1, [&](int64_t first, int64_t last) {
         for (int64_t p = first; p < last; ++p) write_panel(p, rows.data() + (p - begin) * kPanel);
       });
@@ -217,6 +218,10 @@ class PanelWriter {
  private:
   void write_panel(int64_t p, const float* const* rows) {
     std::byte* panel = data_ + p * bytes_;
+    if (format_ == PanelFormat::f32_in_12 && !all_bfloat16(source_.in(), rows)) {
+      fits_.store(false, std::memory_order_relaxed);
+      return;
+    }
     if (found_.empty()) return kernels().packed.pack(format_, source_.in(), rows, panel);
     std::vector<Exception> found(most_);
     const int64_t count =

@@ -40,28 +40,37 @@ class StringIndex {
 
   // False when the text is there already (its number stays). At most `expected` insertions.
   bool insert(std::string_view text, int32_t number) {
-    Slot& slot = slots_[place(text)];
+    const uint64_t hash = hash_word(text);
+    Slot& slot = slots_[place(text, hash)];
     if (slot.number >= 0) return false;
-    slot = {text, number};
+    slot = {text.data(), static_cast<uint32_t>(text.size()), tag(hash), number};
     return true;
   }
 
   std::optional<int32_t> find(std::string_view text) const {
-    const Slot& slot = slots_[place(text)];
+    const Slot& slot = slots_[place(text, hash_word(text))];
     if (slot.number < 0) return {};
     return slot.number;
   }
 
  private:
   struct Slot {
-    std::string_view text;
+    const char* text = nullptr;
+    uint32_t size = 0, tag = 0;
     int32_t number = -1;
   };
 
-  size_t place(std::string_view text) const {
+  // The half of a hash that does not choose the slot: texts, which lie far off, are compared where
+  // it is the same.
+  static uint32_t tag(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
+
+  size_t place(std::string_view text, uint64_t hash) const {
+    const auto is_other = [&](const Slot& slot) {
+      return slot.tag != tag(hash) || std::string_view(slot.text, slot.size) != text;
+    };
     size_t mask = slots_.size() - 1;
-    size_t at = hash_word(text) & mask;
-    while (slots_[at].number >= 0 && slots_[at].text != text) at = (at + 1) & mask;
+    size_t at = hash & mask;
+    while (slots_[at].number >= 0 && is_other(slots_[at])) at = (at + 1) & mask;
     return at;
   }
 

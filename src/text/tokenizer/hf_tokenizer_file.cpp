@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/in_parts.h"
 #include "text/tokenizer/pattern_field.h"
 #include "text/tokenizer/post_processor.h"
 
@@ -102,20 +103,25 @@ class Reader {
   void read_merges(const JsonField& merges) {
     if (!merges.value().is_array()) merges.fail("must be an array");
     file_.merges = std::move(document_.known_merges);
-    file_.merges.reserve(file_.merges.size() + document_.merges.size());
-    for (const auto& [text, length, number] : document_.merges) {
-      const auto known = [&, number = number](std::string_view piece) {
-        const auto id = id_of(piece);
-        if (!id) {
-          throw Error(where_, fmt::format("model.merges[{}] needs '{}', which is not in vocab",
-                                          number, piece));
-        }
-        return *id;
-      };
-      const std::string_view merged = text;
-      file_.merges.push_back(
-          {known(merged.substr(0, length)), known(merged.substr(length)), known(merged)});
-    }
+    const size_t before = file_.merges.size();
+    file_.merges.resize(before + document_.merges.size());
+    constexpr size_t kMergesOfAPart = 8192;
+    in_parts(document_.merges.size(), kMergesOfAPart, [&](size_t, size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) file_.merges[before + i] = merge_of(document_.merges[i]);
+    });
+  }
+
+  BpeVocabulary::Merge merge_of(const HfTokenizerDocument::Merge& merge) const {
+    const auto known = [&](std::string_view piece) {
+      const auto id = id_of(piece);
+      if (!id) {
+        throw Error(where_, fmt::format("model.merges[{}] needs '{}', which is not in vocab",
+                                        merge.number, piece));
+      }
+      return *id;
+    };
+    const std::string_view merged = merge.text;
+    return {known(merged.substr(0, merge.left)), known(merged.substr(merge.left)), known(merged)};
   }
 
   void read_unigram(const JsonField& model) {

@@ -1,5 +1,5 @@
-// Panels whose weights are stored shorter without loss (packed.h): unpacking in registers, packing.
-// Included by packed_impl.h only. The upper byte of a weight, its sign and most of its exponent,
+// Panels whose weights are stored shorter without loss (packed.h): unpacking in registers. Included
+// by packed_impl.h only. The upper byte of a weight, its sign and most of its exponent,
 // takes few values within a panel and is stored as a code of four bits; the other bytes stay as
 // they are.
 #pragma once
@@ -105,62 +105,6 @@ inline void unpack_floats(const uint8_t* p, VecB table, const F& f) {
   };
   pair(0, codes);
   pair(1, shifted);
-}
-
-// Packs; weights whose upper byte has no code become zero and are listed. → how many; above
-// `capacity` the panel is unusable.
-int64_t packed_compress(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel,
-                        Exception* exceptions, int64_t capacity) {
-  const int64_t padded = packed_inputs(in);
-  const auto value = [&](int64_t n, int64_t k) -> uint32_t {
-    if (!rows[n] || k >= in) return 0;
-    if (format != PanelFormat::bf16_in_12) return bits_as<uint32_t>(rows[n][k]);
-    uint16_t half;
-    put(&half, rows[n][k]);
-    return static_cast<uint32_t>(half) << 16;
-  };
-  int64_t counts[256] = {};
-  for (int64_t n = 0; n < kPanel; ++n) {
-    for (int64_t k = 0; k < padded; ++k) ++counts[value(n, k) >> 24];
-  }
-  uint8_t table[16] = {}, codes[256] = {};
-  bool coded[256] = {true};  // zero is always there: what has no code becomes zero
-  for (int c = 1; c < 16; ++c) {
-    int most = 0;
-    for (int b = 1; b < 256; ++b) {
-      if (!coded[b] && (coded[most] || counts[b] > counts[most])) most = b;
-    }
-    table[c] = static_cast<uint8_t>(most);
-    codes[most] = static_cast<uint8_t>(c);
-    coded[most] = true;
-  }
-  auto* out = reinterpret_cast<uint8_t*>(panel);
-  std::memset(out, 0, panel_bytes(format, in));
-  for (int i = 0; i < 4; ++i) std::memcpy(out + 16 * i, table, sizeof table);
-  out += panel_header(format);
-  int64_t found = 0;
-  for (int64_t k = 0; k < padded; ++k) {
-    uint8_t* unit = out + k / kUnit * unit_bytes(format);
-    for (int64_t n = 0; n < kPanel; ++n) {
-      const uint32_t bits = value(n, k);
-      if (!coded[bits >> 24]) {
-        if (found == capacity) return capacity + 1;
-        exceptions[found++] = {static_cast<uint32_t>(n), static_cast<uint32_t>(k),
-                               bits_as<float>(bits)};
-        continue;
-      }
-      const int64_t i = k % kUnit / 2;
-      const int64_t place =
-          format == PanelFormat::bf16_in_12 ? byte_of_pair(n, k) : byte_of_float(n, k);
-      unit[place] |= static_cast<uint8_t>(codes[bits >> 24] << (4 * i));
-      unit[64 + 64 * i + place] = static_cast<uint8_t>(bits >> 16);
-      if (format == PanelFormat::f32_in_28) {
-        const auto word = static_cast<uint16_t>(bits);
-        std::memcpy(unit + 192 + 128 * i + 2 * word_of_float(n, k), &word, sizeof word);
-      }
-    }
-  }
-  return found;
 }
 
 // The weight at (n, k) of a compressed panel; zero where it is an exception.

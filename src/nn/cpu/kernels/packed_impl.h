@@ -136,6 +136,7 @@ static_assert(kPanelVectors == 2);
 }  // namespace continuo
 
 #include "nn/cpu/kernels/packed_blocks_impl.h"
+#include "nn/cpu/kernels/packed_compress_impl.h"
 #include "nn/cpu/kernels/packed_lay_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
 #include "nn/cpu/kernels/packed_rows_impl.h"

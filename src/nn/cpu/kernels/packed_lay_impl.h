@@ -2,12 +2,11 @@
 // ggml's. Included by packed_impl.h only.
 #pragma once
 
+#include "nn/cpu/kernels/bytes_impl.h"
 #include "nn/cpu/kernels/packed_stored_impl.h"
 
 namespace continuo {
 namespace {
-
-typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 
 // Rows to columns: four times the lower and upper halves of rows that are eight apart are
 // interleaved.
@@ -15,10 +14,8 @@ void transpose_bytes(Bytes16* rows) {
   Bytes16 next[16];
   for (int round = 0; round < 4; ++round) {
     for (int i = 0; i < 8; ++i) {
-      next[2 * i] = __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
-                                            5, 21, 6, 22, 7, 23);
-      next[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27,
-                                                12, 28, 13, 29, 14, 30, 15, 31);
+      next[2 * i] = alternate_lower(rows[i], rows[i + 8]);
+      next[2 * i + 1] = alternate_upper(rows[i], rows[i + 8]);
     }
     std::memcpy(rows, next, sizeof next);
   }

@@ -22,10 +22,13 @@ WeightBlock gather_block(int64_t in, const float* const* rows, int64_t first) {
     for (int64_t k = 0; k < kQuantBlock; k += kLanes) {
       VecU tile[kLanes];
       for (int64_t i = 0; i < kLanes; ++i) {
+        const float* const row = rows[r + i];
+        if (row && count - k >= kLanes) {
+          tile[i] = load_as<VecU>(row + first + k);
+          continue;
+        }
         float values[kLanes] = {};
-        const int64_t there = count - k < kLanes ? count - k : kLanes;
-        if (rows[r + i] && there > 0)
-          std::memcpy(values, rows[r + i] + first + k, there * sizeof(float));
+        if (row && count > k) std::memcpy(values, row + first + k, (count - k) * sizeof(float));
         tile[i] = load_as<VecU>(values);
       }
       transpose(tile);
@@ -171,25 +174,28 @@ void pack_quantised(int64_t in, const float* const* rows, std::byte* panel) {
   }
 }
 
+// Halves of the even values in the lower, of the odd ones in the upper half of a lane.
+VecU bfloat16_pairs(const float* even, const float* odd) {
+  uint16_t halves[2][kLanes];
+  store(halves[0], load(even));
+  store(halves[1], load(odd));
+  return load_wide(halves[0]) | load_wide(halves[1]) << 16;
+}
+
 void packed_pack(PanelFormat format, int64_t in, const float* const* rows, std::byte* panel) {
   if (format == PanelFormat::q8) return pack_quantised<8>(in, rows, panel);
   if (format == PanelFormat::q4) return pack_quantised<4>(in, rows, panel);
-  std::memset(panel, 0, panel_bytes(format, in));
-  auto* floats = reinterpret_cast<float*>(panel);
-  auto* halves = reinterpret_cast<uint16_t*>(panel);
-  // Few columns at a time: the rows' reads and the panel's writes then both stay in the first
-  // cache.
-  constexpr int64_t kColumns = 16;
-  for (int64_t begin = 0; begin < in; begin += kColumns) {
-    const int64_t end = begin + kColumns < in ? begin + kColumns : in;
-    for (int64_t r = 0; r < kPanel; ++r) {
-      const float* w = rows[r];
-      if (!w) continue;
-      if (format == PanelFormat::f32) {
-        for (int64_t k = begin; k < end; ++k) floats[k * kPanel + r] = w[k];
-      } else {
-        for (int64_t k = begin; k < end; ++k) put(halves + (k / 2 * kPanel + r) * 2 + k % 2, w[k]);
-      }
+  auto* out = reinterpret_cast<uint8_t*>(panel);
+  for (int64_t first = 0; first < packed_inputs(in); first += kQuantBlock) {
+    const WeightBlock block = gather_block(in, rows, first);
+    if (format == PanelFormat::f32) {
+      std::memcpy(out, block.at, sizeof block.at);
+      out += sizeof block.at;
+      continue;
+    }
+    for (int64_t k = 0; k < kQuantBlock; k += 2) {
+      for (int64_t n = 0; n < kPanel; n += kLanes, out += kLanes * 4)
+        store_as(out, bfloat16_pairs(&block.at[k][n], &block.at[k + 1][n]));
     }
   }
 }

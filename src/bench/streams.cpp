@@ -1,7 +1,6 @@
 // `continuo bench streams`: what live sequences notice of a long prompt that arrives beside them,
 // and what the prompt loses by their company.
-#include <cmath>
-#include <numeric>
+#include <algorithm>
 
 #include <nlohmann/json.hpp>
 
@@ -23,6 +22,7 @@ struct StreamsBenchConfig {
   int64_t streams = 8;
   int64_t prompt = 2000;
   int64_t steps = 60;
+  int64_t rounds = 5;
   double slowdown = 2.2;
   int64_t prefill_chunk = 512;
 };
@@ -33,6 +33,7 @@ void fields(FieldVisitor& v, StreamsBenchConfig& c) {
   v.field("streams", c.streams, "Live sequences.", Range::at_least(1));
   v.field("prompt", c.prompt, "Tokens of the prompt that arrives.", Range::at_least(2));
   v.field("steps", c.steps, "Undisturbed tokens of every stream before it.", Range::at_least(2));
+  v.field("rounds", c.rounds, "So often alone, together and alone again.", Range::at_least(1));
   v.field("slowdown", c.slowdown, "So many times as long may a pass take with a slice of it.",
           Range::at_least(1));
   v.field("prefill_chunk", c.prefill_chunk, "Prompt tokens of a pass at most.", Range::at_least(1));
@@ -42,6 +43,12 @@ struct FirstToken : Sink {
   bool token(const Completion&, std::string_view) noexcept override { return came = true; }
   void finished(Completion&&) noexcept override {}
   bool came = false;
+};
+
+// What was seen in all rounds: seconds between the tokens of the live sequences without the prompt
+// and beside it, and of every round the part of its rate alone that the prompt had in company.
+struct Seen {
+  std::vector<double> undisturbed, disturbed, shares;
 };
 
 class StreamsBench {
@@ -59,7 +66,7 @@ class StreamsBench {
   }
 
   // Seconds to the first token of the prompt by itself.
-  double prompt_alone() {
+  double alone() {
     Scheduler scheduler(decoder_, {.prefill_chunk = config_.prefill_chunk});
     const double start = seconds_now();
     const auto sink = ask(scheduler, config_.prompt, 1000);
@@ -69,7 +76,8 @@ class StreamsBench {
     return seconds;
   }
 
-  json together() {
+  // Seconds to its first token beside the streams.
+  double together(Seen& seen) {
     Scheduler scheduler(decoder_, {.max_batch = config_.streams + 1,
                                    .prefill_chunk = config_.prefill_chunk,
                                    .slowdown = config_.slowdown});
@@ -82,21 +90,15 @@ class StreamsBench {
       scheduler.step();
       return seconds_now() - start;
     };
-    std::vector<double> undisturbed, disturbed;
-    for (int64_t i = 0; i < config_.steps; ++i) undisturbed.push_back(gap());
+    for (int64_t i = 0; i < config_.steps; ++i) seen.undisturbed.push_back(gap());
     const auto sink = ask(scheduler, config_.prompt, 1000);
-    while (!sink->came) disturbed.push_back(gap());
+    double seconds = 0;
+    while (!sink->came) {
+      seen.disturbed.push_back(gap());
+      seconds += seen.disturbed.back();
+    }
     scheduler.finish_all(FinishReason::kInterrupted);
-    const double seconds = std::accumulate(disturbed.begin(), disturbed.end(), 0.0);
-    std::vector<double> gaps;
-    for (const double s : disturbed) gaps.push_back(std::round(1e4 * s) / 10);
-    return {{"undisturbed_gap_ms", 1e3 * quantile(undisturbed, 0.5)},
-            {"undisturbed_gap_p99_ms", 1e3 * quantile(undisturbed, 0.99)},
-            {"gap_ms", 1e3 * quantile(disturbed, 0.5)},
-            {"gap_p99_ms", 1e3 * quantile(disturbed, 0.99)},
-            {"passes", disturbed.size()},
-            {"gaps_ms", gaps},
-            {"prompt_tokens_per_s", static_cast<double>(config_.prompt) / seconds}};
+    return seconds;
   }
 
  private:
@@ -119,25 +121,40 @@ class StreamsBench {
   std::shared_ptr<const SequenceRules> rules_;
 };
 
+// A machine's speed changes from second to second: the prompt is timed alone before and after each
+// time that it has company.
 void bench_streams(const std::string& directory, const StreamsBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
   const Model model = open_bench_model(directory, c.base, compute, BenchUse::kServed);
   const std::unique_ptr<Executor> executor = make_executor(model.decoder, compute.executor);
   StreamsBench bench(*executor, c);
-  bench.prompt_alone();  // warms up
-  const double alone = static_cast<double>(c.prompt) / bench.prompt_alone();
-  json line = bench.together();
-  line.update(
-      {{"what", "streams"},
-       {"streams", c.streams},
-       {"prompt", c.prompt},
-       {"slowdown", c.slowdown},
-       {"prompt_alone_tokens_per_s", alone},
-       {"prompt_share", line["prompt_tokens_per_s"].get<double>() / alone},
-       {"gap_ratio", line["gap_p99_ms"].get<double>() / line["undisturbed_gap_ms"].get<double>()},
-       {"weights", enum_name(c.compute.weights)},
-       {"kv_cache", enum_name(c.compute.kv_cache)}});
-  print_bench_line(std::move(line), compute);
+  bench.alone();  // warms up
+  Seen seen;
+  std::vector<double> alone = {bench.alone()};
+  for (int64_t round = 0; round < c.rounds; ++round) {
+    const double together = bench.together(seen);
+    alone.push_back(bench.alone());
+    seen.shares.push_back((alone[round] + alone[round + 1]) / (2 * together));
+  }
+  const double undisturbed = quantile(seen.undisturbed, 0.5), p99 = quantile(seen.disturbed, 0.99);
+  const auto [lowest, highest] = std::ranges::minmax(seen.shares);
+  print_bench_line({{"what", "streams"},
+                    {"streams", c.streams},
+                    {"prompt", c.prompt},
+                    {"rounds", c.rounds},
+                    {"slowdown", c.slowdown},
+                    {"undisturbed_gap_ms", 1e3 * undisturbed},
+                    {"undisturbed_gap_p99_ms", 1e3 * quantile(seen.undisturbed, 0.99)},
+                    {"gap_ms", 1e3 * quantile(seen.disturbed, 0.5)},
+                    {"gap_p99_ms", 1e3 * p99},
+                    {"gap_ratio", p99 / undisturbed},
+                    {"passes", seen.disturbed.size()},
+                    {"prompt_alone_tokens_per_s", static_cast<double>(c.prompt) / median(alone)},
+                    {"prompt_share", median(seen.shares)},
+                    {"prompt_share_range", {lowest, highest}},
+                    {"weights", enum_name(c.compute.weights)},
+                    {"kv_cache", enum_name(c.compute.kv_cache)}},
+                   compute);
 }
 
 }  // namespace

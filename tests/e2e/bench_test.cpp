@@ -164,23 +164,23 @@ train: {steps: 1}
 
 TEST(Bench, StreamsTellWhatAPromptCostsThemAndThemIt) {
   const TempDir directory;
-  const auto lines = bench(
-      directory, {"streams", "streams=3", "prompt=60", "steps=5", "prefill_chunk=16", "slowdown=2"},
-      kTinyModel);
+  const auto lines = bench(directory,
+                           {"streams", "streams=3", "prompt=60", "steps=5", "rounds=3",
+                            "prefill_chunk=16", "slowdown=2"},
+                           kTinyModel);
   ASSERT_EQ(lines.size(), 1u);
   const nlohmann::json& line = lines[0];
   EXPECT_EQ(line["streams"], 3);
   // A pass takes at most a chunk of the prompt, and the last one draws its first token.
-  EXPECT_GE(line["passes"].get<int>(), 4);
-  EXPECT_LE(line["passes"].get<int>(), 60);
+  EXPECT_GE(line["passes"].get<int>(), 3 * 4);
+  EXPECT_LE(line["passes"].get<int>(), 3 * 60);
   for (const char* key : {"undisturbed_gap_ms", "gap_p99_ms", "prompt_alone_tokens_per_s"})
     EXPECT_GT(line[key], 0) << key;
   EXPECT_NEAR(line["gap_ratio"].get<double>(),
               line["gap_p99_ms"].get<double>() / line["undisturbed_gap_ms"].get<double>(), 1e-9);
-  EXPECT_NEAR(
-      line["prompt_share"].get<double>(),
-      line["prompt_tokens_per_s"].get<double>() / line["prompt_alone_tokens_per_s"].get<double>(),
-      1e-9);
+  EXPECT_GT(line["prompt_share_range"][0], 0);
+  EXPECT_LE(line["prompt_share_range"][0], line["prompt_share"]);
+  EXPECT_LE(line["prompt_share"], line["prompt_share_range"][1]);
 }
 
 TEST(Bench, ProductsOfATrainingStepStandBesideMultiplyAdds) {

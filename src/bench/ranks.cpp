@@ -18,6 +18,7 @@
 #include "bench/scaling.h"
 #include "core/config/keys.h"
 #include "core/process.h"
+#include "nn/named_parameters.h"
 #include "train/make_gradients.h"
 #include "train/optimizer.h"
 #include "train/sft.h"
@@ -114,6 +115,13 @@ struct StepSeconds {
   double whole = 0, update = 0;
 };
 
+Model prepared_model(const RanksBenchConfig& c, const Compute& compute,
+                     const std::string& directory) {
+  Model model = open_bench_model(directory, c.base, compute, BenchUse::kTrained);
+  model.decoder->set_compute({.dtype = compute.dtype});
+  return model;
+}
+
 class RankBench {
  public:
   RankBench(const RanksBenchConfig& c, const Compute& compute, const std::string& directory,
@@ -121,18 +129,17 @@ class RankBench {
       : config_(c),
         ranks_(ranks),
         switched_(ranks),
-        model_(open_bench_model(directory, c.base, compute, BenchUse::kTrained)),
+        model_(prepared_model(c, compute, directory)),
         gradients_(
             make_gradients(*model_.decoder, trained_parameters(model_, {}), switched_, c.shard)),
-        optimizer_(*gradients_, {.beta2 = 0.999, .weight_decay = 0}) {
-    model_.decoder->set_compute({.dtype = compute.dtype});
-  }
+        optimizer_(*gradients_, {.beta2 = 0.999, .weight_decay = 0}) {}
 
   StepSeconds measure(bool silent);
   // Of the sums' exchange alone, then of the weights'.
   std::pair<double, double> exchange_seconds();
   double message_seconds();
   double weight_bytes() const;
+  double exchanges() const;  // bench/scaling.h
   // What the weights travel in; not the same shares on all ranks.
   double buckets() { return largest(static_cast<double>(gradients_->shares().size())); }
 
@@ -242,6 +249,20 @@ double RankBench::weight_bytes() const {
   return bytes;
 }
 
+double RankBench::exchanges() const {
+  if (config_.shard != Shard::kAll) return 2;
+  const std::vector<NamedParameters> parts = parameters_by_part(*model_.decoder);
+  const double width = static_cast<double>(c10::elementSize(model_.decoder->compute().dtype));
+  double sent = 0;  // of weights
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (const auto& [name, parameter] : parts[p]) {
+      const bool multiplied = p > 0 && parameter.dim() >= 2;
+      sent += (p > 0 ? 2 : 1) * static_cast<double>(parameter.numel()) * (multiplied ? width : 4);
+    }
+  }
+  return 1 + sent / weight_bytes();
+}
+
 void print_predictions(const RankFigures& f, double tokens_per_rank, const Compute& compute) {
   for (const double parameters : {f.weight_bytes / 4, 1e9, 8e9}) {
     const RankFigures figures = scaled(f, parameters * 4 / f.weight_bytes);
@@ -280,7 +301,7 @@ int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Commu
       std::thread::hardware_concurrency() / static_cast<double>(compute.threads);
   const double alone = std::min(1.0, undisturbed / size);
   const double updated = c.shard == Shard::kNone ? 1 : size;
-  const double exchanges = c.shard == Shard::kAll ? 3 : 2, alone_seconds = sums + weights;
+  const double exchanges = bench.exchanges(), alone_seconds = sums + weights;
   RankFigures f{.seconds_per_token = alone * (silent.whole - silent.update) * size / tokens,
                 .update_seconds = alone * silent.update * updated,
                 .weight_bytes = bench.weight_bytes(),

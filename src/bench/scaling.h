@@ -16,8 +16,8 @@ struct RankFigures {
   double message_seconds = 0;    // of a message without bytes
   double hidden = 0;             // share of the exchange that passes behind forward and backward
   bool shard_optimizer = true;
-  // Of all weights or gradients, a step: sums and new weights; where weights are parted too they
-  // travel twice, for the forward and for the backward pass.
+  // A step, in `weight_bytes`: sums and new weights; where weights are parted too they travel
+  // twice, for the forward and for the backward pass, as products read them.
   double exchanges = 2;
   // Ranks of which each has cores of its own; more share them.
   double undisturbed_ranks = std::numeric_limits<double>::infinity();

@@ -67,8 +67,8 @@ struct LinearImpl : torch::nn::Module {
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   ProductWeight product_weight(at::ScalarType dtype) {
     if (stored.defined()) return ProductWeight(stored);
-    return comes_and_goes ? ProductWeight(WeightMatrix(weight))
-                          : ProductWeight(cast_.get(weight, dtype));
+    return passing.defined() ? ProductWeight(WeightMatrix(passing))
+                             : ProductWeight(cast_.get(weight, dtype));
   }
 
   // The weight wherever it lies.
@@ -79,9 +79,10 @@ struct LinearImpl : torch::nn::Module {
   // The weight where it was left, in its file or in an executor's panels; `weight` is then unset
   // and frozen.
   WeightMatrix stored;
-  // The weight's memory is there only while a pass needs it (nn/weight_gate.h): no copy in another
-  // dtype outlives a product.
-  bool comes_and_goes = false;
+  // What products read where the weight's memory is there only while a pass needs it
+  // (nn/weight_gate.h): the weight itself, or what its values are in their dtype. No other copy
+  // outlives a product.
+  at::Tensor passing;
   // Usually none. No part of the module's parameters.
   std::shared_ptr<LinearAdapter> adapter;
 

@@ -30,7 +30,8 @@ void fill_storage(const at::Tensor& tensor) {
 
 }  // namespace
 
-PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks)
+PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks,
+                       std::optional<at::ScalarType> products)
     : ranks_(ranks),
       parameters_(std::move(parameters)),
       trained_(parameters_.at(0).second.requires_grad()) {
@@ -48,17 +49,23 @@ PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks)
     if (parameter.dim() >= 2) decaying_ = size;
   }
   size = round_up(size, kPieceAlignment * ranks_.size());
-  whole_ = at::empty({size}, first.options().requires_grad(false));
-  whole_.zero_();
+  exact_ = at::empty({size}, first.options().requires_grad(false));
+  exact_.zero_();
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& parameter = parameters_[i].second;
-    const at::Tensor here = place(whole_, i);
+    const at::Tensor here = place(exact_, i);
     here.copy_(parameter);
     parameter.set_data(here);
   }
   const int64_t piece = size / ranks_.size();
-  own_ = whole_.narrow(0, ranks_.rank() * piece, piece).clone();
-  empty_storage(whole_);
+  own_ = exact_.narrow(0, ranks_.rank() * piece, piece).clone();
+  if (products && *products != first.scalar_type())
+    rounded_ = at::empty({size}, exact_.options().dtype(*products));
+  // While there is memory: LibTorch makes no views of what lies outside of it.
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    read_.emplace_back(parameters_[i].second, place(rounded_.defined() ? rounded_ : exact_, i));
+  empty_storage(exact_);
+  if (rounded_.defined()) empty_storage(rounded_);
 }
 
 at::Tensor PartedFlat::place(const at::Tensor& whole, size_t parameter) const {
@@ -66,25 +73,28 @@ at::Tensor PartedFlat::place(const at::Tensor& whole, size_t parameter) const {
   return whole.narrow(0, at, count).view(parameters_[parameter].second.sizes());
 }
 
-void PartedFlat::gather() {
-  if (held_) return;
-  held_ = true;
+void PartedFlat::fetch(Held what) {
+  if (held_ == what) return;
+  release();
+  held_ = what;
   const c10::NoGradGuard no_grad;
-  fill_storage(whole_);
-  arriving_ = ranks_.all_gather(whole_, own_, "the weights");
+  fill_storage(whole(what));
+  if (what == Held::kRounded) sent_ = own_.to(rounded_.scalar_type());
+  arriving_ = ranks_.all_gather(whole(what), sent_.defined() ? sent_ : own_, "the weights");
 }
 
 void PartedFlat::release() {
-  if (!held_) return;
+  if (held_ == Held::kPiece) return;
   arriving_.wait();
-  held_ = false;
-  empty_storage(whole_);
+  empty_storage(whole(held_));
+  sent_.reset();
+  held_ = Held::kPiece;
 }
 
 void PartedFlat::reduce() {
   add_up();
   const c10::NoGradGuard no_grad;
-  leaving_ = at::zeros({whole_.numel()}, at::kFloat);
+  leaving_ = at::zeros({exact_.numel()}, at::kFloat);
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& gradient = parameters_[i].second.mutable_grad();
     if (!gradient.defined()) continue;  // of a parameter that no supervised token reached

@@ -1,8 +1,10 @@
 // Parameters that lie side by side in memory that comes and goes: every rank keeps one piece of
-// them, and all of it is there between `gather` and `release`.
+// them, and all of it is there between `gather` and `release`, as it is or rounded to what products
+// read.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -13,15 +15,22 @@ namespace continuo {
 class PartedFlat {
  public:
   // Takes over parameters in memory, on the CPU, all of one dtype, and trained (then float32) or
-  // frozen; their own memory goes at once. `ranks` outlives it.
-  PartedFlat(NamedParameters parameters, Communicator& ranks);
+  // frozen; their own memory goes at once. `products`: the dtype in which ranks send each other
+  // what products read of them; by default their own. `ranks` outlives it.
+  PartedFlat(NamedParameters parameters, Communicator& ranks,
+             std::optional<at::ScalarType> products = {});
 
-  // Starts to fetch the other ranks' pieces, unless they are there or under way.
-  void gather();
-  // Until the parameters have their values.
+  // Starts to fetch what products read of the other ranks' pieces, unless it is there or under way.
+  void gather() { fetch(rounded_.defined() ? Held::kRounded : Held::kExact); }
+  // The same of the parameters themselves.
+  void gather_exact() { fetch(Held::kExact); }
+  // Until what was asked for has its values.
   void wait() { arriving_.wait(); }
   // Drops all but this rank's piece. Whatever still refers to a parameter finds no memory there.
   void release();
+
+  // What `gather` fills of each parameter.
+  const std::vector<std::pair<at::Tensor, at::Tensor>>& read_by_products() const { return read_; }
 
   bool trained() const { return trained_; }
   // Of trained ones. Takes the gradients that backward passes left in the parameters and sends
@@ -43,17 +52,24 @@ class PartedFlat {
     int64_t at = 0;  // element of the whole
     int64_t count = 0;
   };
+  enum class Held { kPiece, kRounded, kExact };
+  void fetch(Held what);
   at::Tensor place(const at::Tensor& whole, size_t parameter) const;
+  const at::Tensor& whole(Held what) const { return what == Held::kRounded ? rounded_ : exact_; }
   int64_t begin() const { return ranks_.rank() * own_.numel(); }
 
   Communicator& ranks_;
   NamedParameters parameters_;
   std::vector<Place> places_;
   bool trained_;
-  at::Tensor whole_;           // its storage is empty while only the piece is held
-  at::Tensor own_;             // [elements of a piece]
+  // Of all elements. Their storage is empty while they are not held; the second is undefined where
+  // products read the first.
+  at::Tensor exact_, rounded_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> read_;  // parameters, and what products read
+  at::Tensor own_;                                       // [elements of a piece]
+  at::Tensor sent_;                                      // `own_` rounded, under way
   int64_t decaying_ = 0;       // elements of the whole before those that do not
-  bool held_ = false;          // all of it, or on its way
+  Held held_ = Held::kPiece;   // or on its way
   at::Tensor leaving_, part_;  // gradients under way: this rank's, and what comes of the others'
   at::Tensor sum_;
   Pending arriving_, reducing_;

@@ -1,6 +1,7 @@
 #include "train/parted_gradients.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "nn/linear.h"
@@ -20,6 +21,10 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   for (const auto& [name, parameter] : trained) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
   }
+  for (const auto& module : decoder.modules()) {
+    if (auto* const layer = dynamic_cast<LinearImpl*>(module.get()))
+      layers_[layer->weight.unsafeGetTensorImpl()] = layer;
+  }
   const std::vector<NamedParameters> named = parameters_by_part(decoder);
   for (size_t p = 1; p < named.size(); ++p) take_over(named[p]);
   NamedParameters rest;
@@ -30,10 +35,7 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
   rest_->pass_weights_behind(decoder);
   decoder.set_weight_gate(this);
-  for (const auto& module : decoder.modules()) {
-    auto* const layer = dynamic_cast<LinearImpl*>(module.get());
-    if (layer) layer->comes_and_goes = part_of_.contains(layer->weight.unsafeGetTensorImpl());
-  }
+  read_rounded(true);
   list_shares();
 }
 
@@ -51,16 +53,32 @@ void PartedGradients::read(const at::Tensor& parameter) {
 void PartedGradients::take_over(const NamedParameters& parameters) {
   const auto index = std::ssize(parts_);
   Part& part = parts_.emplace_back();
-  std::map<std::pair<bool, at::ScalarType>, NamedParameters> alike;
+  // Trained or not, the dtype, and that of products with them.
+  std::map<std::tuple<bool, at::ScalarType, at::ScalarType>, NamedParameters> alike;
   for (const auto& [name, parameter] : parameters) {
-    if (!parameter.requires_grad() && !frozen_) continue;
+    const bool trained = parameter.requires_grad();
+    if (!trained && !frozen_) continue;
     read(parameter);
-    if (parameter.requires_grad()) part.trained.emplace_back(name, parameter);
+    if (trained) part.trained.emplace_back(name, parameter);
     part_of_[parameter.unsafeGetTensorImpl()] = index;
-    alike[{parameter.requires_grad(), parameter.scalar_type()}].emplace_back(name, parameter);
+    const bool multiplied = trained && layers_.contains(parameter.unsafeGetTensorImpl());
+    const at::ScalarType dtype = parameter.scalar_type(),
+                         products = multiplied ? decoder_.compute().dtype : dtype;
+    alike[{trained, dtype, products}].emplace_back(name, parameter);
   }
-  for (auto& [kind, of_it] : alike)
-    part.flats.push_back(std::make_unique<PartedFlat>(std::move(of_it), ranks_));
+  for (auto& [kind, of_it] : alike) {
+    const auto& flat = part.flats.emplace_back(
+        std::make_unique<PartedFlat>(std::move(of_it), ranks_, std::get<2>(kind)));
+    for (const auto& [parameter, read] : flat->read_by_products()) {
+      const auto layer = layers_.find(parameter.unsafeGetTensorImpl());
+      if (layer != layers_.end()) passing_.emplace_back(layer->second, read);
+    }
+  }
+}
+
+void PartedGradients::read_rounded(bool rounded) {
+  for (const auto& [layer, passing] : passing_)
+    layer->passing = rounded ? passing : layer->weight.detach();
 }
 
 void PartedGradients::list_shares() {
@@ -94,6 +112,7 @@ void PartedGradients::release(Part& part) {
 
 void PartedGradients::let_go() {
   for (Part& part : parts_) release(part);
+  read_rounded(true);
   settled_ = false;
 }
 
@@ -169,10 +188,11 @@ void PartedGradients::updated() {
 void PartedGradients::settle() {
   rest_->settle();
   if (std::exchange(settled_, true)) return;
-  for (int64_t p = 0; p < std::ssize(parts_); ++p) {
-    gather(p);
-    for (const auto& flat : parts_[static_cast<size_t>(p)].flats) flat->wait();
-    if (!ranks_.is_first()) release(parts_[static_cast<size_t>(p)]);
+  read_rounded(false);
+  for (Part& part : parts_) {
+    for (const auto& flat : part.flats) flat->gather_exact();
+    for (const auto& flat : part.flats) flat->wait();
+    if (!ranks_.is_first()) release(part);
   }
 }
 
@@ -180,13 +200,16 @@ void PartedGradients::hand_over(const Take& take) {
   rest_->hand_over(take);
   if (rest_->parameters().size() == parameters_.size()) return;  // the parts are frozen
   let_go();
-  for (int64_t p = 0; p < std::ssize(parts_); ++p) {
-    Part& part = parts_[static_cast<size_t>(p)];
-    gather(p);
-    gather(p + 1);  // on its way while this one is written
-    for (const auto& flat : part.flats) flat->wait();
-    if (ranks_.is_first()) take(part.trained);
-    release(part);
+  const auto fetch = [&](size_t part) {
+    if (part >= parts_.size()) return;
+    for (const auto& flat : parts_[part].flats) flat->gather_exact();
+  };
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    fetch(p);
+    fetch(p + 1);  // on its way while this one is written
+    for (const auto& flat : parts_[p].flats) flat->wait();
+    if (ranks_.is_first()) take(parts_[p].trained);
+    release(parts_[p]);
   }
 }
 

@@ -1,7 +1,9 @@
 // Weights, sums of gradients and moments parted over the ranks of a run (ZeRO-3, arXiv 1910.02054):
 // stage `all`. Each of a decoder's parts is in memory whole while a pass reads it: gathered before,
-// one part ahead, released after. A backward pass through a part sends its gradients off and lets
-// them go. What is in no part, embeddings and head, and adapters, stays whole (stage `optimizer`).
+// one part ahead, released after. Matrices come as products read them: in bfloat16, half as much
+// to send and to hold, where these compute in it. A backward pass through a part sends its
+// gradients off and lets them go. What is in no part, embeddings and head, and adapters, stays
+// whole (stage `optimizer`).
 //
 // Ranks make their passes together, as many as the rank that has most.
 #pragma once
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "nn/decoder.h"
+#include "nn/linear.h"
 #include "train/parted_flat.h"
 #include "train/ranked_gradients.h"
 
@@ -22,8 +25,8 @@ class PartedGradients : public Gradients, private WeightGate {
  public:
   // `trained`: parameters of the decoder or of its adapters; takes those that require a gradient.
   // Frozen parameters of the decoder are parted too, those that are not in memory brought there in
-  // the dtype `frozen`; without one they stay as they are. The decoder, whose gate this becomes,
-  // and `ranks` outlive it.
+  // the dtype `frozen`; without one they stay as they are. The decoder, whose gate this becomes and
+  // whose compute dtype stays as it is, and `ranks` outlive it.
   PartedGradients(Decoder& decoder, const NamedParameters& trained, Communicator& ranks,
                   std::optional<at::ScalarType> frozen = {});
   ~PartedGradients() override;
@@ -58,6 +61,8 @@ class PartedGradients : public Gradients, private WeightGate {
   void take_over(const NamedParameters& parameters);
   void read(const at::Tensor& parameter);
   void let_go();
+  // What the layers' products read from now on.
+  void read_rounded(bool rounded);
   void gather(int64_t part);
   void release(Part& part);
   void complete(Part& part);
@@ -70,6 +75,9 @@ class PartedGradients : public Gradients, private WeightGate {
   std::unique_ptr<RankedGradients> rest_;
   std::vector<Part> parts_;
   std::map<const c10::TensorImpl*, int64_t> part_of_;
+  // The linear layers with weights in parts, and what these give their products.
+  std::map<const c10::TensorImpl*, LinearImpl*> layers_;
+  std::vector<std::pair<LinearImpl*, at::Tensor>> passing_;
   std::vector<Share> shares_;        // those of `rest_`, then those of the parts
   std::deque<PartedFlat*> leaving_;  // whose gradients are on their way
   int64_t last_ = -1;                // part that was needed last

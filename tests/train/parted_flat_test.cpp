@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include "nn/unset_parameter.h"
@@ -38,6 +39,40 @@ TEST(PartedFlat, IsThereBetweenGatherAndRelease) {
       for (size_t i = 0; i < parameters.size(); ++i)
         check(parameters[i].second.equal(expected[i].second), "other values");
       flat.release();
+    }
+  });
+  for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
+}
+
+TEST(PartedFlat, GivesProductsTheRoundedWeightsAndTheOwnerTheExactOnes) {
+  const auto ends = test::run_ranks(2, [](Communicator& ranks) {
+    const NamedParameters parameters = some_parameters(), expected = some_parameters();
+    for (const auto& [name, parameter] : parameters) {
+      const c10::NoGradGuard no_grad;
+      parameter.mul_(1.001f);
+    }
+    PartedFlat flat(parameters, ranks, at::kBFloat16);
+    const auto read = flat.read_by_products();
+    check(read.size() == parameters.size(), "not every parameter");
+    for (const int time : {0, 1}) {
+      static_cast<void>(time);
+      flat.gather();
+      flat.wait();
+      for (const auto& [parameter, view] : read) {
+        check(is_unset(parameter) && !is_unset(view), "the wrong memory");
+        size_t i = 0;
+        while (!parameters[i].second.is_same(parameter)) ++i;
+        const at::Tensor exact = expected[i].second.detach() * 1.001f;
+        check(view.equal(exact.to(at::kBFloat16)), "not the rounded values");
+      }
+      flat.gather_exact();
+      flat.wait();
+      for (size_t i = 0; i < parameters.size(); ++i) {
+        check(parameters[i].second.equal(expected[i].second.detach() * 1.001f), "other values");
+        check(is_unset(read[i].second), "the rounded ones stay");
+      }
+      flat.release();
+      for (const auto& [name, parameter] : parameters) check(is_unset(parameter), "it stays");
     }
   });
   for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;

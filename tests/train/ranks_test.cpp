@@ -154,6 +154,39 @@ TEST_P(RanksShardTest, TrainInBfloat16) {
   EXPECT_NEAR(one.back()["eval_loss"].get<double>(), two.back()["eval_loss"].get<double>(), 2e-3);
 }
 
+TEST(Ranks, SendMatricesInTheDtypeOfProductsAndKeepThemExact) {
+  const test::TempDir directory;
+  const auto store = byte_store(directory, 20);
+  const auto ends = run_ranks(2, [&](Communicator& ranks) {
+    const test::Threads one(1);
+    const auto model = test::tiny_model(test::byte_model_spec()),
+               other = test::tiny_model(test::byte_model_spec());
+    std::map<std::string, at::Tensor> exact;
+    for (const auto& item : other->named_parameters()) exact[item.key()] = item.value();
+    for (Transformer* m : {model.get(), other.get()}) m->set_compute({.dtype = at::kBFloat16});
+    PartedGradients gradients(*model, test::named_parameters(*model), ranks);
+    for (const LinearImpl* layer : linear_layers(*model)) {
+      if (layer->passing.scalar_type() != at::kBFloat16)
+        throw std::runtime_error("a matrix is not sent as products read it");
+    }
+    const RaggedInput input = test::ragged({test::random_tokens(20, 60, 1)});
+    const c10::NoGradGuard no_grad;
+    if (!model->forward(input).equal(other->forward(input)))
+      throw std::runtime_error("other products");
+    const auto check = [&](const NamedParameters& some) {
+      for (const auto& [name, parameter] : some) {
+        if (!parameter.equal(exact.at(name))) throw std::runtime_error(name + " is not exact");
+      }
+    };
+    gradients.hand_over(check);
+    gradients.settle();
+    if (ranks.is_first()) check(test::named_parameters(*model));
+    if (!model->forward(input).equal(other->forward(input)))
+      throw std::runtime_error("other products after them");
+  });
+  for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
+}
+
 TEST(Ranks, CountTheWeightsOfAllRows) {
   const test::TempDir directory;
   std::string text;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -29,9 +30,10 @@ inline std::string golden_json(const std::string& name) {
   return test::read_file(golden_directory(name) / "tokenizer.json");
 }
 
-// By value: g++ 14 takes what comes of a temporary for a part of it.
-inline const HfTokenizer& golden_tokenizer(std::string name) {
+// A view: g++ 14 takes what comes of a temporary string for a part of it.
+inline const HfTokenizer& golden_tokenizer(std::string_view view) {
   static std::map<std::string, std::unique_ptr<HfTokenizer>> tokenizers;
+  const std::string name(view);
   auto& tokenizer = tokenizers[name];
   if (!tokenizer) tokenizer = std::make_unique<HfTokenizer>(golden_json(name));
   return *tokenizer;

@@ -146,10 +146,6 @@ class RankBench {
  private:
   TrainingStep step() const;
   double largest(double mine);
-  // Until nothing is under way.
-  void settle() {
-    if (!gradients_->passes_together()) gradients_->settle();
-  }
 
   const RanksBenchConfig& config_;
   Communicator& ranks_;
@@ -188,7 +184,7 @@ StepSeconds RankBench::measure(bool silent) {
   double start = 0, updates = 0;
   for (int64_t i = 0; i <= config_.steps; ++i) {
     if (i == 1) {  // the first of its kind takes memory
-      settle();
+      gradients_->wait();
       ranks_.barrier("the others' steps");
       start = seconds_now();
       updates = 0;
@@ -203,7 +199,7 @@ StepSeconds RankBench::measure(bool silent) {
     updates += seconds_now() - before;
     switched_.silence(false);
   }
-  settle();
+  gradients_->wait();
   const auto steps = static_cast<double>(config_.steps);
   return {largest((seconds_now() - start) / steps), largest(updates / steps)};
 }
@@ -250,14 +246,15 @@ double RankBench::weight_bytes() const {
 }
 
 double RankBench::exchanges() const {
-  if (config_.shard != Shard::kAll) return 2;
+  if (config_.shard == Shard::kNone) return 2;
   const std::vector<NamedParameters> parts = parameters_by_part(*model_.decoder);
   const double width = static_cast<double>(c10::elementSize(model_.decoder->compute().dtype));
   double sent = 0;  // of weights
   for (size_t p = 0; p < parts.size(); ++p) {
     for (const auto& [name, parameter] : parts[p]) {
       const bool multiplied = p > 0 && parameter.dim() >= 2;
-      sent += (p > 0 ? 2 : 1) * static_cast<double>(parameter.numel()) * (multiplied ? width : 4);
+      const double times = p > 0 && config_.shard == Shard::kAll ? 2 : 1;
+      sent += times * static_cast<double>(parameter.numel()) * (multiplied ? width : 4);
     }
   }
   return 1 + sent / weight_bytes();

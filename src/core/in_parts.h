@@ -22,8 +22,10 @@ template <class Body>
 void in_parts(size_t count, size_t least, const Body& body) {
   const size_t parts = count_parts(count, least);
   std::vector<std::future<void>> others;
+  // Where the system gives no thread a part is done when it is asked for.
+  constexpr auto kPolicy = std::launch::async | std::launch::deferred;
   for (size_t part = 1; part < parts; ++part) {
-    others.push_back(std::async(std::launch::async, [&body, part, parts, count] {
+    others.push_back(std::async(kPolicy, [&body, part, parts, count] {
       body(part, count * part / parts, count * (part + 1) / parts);
     }));
   }

@@ -21,17 +21,19 @@ struct BucketPiece {
 struct Bucket {
   std::vector<BucketPiece> pieces;
   int64_t size = 0;  // elements, those between pieces and at the end included
-  bool decays = false;
+  bool decays = false, rounded = false;
 };
 
 struct PlannedParameter {
   int64_t count = 0;
   bool decays = false;
+  bool rounded = false;  // on the way to those that read it
 };
 
 // Parameters in the reverse of their order, as backward passes reach them; a bucket holds up to
-// `elements`, or one parameter that is larger, and only such as decay alike. Pieces begin at
-// multiples of 16 elements (64 bytes of float32), and so do the `ranks` equal parts of a bucket.
+// `elements`, or one parameter that is larger, and only such as decay and are rounded alike. Pieces
+// begin at multiples of 16 elements (64 bytes of float32), and so do the `ranks` equal parts of a
+// bucket.
 std::vector<Bucket> plan_buckets(std::span<const PlannedParameter> parameters, int64_t ranks,
                                  int64_t elements);
 

@@ -62,9 +62,13 @@ class Gradients {
   // ranks is the square of the global norm.
   virtual at::Tensor sum() = 0;
   // The shares have new weights: brings them to where the model reads them, and lets gradients go.
-  // They may be on their way still when it returns; a decoder's passes wait for them as they need
-  // them (nn/weight_gate.h), everybody else calls `settle` first.
+  // They may be on their way still when it returns: a decoder's passes wait for them as they need
+  // them (nn/weight_gate.h).
   virtual void updated() = 0;
+  // Until nothing is on its way.
+  virtual void wait() {}
+  // Every rank calls it before anything but passes reads weights. The first rank has all trained
+  // ones in memory then, until the next pass or update.
   virtual void settle() {}
   // Every rank calls it; `take` is called on the first alone, until it has been given all trained
   // parameters: those of a decoder's part together, which may be in memory no longer than the call.

@@ -11,10 +11,8 @@ std::unique_ptr<Gradients> make_gradients(Decoder& decoder, const NamedParameter
   if (ranks.size() == 1) return std::make_unique<LocalGradients>(trained);
   if (shard == Shard::kAll)
     return std::make_unique<PartedGradients>(decoder, trained, ranks, frozen);
-  auto gradients =
-      std::make_unique<RankedGradients>(trained, ranks, RankedGradients::Options{.shard = shard});
-  gradients->pass_weights_behind(decoder);
-  return gradients;
+  return std::make_unique<RankedGradients>(trained, ranks, RankedGradients::Options{.shard = shard},
+                                           &decoder);
 }
 
 }  // namespace continuo

@@ -4,31 +4,13 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
 #include "train/bucket_plan.h"
+#include "train/storage_memory.h"
 
 namespace continuo {
-
-namespace {
-
-// Tensors that share the storage keep sharing it, through both.
-void empty_storage(const at::Tensor& tensor) {
-  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-  storage->set_data_ptr_noswap(at::DataPtr(nullptr, tensor.device()));
-  storage->set_nbytes(0);
-}
-
-void fill_storage(const at::Tensor& tensor) {
-  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-  storage->set_data_ptr_noswap(
-      c10::GetAllocator(tensor.device().type())->allocate(tensor.nbytes()));
-  storage->set_nbytes(tensor.nbytes());
-}
-
-}  // namespace
 
 PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks,
                        std::optional<at::ScalarType> products)
@@ -64,8 +46,8 @@ PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks,
   // While there is memory: LibTorch makes no views of what lies outside of it.
   for (size_t i = 0; i < parameters_.size(); ++i)
     read_.emplace_back(parameters_[i].second, place(rounded_.defined() ? rounded_ : exact_, i));
-  empty_storage(exact_);
-  if (rounded_.defined()) empty_storage(rounded_);
+  drop_memory(exact_);
+  if (rounded_.defined()) drop_memory(rounded_);
 }
 
 at::Tensor PartedFlat::place(const at::Tensor& whole, size_t parameter) const {
@@ -78,7 +60,7 @@ void PartedFlat::fetch(Held what) {
   release();
   held_ = what;
   const c10::NoGradGuard no_grad;
-  fill_storage(whole(what));
+  take_memory(whole(what));
   if (what == Held::kRounded) sent_ = own_.to(rounded_.scalar_type());
   arriving_ = ranks_.all_gather(whole(what), sent_.defined() ? sent_ : own_, "the weights");
 }
@@ -86,7 +68,7 @@ void PartedFlat::fetch(Held what) {
 void PartedFlat::release() {
   if (held_ == Held::kPiece) return;
   arriving_.wait();
-  empty_storage(whole(held_));
+  drop_memory(whole(held_));
   sent_.reset();
   held_ = Held::kPiece;
 }

@@ -4,8 +4,6 @@
 #include <tuple>
 #include <utility>
 
-#include "nn/linear.h"
-
 namespace continuo {
 
 namespace {
@@ -17,13 +15,9 @@ constexpr size_t kFlatsUnderWay = 2;
 
 PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& trained,
                                  Communicator& ranks, std::optional<at::ScalarType> frozen)
-    : decoder_(decoder), ranks_(ranks), frozen_(frozen) {
+    : decoder_(decoder), ranks_(ranks), frozen_(frozen), passing_(decoder) {
   for (const auto& [name, parameter] : trained) {
     if (parameter.requires_grad()) parameters_.emplace_back(name, parameter);
-  }
-  for (const auto& module : decoder.modules()) {
-    if (auto* const layer = dynamic_cast<LinearImpl*>(module.get()))
-      layers_[layer->weight.unsafeGetTensorImpl()] = layer;
   }
   const std::vector<NamedParameters> named = parameters_by_part(decoder);
   for (size_t p = 1; p < named.size(); ++p) take_over(named[p]);
@@ -32,10 +26,8 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
     if (!part_of_.contains(entry.second.unsafeGetTensorImpl())) rest.push_back(entry);
   }
   for (const auto& [name, parameter] : named[0]) read(parameter);
-  rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options());
-  rest_->pass_weights_behind(decoder);
+  rest_ = std::make_unique<RankedGradients>(rest, ranks, RankedGradients::Options(), &decoder);
   decoder.set_weight_gate(this);
-  read_rounded(true);
   list_shares();
 }
 
@@ -61,24 +53,16 @@ void PartedGradients::take_over(const NamedParameters& parameters) {
     read(parameter);
     if (trained) part.trained.emplace_back(name, parameter);
     part_of_[parameter.unsafeGetTensorImpl()] = index;
-    const bool multiplied = trained && layers_.contains(parameter.unsafeGetTensorImpl());
-    const at::ScalarType dtype = parameter.scalar_type(),
-                         products = multiplied ? decoder_.compute().dtype : dtype;
+    const at::ScalarType dtype = parameter.scalar_type();
+    const at::ScalarType products =
+        trained && passing_.multiplies(parameter) ? decoder_.compute().dtype : dtype;
     alike[{trained, dtype, products}].emplace_back(name, parameter);
   }
   for (auto& [kind, of_it] : alike) {
     const auto& flat = part.flats.emplace_back(
         std::make_unique<PartedFlat>(std::move(of_it), ranks_, std::get<2>(kind)));
-    for (const auto& [parameter, read] : flat->read_by_products()) {
-      const auto layer = layers_.find(parameter.unsafeGetTensorImpl());
-      if (layer != layers_.end()) passing_.emplace_back(layer->second, read);
-    }
+    for (const auto& [parameter, read] : flat->read_by_products()) passing_.add(parameter, read);
   }
-}
-
-void PartedGradients::read_rounded(bool rounded) {
-  for (const auto& [layer, passing] : passing_)
-    layer->passing = rounded ? passing : layer->weight.detach();
 }
 
 void PartedGradients::list_shares() {
@@ -112,7 +96,7 @@ void PartedGradients::release(Part& part) {
 
 void PartedGradients::let_go() {
   for (Part& part : parts_) release(part);
-  read_rounded(true);
+  passing_.read_weights(false);
   settled_ = false;
 }
 
@@ -188,7 +172,7 @@ void PartedGradients::updated() {
 void PartedGradients::settle() {
   rest_->settle();
   if (std::exchange(settled_, true)) return;
-  read_rounded(false);
+  passing_.read_weights(true);
   for (Part& part : parts_) {
     for (const auto& flat : part.flats) flat->gather_exact();
     for (const auto& flat : part.flats) flat->wait();

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "nn/decoder.h"
-#include "nn/linear.h"
 #include "train/parted_flat.h"
+#include "train/passing_weights.h"
 #include "train/ranked_gradients.h"
 
 namespace continuo {
@@ -41,7 +41,7 @@ class PartedGradients : public Gradients, private WeightGate {
   void pass_over() override;
   at::Tensor sum() override;
   void updated() override;
-  // The first rank's memory then holds all weights, until its next pass.
+  void wait() override { rest_->wait(); }
   void settle() override;
   // No rank's memory holds more than two parts.
   void hand_over(const Take& take) override;
@@ -61,8 +61,6 @@ class PartedGradients : public Gradients, private WeightGate {
   void take_over(const NamedParameters& parameters);
   void read(const at::Tensor& parameter);
   void let_go();
-  // What the layers' products read from now on.
-  void read_rounded(bool rounded);
   void gather(int64_t part);
   void release(Part& part);
   void complete(Part& part);
@@ -75,9 +73,7 @@ class PartedGradients : public Gradients, private WeightGate {
   std::unique_ptr<RankedGradients> rest_;
   std::vector<Part> parts_;
   std::map<const c10::TensorImpl*, int64_t> part_of_;
-  // The linear layers with weights in parts, and what these give their products.
-  std::map<const c10::TensorImpl*, LinearImpl*> layers_;
-  std::vector<std::pair<LinearImpl*, at::Tensor>> passing_;
+  PassingWeights passing_;
   std::vector<Share> shares_;        // those of `rest_`, then those of the parts
   std::deque<PartedFlat*> leaving_;  // whose gradients are on their way
   int64_t last_ = -1;                // part that was needed last

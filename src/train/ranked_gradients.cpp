@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -10,6 +11,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "core/error.h"
+#include "train/storage_memory.h"
 
 namespace continuo {
 
@@ -17,6 +19,16 @@ namespace {
 
 // Buckets on their way at any one time: their copies are the memory that an exchange costs.
 constexpr size_t kUnderWay = 3;
+
+// Whether the decoder's passes ask for every one of the parameters that are trained: they do not
+// for those of an adapter.
+bool asks_for_all(const Decoder& decoder, const NamedParameters& parameters) {
+  std::set<const c10::TensorImpl*> known;
+  for (const at::Tensor& p : decoder.parameters()) known.insert(p.unsafeGetTensorImpl());
+  return std::ranges::all_of(parameters, [&](const auto& entry) {
+    return !entry.second.requires_grad() || known.contains(entry.second.unsafeGetTensorImpl());
+  });
+}
 
 }  // namespace
 
@@ -29,15 +41,21 @@ struct RankedGradients::Arrival : torch::autograd::PostAccumulateGradHook {
 };
 
 RankedGradients::RankedGradients(const NamedParameters& parameters, Communicator& ranks,
-                                 Options options)
+                                 Options options, Decoder* decoder)
     : ranks_(ranks), options_(options) {
+  if (decoder && asks_for_all(*decoder, parameters)) {
+    decoder_ = decoder;
+    if (options_.shard == Shard::kOptimizer && decoder_->compute().dtype != at::kFloat)
+      passing_.emplace(*decoder_);
+  }
   std::vector<PlannedParameter> planned;
   for (const auto& [name, parameter] : parameters) {
     if (!parameter.requires_grad()) continue;
     if (parameter.scalar_type() != at::kFloat || !parameter.is_cpu())
       fail("{}: ranks train float32 weights on the CPU", name);
     parameters_.emplace_back(name, parameter);
-    planned.push_back({parameter.numel(), parameter.dim() >= 2});
+    planned.push_back(
+        {parameter.numel(), parameter.dim() >= 2, passing_ && passing_->multiplies(parameter)});
   }
   bucket_of_.resize(parameters_.size());
   const auto elements = options_.bucket_bytes / int64_t{sizeof(float)};
@@ -50,6 +68,7 @@ RankedGradients::RankedGradients(const NamedParameters& parameters, Communicator
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].second,
                                                    std::make_unique<Arrival>(*this, i));
   }
+  if (decoder_) decoder_->set_weight_gate(this);
   discard();
 }
 
@@ -62,23 +81,35 @@ RankedGradients::~RankedGradients() {
 void RankedGradients::lay_out(Flat& bucket) {
   const c10::NoGradGuard no_grad;
   bucket.weights = at::zeros({bucket.size}, at::kFloat);
-  const bool whole = options_.shard == Shard::kNone;
-  const int64_t size = bucket.size / (whole ? 1 : ranks_.size());
-  const int64_t begin = whole ? 0 : ranks_.rank() * size;
-  Share share{.weight = bucket.weights.narrow(0, begin, size),
-              .gradient = {},
-              .decays = bucket.decays,
-              .stretches = {}};
   for (const BucketPiece& p : bucket.pieces) {
-    const auto& [name, parameter] = parameters_[p.parameter];
+    const at::Tensor& parameter = parameters_[p.parameter].second;
     bucket_of_[p.parameter] = buckets_.size() - 1;
     bucket_of_tensor_[parameter.unsafeGetTensorImpl()] = buckets_.size() - 1;
     const at::Tensor place = bucket.weights.narrow(0, p.at, p.count).view(parameter.sizes());
     place.copy_(parameter);
     parameter.set_data(place);
-    add_stretch(share, begin, parameters_[p.parameter], p.at);
   }
+  const bool whole = options_.shard == Shard::kNone;
+  bucket.own = whole ? bucket.weights : piece(bucket.weights);
+  if (bucket.rounded) {
+    bucket.read = bucket.weights.to(decoder_->compute().dtype);
+    for (const BucketPiece& p : bucket.pieces) {
+      const at::Tensor& parameter = parameters_[p.parameter].second;
+      passing_->add(parameter, bucket.read.narrow(0, p.at, p.count).view(parameter.sizes()));
+    }
+    bucket.own = bucket.own.clone();
+    drop_memory(bucket.weights);
+  }
+  Share share{.weight = bucket.own, .gradient = {}, .decays = bucket.decays, .stretches = {}};
+  const int64_t begin = whole ? 0 : ranks_.rank() * bucket.own.numel();
+  for (const BucketPiece& p : bucket.pieces)
+    add_stretch(share, begin, parameters_[p.parameter], p.at);
   shares_.push_back(std::move(share));
+}
+
+void RankedGradients::Flat::wait() {
+  pending.wait();
+  sent.reset();
 }
 
 at::Tensor RankedGradients::piece(const at::Tensor& flat) const {
@@ -113,7 +144,7 @@ void RankedGradients::send_next() {
 
 void RankedGradients::send(Flat& bucket) {
   const c10::NoGradGuard no_grad;
-  bucket.pending.wait();  // weights that no pass has asked for
+  bucket.wait();  // weights that no pass has asked for
   bucket.gradients = at::empty({bucket.size}, at::kFloat);
   int64_t filled = 0;
   const auto zero_up_to = [&](int64_t end) {
@@ -159,36 +190,55 @@ at::Tensor RankedGradients::sum() {
 void RankedGradients::updated() {
   const c10::NoGradGuard no_grad;
   discard();
+  let_go();
   // From the last bucket on, as forward passes need them.
   for (size_t b = buckets_.size(); options_.shard == Shard::kOptimizer && b-- > 0;) {
-    const at::Tensor& weights = buckets_[b].weights;
-    buckets_[b].pending = ranks_.all_gather(weights, piece(weights), "the weights");
+    Flat& bucket = buckets_[b];
+    if (bucket.rounded) bucket.sent = bucket.own.to(bucket.read.scalar_type());
+    bucket.pending = ranks_.all_gather(bucket.rounded ? bucket.read : bucket.weights,
+                                       bucket.rounded ? bucket.sent : bucket.own, "the weights");
   }
-  if (!decoder_) settle();
+  if (!decoder_) wait();
   bump_versions(parameters_);
 }
 
+void RankedGradients::wait() {
+  for (size_t b = buckets_.size(); b-- > 0;) buckets_[b].wait();
+}
+
+void RankedGradients::let_go() {
+  if (!std::exchange(settled_, false)) return;
+  passing_->read_weights(false);
+  for (Flat& bucket : buckets_) {
+    if (bucket.rounded) drop_memory(bucket.weights);
+  }
+}
+
 void RankedGradients::settle() {
-  for (size_t b = buckets_.size(); b-- > 0;) buckets_[b].pending.wait();
+  const c10::NoGradGuard no_grad;
+  wait();
+  if (!passing_ || std::exchange(settled_, true)) return;
+  passing_->read_weights(true);
+  for (Flat& bucket : buckets_) {
+    if (!bucket.rounded) continue;
+    take_memory(bucket.weights);
+    ranks_.all_gather(bucket.weights, bucket.own, "the weights").wait();
+    if (!ranks_.is_first()) drop_memory(bucket.weights);
+  }
+}
+
+void RankedGradients::hand_over(const Take& take) {
+  Gradients::hand_over(take);
+  let_go();
 }
 
 void RankedGradients::need(const std::vector<at::Tensor>& parameters) {
+  let_go();
   for (const at::Tensor& parameter : parameters) {
     if (!parameter.defined()) continue;
     const auto found = bucket_of_tensor_.find(parameter.unsafeGetTensorImpl());
-    if (found != bucket_of_tensor_.end()) buckets_[found->second].pending.wait();
+    if (found != bucket_of_tensor_.end()) buckets_[found->second].wait();
   }
-}
-
-void RankedGradients::pass_weights_behind(Decoder& decoder) {
-  // A parameter that is not the decoder's own, an adapter's, would not be asked for.
-  std::set<const c10::TensorImpl*> known;
-  for (const at::Tensor& p : decoder.parameters()) known.insert(p.unsafeGetTensorImpl());
-  for (const auto& [tensor, bucket] : bucket_of_tensor_) {
-    if (!known.contains(tensor)) return;
-  }
-  decoder_ = &decoder;
-  decoder.set_weight_gate(this);
 }
 
 void RankedGradients::discard() {

@@ -115,11 +115,9 @@ inline std::unique_ptr<Gradients> gradients_of(Decoder& decoder, const NamedPara
   if (options.train.shard == Shard::kAll)
     return std::make_unique<PartedGradients>(decoder, parameters, *options.ranks, at::kFloat);
   // Small buckets: a model as small as these has several.
-  auto gradients = std::make_unique<RankedGradients>(
+  return std::make_unique<RankedGradients>(
       parameters, *options.ranks,
-      RankedGradients::Options{.shard = options.train.shard, .bucket_bytes = 16 << 10});
-  gradients->pass_weights_behind(decoder);
-  return gradients;
+      RankedGradients::Options{.shard = options.train.shard, .bucket_bytes = 16 << 10}, &decoder);
 }
 
 // Trains a fresh byte model in `run_dir`, or goes on from its newest checkpoint.

@@ -8,8 +8,9 @@ namespace continuo {
 namespace {
 
 TEST(BucketPlan, HoldsEveryParameterOnceFromTheLastToTheFirst) {
-  const std::vector<PlannedParameter> parameters = {{5000, true}, {17, false}, {300, true},
-                                                    {17, false},  {300, true}, {1, false}};
+  const std::vector<PlannedParameter> parameters = {{5000, true},      {17, false}, {300, true},
+                                                    {200, true, true}, {17, false}, {300, true},
+                                                    {100, true, true}, {1, false}};
   for (const int64_t ranks : {1, 2, 3, 7}) {
     const auto buckets = plan_buckets(parameters, ranks, 600);
     std::set<size_t> seen;
@@ -21,6 +22,7 @@ TEST(BucketPlan, HoldsEveryParameterOnceFromTheLastToTheFirst) {
         EXPECT_TRUE(seen.insert(piece.parameter).second);
         EXPECT_EQ(piece.count, parameters[piece.parameter].count);
         EXPECT_EQ(bucket.decays, parameters[piece.parameter].decays);
+        EXPECT_EQ(bucket.rounded, parameters[piece.parameter].rounded);
         EXPECT_EQ(piece.at % 16, 0);
         EXPECT_GE(piece.at, end);
         if (i > 0) {

@@ -102,8 +102,8 @@ const std::vector<Pre>& pre_table() {
   return table;
 }
 
-// Hashes of all parts of a piece, each in a few steps: Σ byte · factor^(bytes behind it in the
-// part).
+// Hashes of all parts of a piece, each in a few steps: Σ (byte + 1) · factor^(bytes behind it in
+// the part).
 class PartHashes {
  public:
   PartHashes() {

@@ -27,11 +27,11 @@ std::string byte_piece(int byte) { return fmt::format("<0x{:02X}>", byte); }
 
 // The byte of "<0x0A>".
 std::optional<char> piece_byte(std::string_view piece) {
-  if (piece.size() != 6 || !piece.starts_with("<0x")) return {};
-  for (int byte = 0; byte < 256; ++byte) {
-    if (piece == byte_piece(byte)) return static_cast<char>(byte);
-  }
-  return {};
+  if (piece.size() != 6 || !piece.starts_with("<0x") || !piece.ends_with('>')) return {};
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  const size_t high = kDigits.find(piece[3]), low = kDigits.find(piece[4]);
+  if (high == kDigits.npos || low == kDigits.npos) return {};
+  return static_cast<char>(16 * high + low);
 }
 
 }  // namespace

@@ -81,8 +81,8 @@ class Switched : public Communicator {
                      std::string_view what) override {
     if (!silent_) return real_.all_gather(whole, part, what);
     if (whole.is_alias_of(part)) return {};
-    // Weights that come and go have to be some: those of the first time.
-    at::Tensor& known = known_[part.const_data_ptr()];
+    // Weights that come and go have to be some: the first ones of this size.
+    at::Tensor& known = known_[{whole.numel(), whole.scalar_type()}];
     if (known.defined()) {
       whole.copy_(known);
     } else {
@@ -105,7 +105,7 @@ class Switched : public Communicator {
 
  private:
   Communicator& real_;
-  std::map<const void*, at::Tensor> known_;
+  std::map<std::pair<int64_t, at::ScalarType>, at::Tensor> known_;
   bool silent_ = false;
 };
 

@@ -235,5 +235,20 @@ TEST(Bench, RanksSayWhatOtherNumbersOfThemWouldWaitFor) {
   }
 }
 
+TEST(Bench, RanksAreMeasuredInEveryStageAndDtype) {
+  const TempDir directory;
+  for (const char* shard : {"none", "optimizer", "all"}) {
+    for (const char* dtype : {"fp32", "bf16"}) {
+      const auto lines = bench(directory,
+                               {"ranks", "ranks=2", "rows=4", "row_tokens=16", "steps=2",
+                                std::string("shard=") + shard, std::string("dtype=") + dtype},
+                               kTinyModel);
+      ASSERT_EQ(lines.size(), 4u) << shard << ", " << dtype;
+      EXPECT_EQ(lines[0]["shard"], shard);
+      EXPECT_GT(lines[0]["step_seconds"].get<double>(), 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace continuo

@@ -63,7 +63,8 @@ install_torch() {
   say "PyTorch's CPU index cannot be reached; taking the plain package"
   "${pip[@]}" --no-deps "torch==$TORCH_VERSION" 2> >(grep -v '^WARNING' >&2)
   if [ -e "$(torch_root)/lib/libtorch_cuda.so" ]; then
-    say "The plain package is the CUDA build, which does not load without its CUDA libraries: installing them too"
+    say "The plain package is the CUDA build, which does not load without its CUDA libraries:" \
+      "installing them too (4.7 GB on disk in all)"
     "${pip[@]}" "torch==$TORCH_VERSION"
   fi
 }

@@ -21,6 +21,7 @@
 #include "nn/named_parameters.h"
 #include "train/make_gradients.h"
 #include "train/optimizer.h"
+#include "train/passing_weights.h"
 #include "train/sft.h"
 #include "train/step.h"
 
@@ -249,12 +250,13 @@ double RankBench::exchanges() const {
   if (config_.shard == Shard::kNone) return 2;
   const std::vector<NamedParameters> parts = parameters_by_part(*model_.decoder);
   const double width = static_cast<double>(c10::elementSize(model_.decoder->compute().dtype));
+  const PassingWeights layers(*model_.decoder);
   double sent = 0;  // of weights
   for (size_t p = 0; p < parts.size(); ++p) {
     for (const auto& [name, parameter] : parts[p]) {
-      const bool multiplied = p > 0 && parameter.dim() >= 2;
       const double times = p > 0 && config_.shard == Shard::kAll ? 2 : 1;
-      sent += times * static_cast<double>(parameter.numel()) * (multiplied ? width : 4);
+      sent += times * static_cast<double>(parameter.numel()) *
+              (layers.multiplies(parameter) ? width : 4);
     }
   }
   return 1 + sent / weight_bytes();

@@ -14,6 +14,7 @@ constexpr int64_t kUnit = 4;
 
 using VecB = Lanes<uint8_t, 64>;
 using VecS16 = Lanes<uint16_t, 32>;
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));  // whatever the registers hold
 
 // table[code & 15] for 64 codes.
 template <class V>

@@ -1,7 +1,6 @@
 // Packing of compressed panels (compressed_impl.h). Included by packed_impl.h only.
 #pragma once
 
-#include "nn/cpu/kernels/bytes_impl.h"
 #include "nn/cpu/kernels/packed_pack_impl.h"
 
 namespace continuo {
@@ -157,8 +156,8 @@ void store_ones(uint8_t* to, Bytes32 even, Bytes32 odd) {
     Bytes16 a, b;
     std::memcpy(&a, reinterpret_cast<const char*>(&even) + 16 * half, 16);
     std::memcpy(&b, reinterpret_cast<const char*>(&odd) + 16 * half, 16);
-    store_as(to + 32 * half, alternate_lower(a, b));
-    store_as(to + 32 * half + 16, alternate_upper(a, b));
+    store_as(to + 32 * half, alternate<false>(a, b));
+    store_as(to + 32 * half + 16, alternate<true>(a, b));
   }
 }
 

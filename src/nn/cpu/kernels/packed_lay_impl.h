@@ -2,7 +2,6 @@
 // ggml's. Included by packed_impl.h only.
 #pragma once
 
-#include "nn/cpu/kernels/bytes_impl.h"
 #include "nn/cpu/kernels/packed_stored_impl.h"
 
 namespace continuo {
@@ -14,8 +13,8 @@ void transpose_bytes(Bytes16* rows) {
   Bytes16 next[16];
   for (int round = 0; round < 4; ++round) {
     for (int i = 0; i < 8; ++i) {
-      next[2 * i] = alternate_lower(rows[i], rows[i + 8]);
-      next[2 * i + 1] = alternate_upper(rows[i], rows[i + 8]);
+      next[2 * i] = alternate<false>(rows[i], rows[i + 8]);
+      next[2 * i + 1] = alternate<true>(rows[i], rows[i + 8]);
     }
     std::memcpy(rows, next, sizeof next);
   }

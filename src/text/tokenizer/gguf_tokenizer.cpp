@@ -1,27 +1,21 @@
 #include "text/tokenizer/gguf_tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
 
-#include "core/in_parts.h"
 #include "core/suggest.h"
 #include "core/utf8.h"
 #include "text/tokenizer/flat_maps.h"
 #include "text/tokenizer/hf_tokenizer.h"
 #include "text/tokenizer/post_processor.h"
+#include "text/tokenizer/score_merges.h"
 
 namespace continuo {
 namespace {
 
 using Json = nlohmann::json;
-
-// Every way to cut a token in two is tried.
-constexpr size_t kLongestToken = 1024;
-// Fewer are looked through before a thread has begun.
-constexpr size_t kPiecesOfAPart = 4096;
 
 enum GgufTokenType : int32_t {
   kNormal = 1,
@@ -102,43 +96,6 @@ const std::vector<Pre>& pre_table() {
   return table;
 }
 
-// Hashes of all parts of a piece, each in a few steps: Σ (byte + 1) · factor^(bytes behind it in
-// the part).
-class PartHashes {
- public:
-  PartHashes() {
-    powers_[0] = 1;
-    for (size_t i = 1; i <= kLongestToken; ++i) powers_[i] = powers_[i - 1] * kFactor;
-  }
-
-  void read(std::string_view piece) {
-    for (size_t i = 0; i < piece.size(); ++i)
-      prefixes_[i + 1] = prefixes_[i] * kFactor + static_cast<uint8_t>(piece[i]) + 1;
-  }
-  uint64_t part(size_t begin, size_t end) const {
-    return prefixes_[end] - prefixes_[begin] * powers_[end - begin];
-  }
-
- private:
-  static constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
-
-  std::array<uint64_t, kLongestToken + 1> powers_, prefixes_ = {};
-};
-
-// Says of most words that are not in a set that they are not, without a look at far memory.
-class WordFilter {
- public:
-  void add(uint64_t hash) { bits_[place(hash)] = true; }
-  bool may_have(uint64_t hash) const { return bits_[place(hash)]; }
-
- private:
-  static constexpr int kBits = 22;
-
-  // The upper bits: the last bytes alone would say what the lower ones are.
-  static size_t place(uint64_t hash) { return (hash * 0xD6E8FEB86659FD93) >> (64 - kBits); }
-  std::vector<bool> bits_ = std::vector<bool>(size_t{1} << kBits);
-};
-
 class Builder {
  public:
   Builder(const GgufVocabulary& vocabulary, const std::string& name)
@@ -207,8 +164,8 @@ class Builder {
     for (size_t id = 0; id < count; ++id) {
       const std::string& token = in_.tokens[id];
       if (token.empty()) refuse(fmt::format("tokenizer.ggml.tokens[{}] is empty", id));
-      if (token.size() > kLongestToken) {
-        refuse(fmt::format("tokenizer.ggml.tokens[{}] is longer than {} bytes", id, kLongestToken));
+      if (token.size() > kLongestPiece) {
+        refuse(fmt::format("tokenizer.ggml.tokens[{}] is longer than {} bytes", id, kLongestPiece));
       }
       if (find_invalid_utf8(token)) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
@@ -287,52 +244,22 @@ class Builder {
     model["byte_fallback"] = true;
     model["fuse_unk"] = true;
     if (in_.unknown) model["unk_token"] = in_.tokens[static_cast<size_t>(*in_.unknown)];
-    document.known_merges = merges_of_scores();
+    document.known_merges = merges();
   }
 
-  // SentencePiece joins the two neighbours whose union scores highest. As ranked merges: every way
-  // to cut a piece in two pieces, pieces of higher score first.
-  std::vector<BpeVocabulary::Merge> merges_of_scores() const {
+  std::vector<BpeVocabulary::Merge> merges() const {
     if (in_.scores.size() != in_.tokens.size()) {
       refuse(fmt::format("tokenizer.ggml.scores has {} entries for {} tokens", in_.scores.size(),
                          in_.tokens.size()));
     }
-    std::vector<size_t> joined;
-    WordFilter known;
-    PartHashes hashes;
+    std::vector<bool> joined(in_.tokens.size());
     for (size_t id = 0; id < in_.tokens.size(); ++id) {
       if (!std::isfinite(in_.scores[id])) {
         refuse(fmt::format("tokenizer.ggml.scores[{}] is not finite", id));
       }
-      if (!is_joined(id)) continue;
-      joined.push_back(id);
-      hashes.read(in_.tokens[id]);
-      known.add(hashes.part(0, in_.tokens[id].size()));
+      joined[id] = is_joined(id);
     }
-    std::ranges::stable_sort(joined, std::greater<>{}, [&](size_t id) { return in_.scores[id]; });
-    std::vector<std::vector<BpeVocabulary::Merge>> parts(
-        count_parts(joined.size(), kPiecesOfAPart));
-    in_parts(joined.size(), kPiecesOfAPart, [&](size_t part, size_t begin, size_t end) {
-      PartHashes of_piece;
-      for (size_t i = begin; i < end; ++i) add_merges(joined[i], known, of_piece, parts[part]);
-    });
-    std::vector<BpeVocabulary::Merge> merges = std::move(parts[0]);
-    for (size_t part = 1; part < parts.size(); ++part)
-      merges.insert(merges.end(), parts[part].begin(), parts[part].end());
-    return merges;
-  }
-
-  void add_merges(size_t id, const WordFilter& known, PartHashes& hashes,
-                  std::vector<BpeVocabulary::Merge>& merges) const {
-    const std::string_view piece = in_.tokens[id];
-    hashes.read(piece);
-    for (size_t cut = 1; cut < piece.size(); ++cut) {
-      if (!known.may_have(hashes.part(0, cut)) || !known.may_have(hashes.part(cut, piece.size())))
-        continue;
-      const auto first = index_.find(piece.substr(0, cut)), second = index_.find(piece.substr(cut));
-      if (first && second && is_joined(*first) && is_joined(*second))
-        merges.push_back({*first, *second, static_cast<TokenId>(id)});
-    }
+    return merges_of_scores(in_.tokens, in_.scores, joined, index_);
   }
 
   bool is_joined(size_t id) const {

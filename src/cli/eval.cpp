@@ -80,9 +80,6 @@ void print(const Evaluation& e, const fs::path& model, bool as_json) {
 
 int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfig& config,
                  Communicator& ranks) {
-  const bool reports = !a.tokens.empty() || !a.logits.empty();
-  if (reports && ranks.size() > 1)
-    throw CommonError("--tokens and --logits are written by one process", "Leave `ranks` out.");
   const Compute compute = start_compute(config.compute);
   install_interrupt_handlers();
   ModelDirectory m =
@@ -102,24 +99,27 @@ int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfi
   });
   check_equal(ranks, store->hash(), "data");
   std::optional<TokenReport> report;
-  if (reports) report.emplace(decoder, *store, a.tokens, a.logits);
+  if (!a.tokens.empty()) report.emplace(decoder, *store, ranks, a.tokens);
   std::optional<Progress> progress;
   if (ranks.is_first())
     progress.emplace(
         ProgressOptions{.title = "Evaluating", .total = store->size(), .unit = "rows"});
-  const auto show = [&](const Batch& batch, const at::Tensor& nll, const Evaluation& so_far) {
+  const auto show = [&](const Batch* batch, const at::Tensor& nll, const Evaluation& so_far) {
     if (report) report->add(batch, nll);
     // Of all ranks, which are about as far as this one.
     const int64_t rows = std::min(store->size(), so_far.rows * ranks.size());
     if (progress) progress->update(rows, fmt::format("loss {:.4f}", so_far.loss()));
   };
   const Evaluation e =
-      evaluate(decoder, *store, config.micro_tokens, {.ranks = &ranks, .on_batch = show});
+      evaluate(decoder, *store, config.micro_tokens,
+               {.ranks = &ranks, .together = report.has_value(), .on_batch = show});
   if (progress) progress->finish();
   if (ranks.any(interrupted(), "the others' evaluation"))
     throw CommonError(fmt::format("interrupted after {} of {} rows", e.rows, store->size()));
   if (report) report->commit();
-  if (ranks.is_first()) print(e, m.path, a.json);
+  if (!ranks.is_first()) return 0;
+  if (!a.logits.empty()) write_logits(decoder, *store, a.logits);
+  print(e, m.path, a.json);
   return 0;
 }
 
@@ -159,7 +159,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--tokens", arguments->tokens,
                       "File to write: one JSON line per row with the nll of each trained token");
   command->add_option("--logits", arguments->logits,
-                      "File to write: safetensors with ids and logits of eight rows");
+                      "File to write: safetensors with ids and logits of the first eight rows");
   command->footer("Keys:\n" + config_help(EvalConfig{}));
   command->callback([arguments] {
     if (const int code = eval(*arguments)) throw CLI::RuntimeError(code);

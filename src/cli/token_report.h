@@ -5,33 +5,38 @@
 #include <filesystem>
 #include <optional>
 
+#include "comm/communicator.h"
 #include "core/files.h"
 #include "data/batch.h"
 #include "data/example_store.h"
-#include "io/safetensors.h"
 #include "nn/decoder.h"
 
 namespace continuo {
 
+// JSONL, per row {"row", "index", "tokens", "trained": the positions of the trained tokens, "nll"
+// and "argmax" of each}: the file that one process writes, by the first rank, however many evaluate
+// together.
 class TokenReport {
  public:
-  // An empty path: not written. `tokens`: JSONL, per row {"row", "index", "tokens", "trained": the
-  // positions of the trained tokens, "nll" and "argmax" of each}. `logits`: safetensors, of the
-  // first eight rows that come "<index>.ids" [n] int64 and "<index>.logits" [n-1, V] float32.
-  TokenReport(Decoder& decoder, const ExampleStore& store, const std::filesystem::path& tokens,
-              const std::filesystem::path& logits);
+  TokenReport(Decoder& decoder, const ExampleStore& store, Communicator& ranks,
+              const std::filesystem::path& path);
 
-  // `nll`: of the trained tokens, as OnEvaluated gives it. Runs the model once more.
-  void add(const Batch& batch, const at::Tensor& nll);
-  // The files are there after this and not before.
+  // As OnEvaluated calls it, on all ranks together. Runs the model once more.
+  void add(const Batch* batch, const at::Tensor& nll);
+  // The file is there after this and not before.
   void commit();
 
  private:
+  std::string lines(const Batch& batch, const at::Tensor& nll) const;
+
   Decoder& decoder_;
   const ExampleStore& store_;
-  std::optional<AtomicFile> tokens_;
-  std::filesystem::path logits_path_;
-  NamedTensors logits_;
+  Communicator& ranks_;
+  std::optional<AtomicFile> file_;  // of the first rank
 };
+
+// Safetensors, of the store's first eight rows "<index>.ids" [n] int64 and "<index>.logits"
+// [n-1, V] float32.
+void write_logits(Decoder& decoder, const ExampleStore& store, const std::filesystem::path& path);
 
 }  // namespace continuo

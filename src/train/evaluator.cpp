@@ -68,9 +68,10 @@ Evaluation evaluate_share(Decoder& decoder, const ExampleStore& store, int64_t m
     if (batch) total.rows += std::ssize(batch->rows);
     if (batch && batch->trained_count > 0) {
       const at::Tensor nll = add_batch(total, decoder, *batch, store);
-      if (options.on_batch) options.on_batch(*batch, nll, total);
+      if (options.on_batch) options.on_batch(&*batch, nll, total);
     } else if (options.together) {
       idle_pass(decoder);
+      if (options.on_batch) options.on_batch(nullptr, {}, total);
     }
   }
   return total;

@@ -27,16 +27,19 @@ struct Evaluation {
   double mean_entropy() const { return tokens ? entropy / static_cast<double>(tokens) : 0; }
 };
 
-// Called after each batch: its rows, their trained tokens' nll in document order, and the sums so
-// far.
+// Called after each batch that has a trained token: its rows, their trained tokens' nll in document
+// order, and the sums so far. With EvaluationOptions::together once a round on every rank, with a
+// null batch where this one had none.
 using OnEvaluated =
-    std::function<void(const Batch& batch, const at::Tensor& nll, const Evaluation& so_far)>;
+    std::function<void(const Batch* batch, const at::Tensor& nll, const Evaluation& so_far)>;
 
 struct EvaluationOptions {
   // Which part the set among them, batch by batch; of a process alone by default.
   Communicator* ranks = nullptr;
-  bool together = false;      // as Gradients::passes_together
-  OnEvaluated on_batch = {};  // of this rank's batches
+  // Round by round, a pass on every rank in each: what they send each other in a pass, as with
+  // Gradients::passes_together, or in on_batch needs that.
+  bool together = false;
+  OnEvaluated on_batch = {};
 };
 
 // The same sums on all ranks. Stops early, with what it has, when `core/interrupt.h` says so.

@@ -45,10 +45,24 @@ struct FirstToken : Sink {
   bool came = false;
 };
 
-// What was seen in all rounds: seconds between the tokens of the live sequences without the prompt
-// and beside it, and of every round the part of its rate alone that the prompt had in company.
+// Seconds between the tokens of the live sequences without the prompt and beside it, and those that
+// the prompt took.
+struct Round {
+  std::vector<double> undisturbed, disturbed;
+  double prompt = 0;
+};
+
+// What was seen in all rounds: all gaps; and of every round how many times its undisturbed gap the
+// 99th percentile was, and the part of its rate alone that the prompt had in company.
 struct Seen {
-  std::vector<double> undisturbed, disturbed, shares;
+  std::vector<double> undisturbed, disturbed, ratios, shares;
+
+  void add(const Round& round, double alone) {
+    undisturbed.insert(undisturbed.end(), round.undisturbed.begin(), round.undisturbed.end());
+    disturbed.insert(disturbed.end(), round.disturbed.begin(), round.disturbed.end());
+    ratios.push_back(quantile(round.disturbed, 0.99) / median(round.undisturbed));
+    shares.push_back(alone / round.prompt);
+  }
 };
 
 class StreamsBench {
@@ -76,8 +90,9 @@ class StreamsBench {
     return seconds;
   }
 
-  // Seconds to its first token beside the streams.
-  double together(Seen& seen) {
+  // The prompt beside the streams.
+  Round together() {
+    Round round;
     Scheduler scheduler(decoder_, {.max_batch = config_.streams + 1,
                                    .prefill_chunk = config_.prefill_chunk,
                                    .slowdown = config_.slowdown});
@@ -90,15 +105,14 @@ class StreamsBench {
       scheduler.step();
       return seconds_now() - start;
     };
-    for (int64_t i = 0; i < config_.steps; ++i) seen.undisturbed.push_back(gap());
+    for (int64_t i = 0; i < config_.steps; ++i) round.undisturbed.push_back(gap());
     const auto sink = ask(scheduler, config_.prompt, 1000);
-    double seconds = 0;
     while (!sink->came) {
-      seen.disturbed.push_back(gap());
-      seconds += seen.disturbed.back();
+      round.disturbed.push_back(gap());
+      round.prompt += round.disturbed.back();
     }
     scheduler.finish_all(FinishReason::kInterrupted);
-    return seconds;
+    return round;
   }
 
  private:
@@ -122,7 +136,7 @@ class StreamsBench {
 };
 
 // A machine's speed changes from second to second: the prompt is timed alone before and after each
-// time that it has company.
+// time that it has company, and quotients are of what was measured in the same seconds.
 void bench_streams(const std::string& directory, const StreamsBenchConfig& c) {
   const Compute compute = start_compute(c.compute);
   const Model model = open_bench_model(directory, c.base, compute, BenchUse::kServed);
@@ -131,27 +145,30 @@ void bench_streams(const std::string& directory, const StreamsBenchConfig& c) {
   bench.alone();  // warms up
   Seen seen;
   std::vector<double> alone = {bench.alone()};
-  for (int64_t round = 0; round < c.rounds; ++round) {
-    const double together = bench.together(seen);
+  for (int64_t i = 0; i < c.rounds; ++i) {
+    const Round round = bench.together();
     alone.push_back(bench.alone());
-    seen.shares.push_back((alone[round] + alone[round + 1]) / (2 * together));
+    seen.add(round, (alone[i] + alone[i + 1]) / 2);
   }
-  const double undisturbed = quantile(seen.undisturbed, 0.5), p99 = quantile(seen.disturbed, 0.99);
-  const auto [lowest, highest] = std::ranges::minmax(seen.shares);
+  const auto range = [](const std::vector<double>& values) {
+    const auto [lowest, highest] = std::ranges::minmax(values);
+    return json{lowest, highest};
+  };
   print_bench_line({{"what", "streams"},
                     {"streams", c.streams},
                     {"prompt", c.prompt},
                     {"rounds", c.rounds},
                     {"slowdown", c.slowdown},
-                    {"undisturbed_gap_ms", 1e3 * undisturbed},
+                    {"undisturbed_gap_ms", 1e3 * median(seen.undisturbed)},
                     {"undisturbed_gap_p99_ms", 1e3 * quantile(seen.undisturbed, 0.99)},
-                    {"gap_ms", 1e3 * quantile(seen.disturbed, 0.5)},
-                    {"gap_p99_ms", 1e3 * p99},
-                    {"gap_ratio", p99 / undisturbed},
+                    {"gap_ms", 1e3 * median(seen.disturbed)},
+                    {"gap_p99_ms", 1e3 * quantile(seen.disturbed, 0.99)},
+                    {"gap_p99_ratio", median(seen.ratios)},
+                    {"gap_p99_ratio_range", range(seen.ratios)},
                     {"passes", seen.disturbed.size()},
                     {"prompt_alone_tokens_per_s", static_cast<double>(c.prompt) / median(alone)},
                     {"prompt_share", median(seen.shares)},
-                    {"prompt_share_range", {lowest, highest}},
+                    {"prompt_share_range", range(seen.shares)},
                     {"weights", enum_name(c.compute.weights)},
                     {"kv_cache", enum_name(c.compute.kv_cache)}},
                    compute);

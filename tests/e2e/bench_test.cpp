@@ -176,11 +176,12 @@ TEST(Bench, StreamsTellWhatAPromptCostsThemAndThemIt) {
   EXPECT_LE(line["passes"].get<int>(), 3 * 60);
   for (const char* key : {"undisturbed_gap_ms", "gap_p99_ms", "prompt_alone_tokens_per_s"})
     EXPECT_GT(line[key], 0) << key;
-  EXPECT_NEAR(line["gap_ratio"].get<double>(),
-              line["gap_p99_ms"].get<double>() / line["undisturbed_gap_ms"].get<double>(), 1e-9);
-  EXPECT_GT(line["prompt_share_range"][0], 0);
-  EXPECT_LE(line["prompt_share_range"][0], line["prompt_share"]);
-  EXPECT_LE(line["prompt_share"], line["prompt_share_range"][1]);
+  for (const std::string key : {"gap_p99_ratio", "prompt_share"}) {
+    const nlohmann::json& range = line[key + "_range"];
+    EXPECT_GT(range[0], 0) << key;
+    EXPECT_LE(range[0], line[key]) << key;
+    EXPECT_LE(line[key], range[1]) << key;
+  }
 }
 
 TEST(Bench, ProductsOfATrainingStepStandBesideMultiplyAdds) {

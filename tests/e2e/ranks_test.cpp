@@ -254,9 +254,8 @@ TEST(RanksCommand, ReportTokensAndLogitsAsOneProcessDoes) {
   ASSERT_EQ(run(directory, train("run")).code, 0);
   const auto report = [&](const std::string& name, const std::string& ranks) {
     const Outcome outcome =
-        run(directory,
-            {"eval", "run", "--data", "rows.jsonl", "micro_tokens=200", "ranks=" + ranks,
-             "--tokens", name + ".jsonl", "--logits", name + ".safetensors"});
+        run(directory, {"eval", "run", "--data", "rows.jsonl", "micro_tokens=200", "ranks=" + ranks,
+                        "--tokens", name + ".jsonl", "--logits", name + ".safetensors"});
     EXPECT_EQ(outcome.code, 0) << outcome.err;
   };
   report("one", "1");

@@ -1,5 +1,8 @@
 #include "generate/slice_size.h"
 
+#include <algorithm>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 namespace continuo {
@@ -10,7 +13,7 @@ TEST(SliceSize, LearnsWhatAPassCanBear) {
   EXPECT_EQ(size.limit(3, 512), 16) << "nothing is known";
   EXPECT_EQ(size.limit(3, 4), 4);
   for (int i = 0; i < 30; ++i) size.observe(0, 0.050);
-  for (int i = 0; i < 30; ++i) size.observe(10, 0.050 + 10 * 0.002);
+  for (int i = 0; i < 15; ++i) size.observe(10, 0.050 + 10 * 0.002);
   EXPECT_EQ(size.limit(3, 512), 20) << "twice as many as are known";
   size.observe(40, 0.050 + 40 * 0.002);
   EXPECT_NEAR(static_cast<double>(size.limit(3, 512)), 50, 1) << "100 ms more of 2 ms each";
@@ -31,23 +34,58 @@ TEST(SliceSize, LearnsWhatAPassCanBear) {
   EXPECT_NEAR(static_cast<double>(slow.limit(1, 512)), 13, 1) << "nor are 47, for what is slow";
 }
 
+// What the next pass takes on a machine where one without prompts takes `alone` seconds and a token
+// of a slice `token`. → its slice
+int64_t run_pass(SliceSize& size, double alone, double token) {
+  const int64_t slice = size.limit(2.2, 512);
+  size.observe(slice, alone + token * static_cast<double>(slice));
+  return slice;
+}
+
+std::vector<int64_t> run_passes(SliceSize& size, int count, double alone, double token) {
+  std::vector<int64_t> slices;
+  for (int i = 0; i < count; ++i) slices.push_back(run_pass(size, alone, token));
+  return slices;
+}
+
 // A machine that stands still now and then must not make slices so short that what a token costs
 // cannot be told from what passes vary by.
 TEST(SliceSize, SurvivesPassesThatTookTooLong) {
   SliceSize size;
   size.observe(0, 0.010);
-  const auto settled = [&] {
-    for (int i = 0; i < 20; ++i) {
-      const int64_t slice = size.limit(2.2, 512);
-      size.observe(slice, 0.010 + 0.002 * static_cast<double>(slice));
-    }
-    return size.limit(2.2, 512);
-  };
-  const int64_t before = settled();
-  EXPECT_NEAR(static_cast<double>(before), 15, 1);
+  EXPECT_NEAR(static_cast<double>(run_passes(size, 20, 0.010, 0.002).back()), 15, 1);
   size.observe(2, 0.024);
-  EXPECT_GT(size.limit(2.2, 512), before / 2) << "a token seemed to cost 7 ms";
-  EXPECT_NEAR(static_cast<double>(settled()), 15, 1);
+  EXPECT_EQ(run_pass(size, 0.010, 0.002), 0) << "is the machine slower, or are tokens dearer?";
+  EXPECT_GT(run_pass(size, 0.010, 0.002), 7) << "a token seemed to cost 7 ms";
+  EXPECT_NEAR(static_cast<double>(run_passes(size, 20, 0.010, 0.002).back()), 15, 1);
+}
+
+// Where tokens took the blame slices shrank to one, pass after pass.
+TEST(SliceSize, ASlowerMachineIsNoDearerToken) {
+  SliceSize size;
+  size.observe(0, 0.025);
+  const auto before = static_cast<double>(run_passes(size, 30, 0.025, 0.002).back());
+  EXPECT_NEAR(before, 15, 1);
+  const auto slow = run_passes(size, 100, 0.047, 0.0038);
+  EXPECT_LE(std::ranges::count(slow, 0), 8) << "few passes ask";
+  for (size_t i = 8; i < slow.size(); ++i) {
+    EXPECT_TRUE(slow[i] == 0 || static_cast<double>(slow[i]) >= 0.3 * before) << i;
+  }
+  EXPECT_NEAR(static_cast<double>(run_passes(size, 50, 0.025, 0.002).back()), before, 2);
+}
+
+// As those of a long prompt do, from slice to slice.
+TEST(SliceSize, FollowsTokensThatBecomeDearer) {
+  SliceSize size;
+  size.observe(0, 0.025);
+  run_passes(size, 30, 0.025, 0.002);
+  double longest = 0;
+  for (int i = 0; i < 200; ++i) {
+    const double token = 0.002 + 0.00001 * i;
+    longest = std::max(longest, 0.025 + token * static_cast<double>(run_pass(size, 0.025, token)));
+  }
+  EXPECT_LT(longest, 2.4 * 0.025);
+  EXPECT_NEAR(static_cast<double>(std::ranges::max(run_passes(size, 4, 0.025, 0.004))), 7.5, 1);
 }
 
 }  // namespace

@@ -11,12 +11,15 @@ namespace {
 // Values of k in a block, 16 KiB of a panel.
 template <class E>
 constexpr int64_t kBlockInputs = 512 / sizeof(E);
-constexpr int64_t kManyRows = 9;  // from here on
 constexpr int64_t kLine = 64;
+// As many rows at once as the registers hold, and how many rows are many: more than are multiplied
+// as a panel is read.
 #if defined(__AVX512F__)
 constexpr int kBlockRows = 12;
+constexpr int64_t kManyRows = 9;
 #else
 constexpr int kBlockRows = 3;
+constexpr int64_t kManyRows = 5;
 #endif
 // Weights in bfloat16 become floats where no instruction multiplies pairs of them: there the sums
 // of pairs are those of floats.

@@ -28,9 +28,9 @@ def rows_of(name, rows):
             "completion_tokens=1536", "micro_tokens=16384", "steps=4", "warmup=2"]
 
 
-def decode(name, batch):
+def decode(name, batch, *settings):
     return ["bench", "generate", "device=cuda", "dtype=bf16", *shape(name), f"batches=[{batch}]", "new_tokens=64",
-            "prefill=2048", "repeats=2"]
+            "prefill=2048", "repeats=2", *settings]
 
 
 def peer(name, batch):
@@ -52,6 +52,10 @@ FIGURES = [
     ("LoRA 8B, rows of 2,048", rows_of("8B", 8) + ["lora.rank=16"], "train", rate, "tokens/s", 12000),
     ("decode 1.2B, 1 sequence", decode("1.2B", 1), "decode", lambda l: l["read_gb_per_s"], "GB/s", None),
     ("decode 8B, 1 sequence", decode("8B", 1), "decode", lambda l: l["read_gb_per_s"], "GB/s", None),
+    ("decode 8B in 8 bits, 1 sequence", decode("8B", 1, "weights=q8", "cuda.kernels=all"), "decode",
+     lambda l: l["read_gb_per_s"], "GB/s", None),
+    ("decode 8B in 4 bits, 1 sequence", decode("8B", 1, "weights=q4", "cuda.kernels=all"), "decode",
+     lambda l: l["read_gb_per_s"], "GB/s", None),
     ("decode 8B, 32 sequences", decode("8B", 32), "decode", lambda l: l["decode_tokens_per_s"], "tokens/s", None),
     ("decode 8B, 256 sequences", decode("8B", 256), "decode", lambda l: l["decode_tokens_per_s"], "tokens/s", None),
 ]
@@ -143,6 +147,8 @@ def run_figures(check, quick):
         name, arguments, *rest = figure
         command = ["bin/continuo", *arguments]
         check.figure(name, command, *rest)
+        if "cuda.kernels=all" in command:
+            continue
         check.figure(f"{name}, all kernels", [*command, "cuda.kernels=all"], *rest)
     for name, command in PEERS[:1] if quick else PEERS:
         check.figure(name, command, "decode", lambda line: line["tokens_per_s"], "tokens/s", None)

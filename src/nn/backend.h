@@ -20,13 +20,16 @@
 #include "core/random.h"
 #include "nn/activation.h"
 #include "nn/kv_cache.h"
+#include "nn/weight_format.h"
 
 namespace continuo {
 
 class Executor;
 struct ExecutorOptions;
+struct QuantisedWeight;
 struct Rotation;
 class Transformer;
+class WeightMatrix;
 
 // Products with sums in float32.
 struct ProductOps {
@@ -43,6 +46,17 @@ struct ProductOps {
   void (*add_tn)(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
   // Products in this dtype want multiples of so many rows, for fear of too many different shapes.
   int64_t (*row_multiple)(at::ScalarType dtype);
+};
+
+// What reads weights of 8 or 4 bits; activations stay what they are.
+struct QuantisedOps {
+  // x [M, in] · Wᵀ → [M, out] in the dtype of x.
+  at::Tensor (*product)(const at::Tensor& x, const QuantisedWeight& w);
+  // → [out, in] in `dtype`.
+  at::Tensor (*values)(const QuantisedWeight& w, at::ScalarType dtype);
+  // The panels of a matrix on the CPU, in q8 or q4: in the table of the CPU alone, which makes them
+  // for all devices.
+  at::Tensor (*pack)(const WeightMatrix& matrix, WeightFormat format);
 };
 
 // Residual addition, then RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450) where there is
@@ -167,6 +181,7 @@ struct DropoutOps {
 struct Backend {
   const char* name;
   ProductOps products;
+  QuantisedOps quantised;
   NormOps norm;
   RotateOps rotate;
   GateOps gate;

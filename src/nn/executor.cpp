@@ -11,10 +11,14 @@ std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& mode
 }
 
 void read_from(const Executor& executor, Transformer& model) {
-  for (const auto& [place, layer] : model.linear_slots()) layer->stored = executor.matrix(place);
+  const auto read = [](const WeightMatrix& matrix, WeightMatrix& stored) {
+    if (!matrix.in_memory().defined()) stored = matrix;  // else it is the model's own
+  };
+  for (const auto& [place, layer] : model.linear_slots())
+    read(executor.matrix(place), layer->stored);
   const std::map<std::string, WeightMatrix*> stored = model.stored_matrices();
   const auto head = stored.find("head");
-  *(head != stored.end() ? head->second : stored.at("embedding")) = executor.head_matrix();
+  read(executor.head_matrix(), *(head != stored.end() ? head->second : stored.at("embedding")));
 }
 
 }  // namespace continuo

@@ -56,9 +56,7 @@ struct GatedLinear : torch::autograd::Function<GatedLinear> {
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
-    const Backend& backend = backend_of(gate);
-    at::Tensor y = backend.products.nt(backend.gate.forward(gate, second, activation),
-                                       down.values(gate.scalar_type()));
+    at::Tensor y = down.product(backend_of(gate).gate.forward(gate, second, activation));
     if (bias) y.add_(*bias);
     return y;
   }

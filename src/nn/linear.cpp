@@ -18,14 +18,11 @@ using torch::autograd::variable_list;
 const at::Tensor& CastCache::get(const at::Tensor& parameter, at::ScalarType dtype) {
   if (parameter.scalar_type() == dtype) {
     copy_ = at::Tensor();
-    source_ = nullptr;
+    source_ = {};
     return parameter;
   }
-  const uint32_t version =
-      parameter.is_inference() ? 0 : static_cast<uint32_t>(parameter._version());
-  const void* source = parameter.const_data_ptr();
-  if (!copy_.defined() || source_ != source || version_ != version ||
-      copy_.scalar_type() != dtype) {
+  const TensorState source = state_of(parameter);
+  if (!copy_.defined() || source_ != source || copy_.scalar_type() != dtype) {
     const c10::NoGradGuard no_grad;
     // Written in place where it can be, so that the copy keeps its pages from step to step.
     if (copy_.defined() && copy_.scalar_type() == dtype && copy_.sizes() == parameter.sizes() &&
@@ -35,7 +32,6 @@ const at::Tensor& CastCache::get(const at::Tensor& parameter, at::ScalarType dty
       copy_ = parameter.detach().to(dtype);
     }
     source_ = source;
-    version_ = version;
   }
   return copy_;
 }
@@ -52,7 +48,7 @@ struct LinearProduct : torch::autograd::Function<LinearProduct> {
     ctx->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     ctx->saved_data["bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
-    at::Tensor y = backend_of(x).products.nt(x, product.values(x.scalar_type()));
+    at::Tensor y = product.product(x);
     if (bias) y.add_(*bias);
     return y;
   }

@@ -14,6 +14,7 @@
 
 #include "nn/model_weights.h"
 #include "nn/product_weight.h"
+#include "nn/tensor_state.h"
 
 namespace continuo {
 
@@ -26,8 +27,7 @@ class CastCache {
 
  private:
   at::Tensor copy_;
-  const void* source_ = nullptr;
-  uint32_t version_ = 0;
+  TensorState source_;
 };
 
 // x: [M, in] float32 or bfloat16; weight: [out, in], the parameter; product: the same as products
@@ -66,6 +66,7 @@ struct LinearImpl : torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);  // unset (nn/unset_parameter.h)
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   ProductWeight product_weight(at::ScalarType dtype) {
+    if (quantised.defined()) return ProductWeight(quantised);
     if (stored.defined()) return ProductWeight(stored);
     return passing.defined() ? ProductWeight(WeightMatrix(passing))
                              : ProductWeight(cast_.get(weight, dtype));
@@ -79,6 +80,8 @@ struct LinearImpl : torch::nn::Module {
   // The weight where it was left, in its file or in an executor's panels; `weight` is then unset
   // and frozen.
   WeightMatrix stored;
+  // What products read while an executor of 8 or 4 bits runs the model.
+  QuantisedWeight quantised;
   // What products read where the weight's memory is there only while a pass needs it
   // (nn/weight_gate.h): the weight itself, or what its values are in their dtype. No other copy
   // outlives a product.

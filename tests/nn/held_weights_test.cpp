@@ -20,11 +20,6 @@ struct Case {
 
 class HeldWeights : public testing::TestWithParam<Case> {
  protected:
-  void SetUp() override {
-    if (backend_of(test::device()).name != std::string_view("cpu"))
-      GTEST_SKIP() << "other executors hold what modules do";
-  }
-
   // Frozen, with adapters on its layers whose B is not zero.
   static void adapt(Transformer& model, const Case& c, const std::shared_ptr<DropoutPass>& pass) {
     for (at::Tensor& parameter : model.parameters()) parameter.set_requires_grad(false);

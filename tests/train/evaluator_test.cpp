@@ -47,12 +47,13 @@ TEST(Evaluator, AServedModelIsEvaluatedAsItGenerates) {
   const Evaluation whole = evaluate(served, *store, 1 << 20);
   EXPECT_NEAR(whole.loss(), trained, 1e-5);
   EXPECT_NEAR(evaluate(served, *store, 1).loss(), whole.loss(), 1e-6);
-  if (test::on_reference()) return;  // it has no such weights
-  ServedDecoder narrow(make_executor(model, {.weights = WeightFormat::q4, .cache = KVFormat::q8}));
+  const KVFormat cache = test::on_reference() ? KVFormat::f32 : KVFormat::q8;
+  ServedDecoder narrow(make_executor(model, {.weights = WeightFormat::q4, .cache = cache}));
   const double loss = evaluate(narrow, *store, 1 << 20).loss();
   EXPECT_NE(loss, whole.loss());
   EXPECT_NEAR(loss, whole.loss(), 0.1 * whole.loss());
-  EXPECT_NEAR(evaluate(narrow, *store, 1).loss(), loss, 1e-6);
+  // Elsewhere activations are bfloat16, and rounded by products of other shapes.
+  EXPECT_NEAR(evaluate(narrow, *store, 1).loss(), loss, test::on_reference() ? 1e-3 * loss : 1e-6);
 }
 
 TEST(Evaluator, ALossThatIsNotFiniteNamesTheRow) {

@@ -9,7 +9,7 @@ namespace {
 int64_t any_rows(at::ScalarType) { return 1; }
 
 std::string modules_of_training() {
-  return "modules of training, as this device has no engine: fp32 or bf16 weights";
+  return "modules of training, as this device has no engine: fp32, bf16, q8 or q4 weights";
 }
 
 }  // namespace
@@ -24,6 +24,9 @@ const Backend& aten_backend() {
                    .add_nn = aten::add_product_nn,
                    .add_tn = aten::add_product_tn,
                    .row_multiple = any_rows},
+      .quantised = {.product = aten::quantised_product,
+                    .values = aten::quantised_values,
+                    .pack = nullptr},
       .norm = {.forward = aten::norm, .backward = aten::norm_backward},
       .rotate = {.rotate = aten::rotate},
       .gate = {.forward = aten::gate, .backward = aten::gate_backward},

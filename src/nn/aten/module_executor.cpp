@@ -46,15 +46,18 @@ class LowRankAdapter : public LinearAdapter {
 };
 
 // The model computes as the executor does for as long as this lives: with its dtype, without
-// dropout, with one adapter or none.
+// dropout, with one adapter or none, with the weights that `quantised` gives of a layer.
 class Borrowed {
  public:
-  Borrowed(Transformer& model, at::ScalarType dtype, const AdapterWeights* adapter)
+  template <class F>
+  Borrowed(Transformer& model, at::ScalarType dtype, const AdapterWeights* adapter,
+           const F& quantised)
       : model_(model), compute_(model.compute()), training_(model.is_training()) {
     model.set_compute({.dtype = dtype});
     if (training_) model.eval();
     for (const auto& [place, layer] : model.linear_slots()) {
       saved_.emplace_back(layer, std::exchange(layer->adapter, nullptr));
+      layer->quantised = quantised(layer);
       if (!adapter) continue;
       const auto rows = adapter->find(place);
       if (rows != adapter->end()) layer->adapter = std::make_shared<LowRankAdapter>(rows->second);
@@ -63,7 +66,10 @@ class Borrowed {
   ~Borrowed() {
     model_.set_compute(compute_);
     if (training_) model_.train();
-    for (auto& [layer, adapter] : saved_) layer->adapter = std::move(adapter);
+    for (auto& [layer, adapter] : saved_) {
+      layer->adapter = std::move(adapter);
+      layer->quantised = {};
+    }
   }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
@@ -79,16 +85,40 @@ class Borrowed {
 
 ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
     : model_(std::move(model)), options_(options) {
-  if (is_quantised(options.weights)) {
-    throw Error(fmt::format("{} weights need the CPU's engine, which does not serve here",
-                            name(options.weights)),
-                "Leave weights at auto.");
+  std::vector<at::Tensor> read = model_->parameters();
+  if (is_quantised(options_.weights)) {
+    for (const auto& [place, layer] : model_->linear_slots()) {
+      // A router is small, and what it rounds away is another expert.
+      if (place.matrix == Matrix::router) continue;
+      quantised_[layer] = {};
+      std::erase_if(read, [&](const at::Tensor& p) { return p.is_same(layer->weight); });
+    }
   }
-  model_->read_stored();
+  model_->read_stored(read, {});
+  refresh();
+}
+
+void ModuleExecutor::refresh() {
+  for (auto& [layer, kept] : quantised_) {
+    const TensorState source = state_of(layer->matrix().in_memory());
+    if (kept.weight.defined() && kept.source == source) continue;
+    kept = {quantise(layer->matrix(), options_.weights, device()), source};
+  }
 }
 
 at::ScalarType ModuleExecutor::dtype() const {
-  return options_.weights == WeightFormat::bf16 ? at::kBFloat16 : at::kFloat;
+  return options_.weights == WeightFormat::f32 ? at::kFloat : at::kBFloat16;
+}
+
+WeightMatrix ModuleExecutor::matrix(const MatrixPlace& place) const {
+  for (const auto& [here, layer] : model_->linear_slots()) {
+    const auto kept = quantised_.find(layer);
+    if (!(here == place) || kept == quantised_.end()) continue;
+    const ProductWeight weight(kept->second.weight);
+    return {layer->matrix().out(), layer->matrix().in(),
+            [weight](int64_t begin, int64_t end) { return weight.rows(begin, end, at::kFloat); }};
+  }
+  return model_->weights().matrices.at(place).weight;
 }
 
 std::string ModuleExecutor::description() const {
@@ -107,7 +137,10 @@ std::unique_ptr<KVCache> ModuleExecutor::make_cache() const {
 at::Tensor ModuleExecutor::run_with(int64_t adapter, const RaggedInput& input,
                                     const CachedSequences& cached) {
   const AdapterWeights* weights = adapter == kNoAdapter ? nullptr : &adapters_.at(adapter);
-  const Borrowed borrowed(*model_, dtype(), weights);
+  const Borrowed borrowed(*model_, dtype(), weights, [&](LinearImpl* layer) {
+    const auto kept = quantised_.find(layer);
+    return kept == quantised_.end() ? QuantisedWeight{} : kept->second.weight;
+  });
   return model_->forward_cached(input, cached);
 }
 
@@ -157,9 +190,14 @@ int64_t ModuleExecutor::add_adapter(const AdapterWeights& adapter) {
 }
 
 int64_t ModuleExecutor::weight_bytes() const {
-  int64_t weights = model_->head_weight().numel();
-  for (const LinearImpl* layer : linear_layers(*model_)) weights += layer->weight.numel();
-  return weights * static_cast<int64_t>(c10::elementSize(dtype()));
+  const auto element = static_cast<int64_t>(c10::elementSize(dtype()));
+  int64_t bytes = model_->head_weight().numel() * element;
+  for (const auto& [place, layer] : model_->linear_slots()) {
+    const auto kept = quantised_.find(layer);
+    bytes += kept == quantised_.end() ? layer->weight.numel() * element
+                                      : static_cast<int64_t>(kept->second.weight.panels.nbytes());
+  }
+  return bytes;
 }
 
 namespace aten {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "nn/backend.h"
+#include "nn/quantised_weight.h"
 
 namespace continuo::aten {
 
@@ -11,6 +12,9 @@ at::Tensor product_tn(const at::Tensor& a, const at::Tensor& b, at::ScalarType d
 void add_product_nt(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_product_nn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
 void add_product_tn(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b);
+
+at::Tensor quantised_product(const at::Tensor& x, const QuantisedWeight& w);
+at::Tensor quantised_values(const QuantisedWeight& w, at::ScalarType dtype);
 
 NormValues norm(const NormInput& input);
 NormGradients norm_backward(const NormInput& input, const NormValues& values,

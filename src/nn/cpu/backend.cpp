@@ -45,6 +45,9 @@ const Backend& cpu_backend() {
                    .add_nn = add_matmul_nn,
                    .add_tn = add_matmul_tn,
                    .row_multiple = row_multiple},
+      .quantised = {.product = aten::quantised_product,
+                    .values = aten::quantised_values,
+                    .pack = cpu::pack_panels},
       .norm = {.forward = cpu::norm, .backward = cpu::norm_backward},
       .rotate = {.rotate = cpu::rotate},
       .gate = {.forward = cpu::gate, .backward = cpu::gate_backward},
@@ -61,7 +64,12 @@ const Backend& host_backend() {
   const char* setting = std::getenv("CONTINUO_BACKEND");
   const std::string_view wanted = setting ? setting : "";
   if (wanted.empty() || wanted == cpu_backend().name) return cpu_backend();
-  if (wanted == aten_backend().name) return aten_backend();
+  static const Backend kReference = [] {
+    Backend reference = aten_backend();
+    reference.quantised.pack = cpu::pack_panels;
+    return reference;
+  }();
+  if (wanted == kReference.name) return kReference;
   throw Error(fmt::format("CONTINUO_BACKEND={} names no backend", wanted),
               "Use cpu or aten, or leave it unset.");
 }

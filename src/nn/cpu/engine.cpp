@@ -20,11 +20,9 @@ namespace continuo {
 namespace {
 
 // What tells whether a weight is still the one that was packed. Those in files do not change.
-std::vector<std::pair<const void*, uint32_t>> sources_of(const ModelWeights& w) {
-  std::vector<std::pair<const void*, uint32_t>> sources;
-  const auto add = [&](const at::Tensor& t) {
-    if (t.defined()) sources.emplace_back(t.const_data_ptr(), t.is_inference() ? 0 : t._version());
-  };
+std::vector<TensorState> sources_of(const ModelWeights& w) {
+  std::vector<TensorState> sources;
+  const auto add = [&](const at::Tensor& t) { sources.push_back(state_of(t)); };
   for (const auto& [place, linear] : w.matrices) {
     add(linear.weight.in_memory());
     add(linear.bias);

@@ -137,7 +137,7 @@ class CpuEngine : public Executor {
   std::shared_ptr<Transformer> model_;
   ExecutorOptions options_;
   ModelWeights weights_;
-  std::vector<std::pair<const void*, uint32_t>> sources_;  // storage and version of what is packed
+  std::vector<TensorState> sources_;  // storage and version of what is packed
   RopeTables rope_;
   std::optional<PanelArena> arena_;
   std::vector<Joint> joints_;

@@ -24,4 +24,6 @@ RowStatistics cross_entropy(at::Tensor& logits, const at::Tensor& targets, const
 
 at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype);
 
+at::Tensor pack_panels(const WeightMatrix& matrix, WeightFormat format);
+
 }  // namespace continuo::cpu

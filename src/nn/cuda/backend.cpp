@@ -21,6 +21,8 @@ Backend proven() {
 
 Backend all() {
   Backend backend = proven();
+  backend.quantised.product = cuda::quantised_product;
+  backend.quantised.values = cuda::quantised_values;
   backend.norm = {.forward = cuda::norm, .backward = cuda::norm_backward};
   backend.rotate = {.rotate = cuda::rotate};
   backend.gate = {.forward = cuda::gate, .backward = cuda::gate_backward};

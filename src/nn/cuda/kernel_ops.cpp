@@ -1,4 +1,6 @@
 // From tensors to kernels of our own.
+#include <algorithm>
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
@@ -197,6 +199,49 @@ at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype) {
          .mask = mask.mutable_data_ptr()},
         noise.tokens.device());
   return mask;
+}
+
+namespace {
+
+int bits_of(const QuantisedWeight& w) { return w.format == WeightFormat::q8 ? 8 : 4; }
+
+}  // namespace
+
+// So many rows read the weights again and again, which is less than to write them in 16 bits and
+// to read those.
+constexpr int64_t kFewRows = 4 * kMostQuantisedRows;
+
+at::Tensor quantised_product(const at::Tensor& x, const QuantisedWeight& w) {
+  const int64_t rows = x.size(0);
+  if (rows > kFewRows) return aten::product_nt(x, quantised_values(w, x.scalar_type()));
+  at::Tensor y = at::empty({rows, w.out}, x.options());
+  for (int64_t r = 0; r < rows; r += kMostQuantisedRows) {
+    const int64_t count = std::min(kMostQuantisedRows, rows - r);
+    start(kernels().quantised_product,
+          {.rows = count,
+           .in = w.in,
+           .out = w.out,
+           .bits = bits_of(w),
+           .panels = w.panels.const_data_ptr<uint8_t>(),
+           .x = data(x.narrow(0, r, count)),
+           .type = type_of(x.scalar_type()),
+           .y = y.narrow(0, r, count).mutable_data_ptr()},
+          x.device());
+  }
+  return y;
+}
+
+at::Tensor quantised_values(const QuantisedWeight& w, at::ScalarType dtype) {
+  at::Tensor values = at::empty({w.out, w.in}, w.panels.options().dtype(dtype));
+  start(kernels().quantised_values,
+        {.in = w.in,
+         .out = w.out,
+         .bits = bits_of(w),
+         .panels = w.panels.const_data_ptr<uint8_t>(),
+         .type = type_of(dtype),
+         .values = values.mutable_data_ptr()},
+        values.device());
+  return values;
 }
 
 }  // namespace cuda

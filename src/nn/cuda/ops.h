@@ -3,6 +3,7 @@
 
 #include "nn/backend.h"
 #include "nn/cuda/kernels/kernels.h"
+#include "nn/quantised_weight.h"
 
 namespace continuo::cuda {
 
@@ -19,6 +20,8 @@ std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Devi
 at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
 
 // By kernels of our own.
+at::Tensor quantised_product(const at::Tensor& x, const QuantisedWeight& w);
+at::Tensor quantised_values(const QuantisedWeight& w, at::ScalarType dtype);
 NormValues norm(const NormInput& input);
 NormGradients norm_backward(const NormInput& input, const NormValues& values,
                             const at::Tensor& dsum, const at::Tensor& dy);

@@ -542,8 +542,6 @@ TEST_F(CpuEngineTest, PassesThatCannotBeAreErrors) {
       .input = ragged({random_tokens(11, 61, 1)}), .cache = *cache, .sequences = {cache->add()}};
   test::expect_error([&] { positioned.run(longer); }, {"11 tokens", "10 learned positions"});
   EXPECT_EQ(cache->length(0), 0);
-  test::expect_error([&] { ModuleExecutor(model, {.weights = WeightFormat::q4}); },
-                     {"q4 weights", "auto"});
 }
 
 }  // namespace

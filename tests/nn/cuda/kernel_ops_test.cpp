@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "nn/aten/ops.h"
 #include "nn/cuda/backend.h"
 #include "nn/cuda/ops.h"
 #include "nn/rope.h"
@@ -115,6 +116,27 @@ at::Tensor activated(const at::Tensor& x, Activation activation) {
       break;
   }
   return at::relu(x);
+}
+
+TEST_P(CudaKernelTest, QuantisedProductsOfAllWidths) {
+  for (const WeightFormat format : {WeightFormat::q8, WeightFormat::q4}) {
+    for (const auto& [out, in] : {std::pair{1, 1}, {31, 33}, {33, 34}, {32, 64}, {70, 576}}) {
+      const QuantisedWeight w = quantise(at::randn({out, in}), format, test::device());
+      const at::Tensor weights = wide(aten::quantised_values(w, at::kFloat));
+      EXPECT_LT(error_of(cuda::quantised_values(w, GetParam()), weights), near());
+      for (const int64_t rows : {0, 1, 2, 3, 5, 8, 9, 33}) {
+        SCOPED_TRACE(testing::Message()
+                     << name(format) << ": " << rows << " × " << in << " × " << out);
+        const at::Tensor x = normal({rows, in}) / std::sqrt(static_cast<double>(in));
+        const at::Tensor y = cuda::quantised_product(x, w);
+        ASSERT_EQ(y.sizes(), at::IntArrayRef({rows, out}));
+        EXPECT_EQ(y.scalar_type(), GetParam());
+        if (rows == 0) continue;
+        // Many rows read weights that are rounded to their own type.
+        EXPECT_LT(error_of(y, wide(x).mm(weights.t())), rows > 32 ? 4 * near() : near());
+      }
+    }
+  }
 }
 
 TEST_P(CudaKernelTest, Gates) {

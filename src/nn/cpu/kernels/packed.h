@@ -6,10 +6,9 @@
 // The formats differ in what they keep of a weight:
 //   f32   [in][32] float, activations float
 //   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
-//   q8    per 32 values of k: [8][32][4] uint8 = code + 128, then [32] half scales; activations
-//         integers of 8 bits per 32 values
-//   q4    per 32 values of k: [4][32][4] uint8, code k in the low and k + 16 in the high nibble,
-//         then [32] half scales and [32] half minima; activations as with q8
+//   q8    per 32 values of k what nn/panel_layout.h says; activations integers of 8 bits per 32
+//         values
+//   q4    the same of 4 bits
 // Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored
 // shorter without loss, where the matrix allows it: per panel a table of the 15 most frequent upper
 // bytes and zero, then per four values of k
@@ -33,6 +32,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "nn/panel_layout.h"
+
 namespace continuo {
 
 enum class PanelFormat {
@@ -52,13 +53,6 @@ enum class PanelFormat {
   stored_q5_k,
   stored_q6_k
 };
-
-inline constexpr int64_t kPanel = 32;       // output rows of a panel
-inline constexpr int64_t kQuantBlock = 32;  // values of k that share a scale
-
-constexpr int64_t packed_inputs(int64_t in) {
-  return (in + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
-}
 
 constexpr bool reads_halves(PanelFormat format) {
   return format == PanelFormat::bf16 || format == PanelFormat::bf16_in_12;
@@ -125,11 +119,6 @@ constexpr int64_t panel_header(PanelFormat format) {
                  format == PanelFormat::bf16_in_12
              ? 64
              : 0;
-}
-
-// Bytes of a block of q8 or q4: codes, scales and, of four bits, minima.
-constexpr int64_t quantised_bytes(int bits) {
-  return kQuantBlock * kPanel * bits / 8 + kPanel * (bits == 4 ? 4 : 2);
 }
 
 // Bytes of one panel.

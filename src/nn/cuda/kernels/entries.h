@@ -12,5 +12,7 @@ const char* start_gate(const Gate& arguments, Stream stream);
 const char* start_gate_backward(const GateBackward& arguments, Stream stream);
 const char* start_cross_entropy(const CrossEntropy& arguments, Stream stream);
 const char* start_dropout_mask(const DropoutMask& arguments, Stream stream);
+const char* start_quantised_product(const QuantisedProduct& arguments, Stream stream);
+const char* start_quantised_values(const QuantisedValues& arguments, Stream stream);
 
 }  // namespace continuo::cuda

@@ -99,6 +99,25 @@ struct DropoutMask {
   void* mask = nullptr;  // [rows, columns]
 };
 
+// y = x · Wᵀ of few rows, with sums in float32, and W itself: weights of 8 or 4 bits in panels
+// (nn/panel_layout.h).
+inline constexpr int64_t kMostQuantisedRows = 8;
+struct QuantisedProduct {
+  int64_t rows = 0, in = 0, out = 0;  // rows ≤ kMostQuantisedRows
+  int bits = 8;
+  const uint8_t* panels = nullptr;
+  const void* x = nullptr;  // [rows, in] in `type`
+  Type type = Type::f32;
+  void* y = nullptr;  // [rows, out]
+};
+struct QuantisedValues {
+  int64_t in = 0, out = 0;
+  int bits = 8;
+  const uint8_t* panels = nullptr;
+  Type type = Type::f32;
+  void* values = nullptr;  // [out, in]
+};
+
 struct Kernels {
   const char* (*add_rms_norm)(const AddRmsNorm&, Stream);
   const char* (*add_rms_norm_backward)(const AddRmsNormBackward&, Stream);
@@ -107,6 +126,8 @@ struct Kernels {
   const char* (*gate_backward)(const GateBackward&, Stream);
   const char* (*cross_entropy)(const CrossEntropy&, Stream);
   const char* (*dropout_mask)(const DropoutMask&, Stream);
+  const char* (*quantised_product)(const QuantisedProduct&, Stream);
+  const char* (*quantised_values)(const QuantisedValues&, Stream);
 };
 
 // Those that are compiled for the device; only in builds with CUDA.

@@ -9,7 +9,9 @@ const Kernels& compiled_kernels() {
                                    .gate = start_gate,
                                    .gate_backward = start_gate_backward,
                                    .cross_entropy = start_cross_entropy,
-                                   .dropout_mask = start_dropout_mask};
+                                   .dropout_mask = start_dropout_mask,
+                                   .quantised_product = start_quantised_product,
+                                   .quantised_values = start_quantised_values};
   return kKernels;
 }
 

@@ -12,6 +12,7 @@
 #include "io/model_tensors.h"
 #include "models/families/config_reader.h"
 #include "models/store/gguf_checkpoint.h"
+#include "nn/unset_parameter.h"
 
 namespace continuo {
 
@@ -106,11 +107,6 @@ bool harmless_tensor(const Model& model, const std::string& name) {
   return model.decoder->spec().head.tied && name == model.family->checkpoint_name("head");
 }
 
-// Whether the matrices can stay in their files.
-bool leaves_stored(const LoadOptions& options) {
-  return options.held == Held::stored && options.device.is_cpu();
-}
-
 void load_weights(const Model& model, StoredTensors tensors, const fs::path& directory,
                   const LoadOptions& options) {
   const c10::NoGradGuard no_grad;
@@ -134,8 +130,9 @@ void load_weights(const Model& model, StoredTensors tensors, const fs::path& dir
     used.insert(name);
     if (options.held == Held::nowhere) continue;
     const auto matrix = matrices.find(item.key());
-    if (leaves_stored(options) && matrix != matrices.end()) {
+    if (options.held == Held::stored && matrix != matrices.end()) {
       *matrix->second = matrix_of(stored, place, shape);
+      item.value().set_data(unset_parameter(shape, options.device));
       continue;
     }
     const at::Tensor part = place.part(stored.whole(), shape);
@@ -189,8 +186,8 @@ Model outline_model(const ModelConfig& c, int64_t vocabulary) {
 
 Model make_model(const ModelConfig& c, int64_t vocabulary, at::Device device, Held held) {
   Model model = outline_model(c, vocabulary);
-  if (leaves_stored({.device = device, .held = held})) {
-    model.decoder->initialise_when_read(c.seed);
+  if (held == Held::stored) {
+    model.decoder->initialise_when_read(c.seed, device);
     return model;
   }
   model.decoder->initialise(c.seed);

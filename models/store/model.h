@@ -23,8 +23,7 @@ Model outline_model(const ModelConfig& config, int64_t vocabulary);
 // Where a loaded model's matrices are.
 enum class Held {
   nowhere,  // names and shapes are checked, the matrices stay unset
-  stored,   // in their files, from which executors read them a matrix at a time; on devices whose
-            // executors do not, in memory in the types in which they are stored
+  stored,   // in their files, from which executors read them a matrix at a time
   mapped,   // over the files' mappings where these allow it: a fast start, pages read on demand
   memory,   // in memory of their own, for training
 };

@@ -85,7 +85,7 @@ at::Tensor LinearImpl::forward(const at::Tensor& x) {
 at::Tensor merged_weight(const LinearImpl& base, const LowRank& adapter) {
   const c10::NoGradGuard no_grad;
   const WeightMatrix matrix = base.matrix();
-  const at::Tensor weight = matrix.rows(0, matrix.out()).to(at::kFloat);
+  const at::Tensor weight = matrix.rows(0, matrix.out()).to(base.weight.device(), at::kFloat);
   const at::Tensor sum = at::addmm(weight, adapter.b, adapter.a, 1, adapter.scale);
   return adapter.factor.defined() ? sum * adapter.factor.unsqueeze(1) : sum;
 }

@@ -67,8 +67,8 @@ struct LinearImpl : torch::nn::Module {
   at::Tensor forward(const at::Tensor& x);              // [M, in] → [M, out]
   ProductWeight product_weight(at::ScalarType dtype) {
     if (quantised.defined()) return ProductWeight(quantised);
-    if (stored.defined()) return ProductWeight(stored);
-    return passing.defined() ? ProductWeight(WeightMatrix(passing))
+    if (stored.defined()) return {stored, weight.device()};
+    return passing.defined() ? ProductWeight(passing, passing.device())
                              : ProductWeight(cast_.get(weight, dtype));
   }
 

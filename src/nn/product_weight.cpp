@@ -16,7 +16,7 @@ at::Tensor ProductWeight::rows(int64_t begin, int64_t end, at::ScalarType dtype)
         .quantised.values(quantised_, dtype)
         .narrow(0, begin, end - begin);
   }
-  return stored_.rows(begin, end).to(dtype).contiguous();
+  return stored_.rows(begin, end).to(device_, dtype).contiguous();
 }
 
 at::Tensor ProductWeight::product(const at::Tensor& x) const {

@@ -16,7 +16,8 @@ class ProductWeight {
  public:
   ProductWeight() = default;
   ProductWeight(const at::Tensor& cast) : cast_(cast) {}
-  explicit ProductWeight(const WeightMatrix& stored) : stored_(stored) {}
+  // Of products on `device`.
+  ProductWeight(const WeightMatrix& stored, at::Device device) : stored_(stored), device_(device) {}
   explicit ProductWeight(const QuantisedWeight& quantised) : quantised_(quantised) {}
 
   bool in_memory() const { return cast_.defined(); }
@@ -30,6 +31,7 @@ class ProductWeight {
  private:
   at::Tensor cast_;
   WeightMatrix stored_;
+  at::Device device_ = at::kCPU;
   QuantisedWeight quantised_;
 };
 

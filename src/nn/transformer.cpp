@@ -241,7 +241,7 @@ at::Tensor Transformer::run(const RaggedInput& given, const CachedSequences* cac
 Head Transformer::head(at::ScalarType dtype) {
   const WeightMatrix& stored = head_.defined() ? stored_head_ : stored_embedding_;
   return {.weight = head_weight(),
-          .product = stored.defined() ? ProductWeight(stored)
+          .product = stored.defined() ? ProductWeight(stored, device())
                                       : ProductWeight(head_cast_.get(head_weight(), dtype)),
           .softcap = spec_.head.softcap};
 }
@@ -307,13 +307,10 @@ void Transformer::read_stored(const std::vector<at::Tensor>& parameters,
     const auto is_it = [&](const at::Tensor& p) { return p.is_same(parameter); };
     if (!stored->defined() || std::ranges::none_of(parameters, is_it)) continue;
     const at::Tensor rows = stored->rows(0, stored->out());
-    parameter.set_data(
-        rows.to(dtype.value_or(rows.scalar_type())).clone(at::MemoryFormat::Contiguous));
+    const at::Tensor read = rows.to(dtype.value_or(rows.scalar_type())).contiguous();
+    const at::Tensor there = upload(read, parameter.device());
+    parameter.set_data(there.is_alias_of(rows) ? there.clone() : there);
     *stored = {};
-  }
-  for (at::Tensor parameter : parameters) {
-    if (dtype && parameter.dim() >= 2 && !is_unset(parameter) && parameter.scalar_type() != *dtype)
-      parameter.set_data(parameter.to(*dtype));
   }
 }
 
@@ -365,7 +362,7 @@ void Transformer::initialise(int64_t seed) {
   for (const auto& item : named_parameters()) initial.set(item.key(), item.value());
 }
 
-void Transformer::initialise_when_read(int64_t seed) {
+void Transformer::initialise_when_read(int64_t seed, at::Device device) {
   const c10::NoGradGuard no_grad;
   const Initial initial = {seed, spec_.layers(), spec_.norm.plus_one};
   const auto matrices = stored_matrices();
@@ -374,8 +371,10 @@ void Transformer::initialise_when_read(int64_t seed) {
     const auto matrix = matrices.find(name);
     if (matrix == matrices.end()) {
       initial.set(name, item.value());
+      item.value().set_data(item.value().to(device));
       continue;
     }
+    item.value().set_data(unset_parameter(item.value().sizes(), device));
     const std::vector<int64_t> sizes = item.value().sizes().vec();
     const auto rows = [initial, name, sizes](int64_t begin, int64_t end) {
       return initial.values(name, sizes).narrow(0, begin, end - begin);

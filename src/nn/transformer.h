@@ -116,8 +116,9 @@ class Transformer : public Decoder {
   // sqrt(2·layers) (GPT-2), norms one, biases zero. A function of the seed and the parameters'
   // names alone.
   void initialise(int64_t seed);
-  // The same, but matrices stay unset, and are drawn whole whenever some of their rows are read.
-  void initialise_when_read(int64_t seed);
+  // The same on `device`, but matrices stay unset, and are drawn whole whenever some of their rows
+  // are read.
+  void initialise_when_read(int64_t seed, at::Device device);
 
  private:
   at::Tensor run(const RaggedInput& input, const CachedSequences* cached);

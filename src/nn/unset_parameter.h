@@ -10,9 +10,10 @@
 
 namespace continuo {
 
-// float32 on the CPU. Every element is the same one: writing to it is refused by LibTorch.
-inline at::Tensor unset_parameter(at::IntArrayRef sizes) {
-  return at::empty_strided(sizes, std::vector<int64_t>(sizes.size(), 0));
+// float32. Every element is the same one: writing to it is refused by LibTorch.
+inline at::Tensor unset_parameter(at::IntArrayRef sizes, at::Device device = at::kCPU) {
+  return at::empty_strided(sizes, std::vector<int64_t>(sizes.size(), 0),
+                           at::TensorOptions(at::kFloat).device(device));
 }
 
 inline bool is_unset(const at::Tensor& parameter) {

@@ -12,6 +12,9 @@ constexpr bool is_quantised(WeightFormat format) {
   return format == WeightFormat::q8 || format == WeightFormat::q4;
 }
 
+// Of a quantised weight.
+constexpr int bits_of(WeightFormat format) { return format == WeightFormat::q8 ? 8 : 4; }
+
 constexpr std::string_view name(WeightFormat format) {
   constexpr std::string_view kNames[] = {"fp32", "bf16", "q8", "q4"};
   return kNames[static_cast<int>(format)];

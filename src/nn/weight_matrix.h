@@ -1,5 +1,5 @@
-// A matrix [out, in] of a model wherever it lies, in memory or in a file: whoever makes something
-// of it reads it a block of rows at a time.
+// A matrix [out, in] of a model wherever it lies, in a device's memory or in a file: whoever makes
+// something of it reads it a block of rows at a time.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ namespace continuo {
 class WeightMatrix {
  public:
   // Rows [begin, end) in any floating type, to be read, and dropped before the next are asked for.
+  // Out of a file they come to the CPU.
   using Rows = std::function<at::Tensor(int64_t begin, int64_t end)>;
 
   // The same rows undecoded: [end − begin, bytes of a row] uint8.
@@ -51,7 +52,8 @@ class WeightMatrix {
   std::optional<BlockRows> blocks_;
 };
 
-// The rows that `ids` [N] int64 name → [N, in] float32. Error: there is no such row.
+// The rows that `ids` [N] int64 name → [N, in] float32 where the ids are; the host waits for these.
+// Error: there is no such row.
 at::Tensor gather_rows(const WeightMatrix& matrix, const at::Tensor& ids);
 
 }  // namespace continuo

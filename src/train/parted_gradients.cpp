@@ -34,11 +34,11 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
 PartedGradients::~PartedGradients() { decoder_.set_weight_gate(nullptr); }
 
 void PartedGradients::read(const at::Tensor& parameter) {
-  if (parameter.requires_grad()) {
-    decoder_.read_stored({parameter}, at::kFloat);
-  } else if (frozen_) {
-    decoder_.read_stored({parameter}, frozen_);
-  }
+  const std::optional<at::ScalarType> dtype = parameter.requires_grad() ? at::kFloat : frozen_;
+  if (!dtype) return;
+  decoder_.read_stored({parameter}, dtype);
+  // What was no file's: matrices that are read with the norms, and those of a model in memory.
+  if (parameter.dim() >= 2) at::Tensor(parameter).set_data(parameter.to(*dtype));
 }
 
 // A part at a time: no rank ever holds more of the parts than one and its own pieces.

@@ -98,7 +98,7 @@ TEST(Transformer, InitialWeightsAreAFunctionOfTheSeed) {
     }
   }
   const auto read = std::make_shared<Transformer>(test::tiny_spec());
-  read->initialise_when_read(5);
+  read->initialise_when_read(5, at::kCPU);
   EXPECT_TRUE(is_unset(read->head_weight()));
   EXPECT_TRUE(read->weights().head.rows(3, 7).equal(pa["embedding"].slice(0, 3, 7)));
   read->read_stored();

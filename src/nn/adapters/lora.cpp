@@ -187,7 +187,7 @@ const at::Tensor& LoraAdapter::row_norms(const LinearImpl& base) {
   const std::pair<uint32_t, uint32_t> versions = {a_._version(), b_._version()};
   if (norms_.defined() && norms_of_ == versions) return norms_;
   const c10::NoGradGuard no_grad;
-  const at::Tensor wide = base.matrix().rows(0, b_.size(0)).to(at::kFloat);
+  const at::Tensor wide = base.matrix().rows(0, b_.size(0)).to(b_.device(), at::kFloat);
   if (!base_squares_.defined()) base_squares_ = wide.square().sum(1);
   // ‖w + s·bA‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b: nothing of the weight's size is made.
   const double s = options_.scaling();

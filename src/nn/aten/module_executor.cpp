@@ -85,17 +85,20 @@ class Borrowed {
 
 ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
     : model_(std::move(model)), options_(options) {
-  std::vector<at::Tensor> read = model_->parameters();
-  if (is_quantised(options_.weights)) {
-    for (const auto& [place, layer] : model_->linear_slots()) {
-      // A router is small, and what it rounds away is another expert.
-      if (place.matrix == Matrix::router) continue;
+  // Products alone read these; rows of the embedding are those of the file.
+  std::vector<at::Tensor> multiplied;
+  if (!spec().head.tied) multiplied.push_back(model_->head_weight());
+  for (const auto& [place, layer] : model_->linear_slots()) {
+    // A router is small, and what it rounds away is another expert.
+    if (is_quantised(options_.weights) && place.matrix != Matrix::router) {
       quantised_[layer] = {};
-      std::erase_if(read, [&](const at::Tensor& p) { return p.is_same(layer->weight); });
+    } else {
+      multiplied.push_back(layer->weight);
     }
   }
-  model_->read_stored(read, {});
   refresh();
+  model_->read_stored(multiplied, dtype());
+  model_->read_stored({model_->named_parameters()["embedding"]}, {});
 }
 
 void ModuleExecutor::refresh() {

@@ -8,7 +8,7 @@
 namespace continuo::aten {
 
 at::Tensor quantised_values(const QuantisedWeight& w, at::ScalarType dtype) {
-  const int bits = w.format == WeightFormat::q8 ? 8 : 4;
+  const int bits = bits_of(w.format);
   const int64_t panels = w.panels.size(0), blocks = packed_inputs(w.in) / kQuantBlock,
                 codes = quantised_code_bytes(bits);
   const at::Tensor all = w.panels.view({panels, blocks, quantised_bytes(bits)});

@@ -141,7 +141,7 @@ Head CpuEngine::head() const {
   const bool exact = options_.weights == WeightFormat::f32 && weight.defined() &&
                      weight.scalar_type() == at::kFloat;
   return {.weight = model_->head_weight(),
-          .product = exact ? ProductWeight(weight) : ProductWeight(head_matrix()),
+          .product = exact ? ProductWeight(weight) : ProductWeight(head_matrix(), device()),
           .softcap = spec().head.softcap};
 }
 

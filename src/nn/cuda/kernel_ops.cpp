@@ -201,11 +201,7 @@ at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype) {
   return mask;
 }
 
-namespace {
-
-int bits_of(const QuantisedWeight& w) { return w.format == WeightFormat::q8 ? 8 : 4; }
-
-}  // namespace
+namespace {}  // namespace
 
 // So many rows read the weights again and again, which is less than to write them in 16 bits and
 // to read those.
@@ -221,7 +217,7 @@ at::Tensor quantised_product(const at::Tensor& x, const QuantisedWeight& w) {
           {.rows = count,
            .in = w.in,
            .out = w.out,
-           .bits = bits_of(w),
+           .bits = bits_of(w.format),
            .panels = w.panels.const_data_ptr<uint8_t>(),
            .x = data(x.narrow(0, r, count)),
            .type = type_of(x.scalar_type()),
@@ -236,7 +232,7 @@ at::Tensor quantised_values(const QuantisedWeight& w, at::ScalarType dtype) {
   start(kernels().quantised_values,
         {.in = w.in,
          .out = w.out,
-         .bits = bits_of(w),
+         .bits = bits_of(w.format),
          .panels = w.panels.const_data_ptr<uint8_t>(),
          .type = type_of(dtype),
          .values = values.mutable_data_ptr()},

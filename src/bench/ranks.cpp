@@ -248,16 +248,20 @@ double RankBench::weight_bytes() const {
 
 double RankBench::exchanges() const {
   if (config_.shard == Shard::kNone) return 2;
-  const std::vector<NamedParameters> parts = parameters_by_part(*model_.decoder);
   const double width = static_cast<double>(c10::elementSize(model_.decoder->compute().dtype));
   const PassingWeights layers(*model_.decoder);
+  const auto bytes = [&](const at::Tensor& parameter) {
+    return static_cast<double>(parameter.numel()) * (layers.multiplies(parameter) ? width : 4);
+  };
   double sent = 0;  // of weights
-  for (size_t p = 0; p < parts.size(); ++p) {
-    for (const auto& [name, parameter] : parts[p]) {
-      const double times = p > 0 && config_.shard == Shard::kAll ? 2 : 1;
-      sent += times * static_cast<double>(parameter.numel()) *
-              (layers.multiplies(parameter) ? width : 4);
-    }
+  const std::vector<std::vector<at::Tensor>> parts = model_.decoder->parts();
+  for (size_t p = 0; config_.shard == Shard::kAll && p < parts.size(); ++p) {
+    const bool end = p == 0 || p + 1 == parts.size();  // which a backward pass does not read
+    for (const at::Tensor& parameter : parts[p]) sent += (end ? 1 : 2) * bytes(parameter);
+  }
+  const std::vector<NamedParameters> named = parameters_by_part(*model_.decoder);
+  for (size_t p = 0; p < (config_.shard == Shard::kAll ? 1 : named.size()); ++p) {
+    for (const auto& [name, parameter] : named[p]) sent += bytes(parameter);
   }
   return 1 + sent / weight_bytes();
 }

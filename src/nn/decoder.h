@@ -42,7 +42,10 @@ class Decoder : public torch::nn::Module {
   // be sure of the weights without it.
   virtual void set_weight_gate(WeightGate* gate) = 0;
   // What a pass reads together and is then done with: it tells the gate so. In the order of a
-  // forward pass. Parameters that are in none it may read at any time once it has asked for them.
+  // forward pass; a backward pass reads neither the first, which embeds, nor the last: that is the
+  // head, which stays for whoever called until the pass behind it is back at the decoder, or the
+  // next begins. Tied weights are in both. Parameters that are in no part a pass may read at any
+  // time once it has asked for them.
   virtual std::vector<std::vector<at::Tensor>> parts() const { return {}; }
   // Brings those of the parameters that stayed in their file into memory, in `dtype` or in the
   // types in which they are stored.

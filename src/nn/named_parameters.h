@@ -13,7 +13,8 @@ class Decoder;
 
 using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
-// All of a decoder: first the parameters that are in none of its parts, then those of every part.
+// All of a decoder: first the parameters that are in none of its parts, then those of every part
+// that are in none before it.
 std::vector<NamedParameters> parameters_by_part(const Decoder& decoder);
 
 }  // namespace continuo

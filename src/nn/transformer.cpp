@@ -159,8 +159,10 @@ Transformer::Transformer(const ModelSpec& spec) : spec_(spec), rope_(spec) {
 }
 
 std::vector<std::vector<at::Tensor>> Transformer::parts() const {
-  std::vector<std::vector<at::Tensor>> parts;
+  std::vector<std::vector<at::Tensor>> parts = {{embedding_}};
+  if (positions_.defined()) parts[0].push_back(positions_);
   for (const Block& block : blocks_) parts.push_back(block->parameters());
+  parts.push_back({head_weight()});
   return parts;
 }
 
@@ -207,17 +209,39 @@ Stream Transformer::through_block(size_t block, const Stream& stream, const Ragg
   return stream_of(recomputes ? recompute(pass, in) : pass(in));
 }
 
+// → [N, hidden] float32
+at::Tensor Transformer::embed(const RaggedInput& input, const std::vector<int64_t>& lengths) {
+  if (gate_) {
+    gate_->begin();
+    gate_->need({embedding_, positions_});
+  }
+  const at::Tensor rows = stored_embedding_.defined() ? gather_rows(stored_embedding_, input.tokens)
+                                                      : at::embedding(embedding_, input.tokens);
+  const at::Tensor embedded = embed_tokens(spec_, rows, positions_, input, lengths);
+  if (gate_) gate_->leave({embedding_, positions_});
+  return embedded;
+}
+
+// → [N, hidden] in the compute dtype, the head's weight there.
+at::Tensor Transformer::leave_blocks(const Stream& stream) {
+  if (gate_) gate_->need(norm_->parameters());
+  const at::Tensor hidden = norm_(stream.residual, stream.delta, compute_.dtype).normalised;
+  if (!gate_) return hidden;
+  WeightGate* const gate = gate_;
+  const std::vector<at::Tensor> head = {head_weight()};
+  gate->need(head);
+  if (!c10::GradMode::is_enabled() || !hidden.requires_grad()) return hidden;
+  const bool tied = !head_.defined();  // then the embedding's gradient is still to come
+  return on_backward({hidden},
+                     [gate, head, tied] { tied ? gate->leave(head) : gate->complete(head); })[0];
+}
+
 at::Tensor Transformer::run(const RaggedInput& given, const CachedSequences* cached) {
-  if (gate_) gate_->need({embedding_, positions_});
   RaggedInput input = given;
   if (!input.offsets.defined()) input.offsets = offset_tensor(input.boundaries, device());
   // Positions are bounded by what the input can hold: no look at the device's values.
   const std::vector<int64_t> lengths = document_lengths(input, cached);
-  const at::Tensor embedded = stored_embedding_.defined()
-                                  ? gather_rows(stored_embedding_, input.tokens)
-                                  : at::embedding(embedding_, input.tokens);
-  Stream stream = {.residual = embed_tokens(spec_, embedded, positions_, input, lengths),
-                   .delta = {}};
+  Stream stream = {.residual = embed(input, lengths), .delta = {}};
   // Recomputation passes gradients on only where an input asks for them; a frozen embedding does
   // not (nn/adapters/lora.h).
   if (compute_.recompute && c10::GradMode::is_enabled() && !stream.residual.requires_grad()) {
@@ -231,19 +255,18 @@ at::Tensor Transformer::run(const RaggedInput& given, const CachedSequences* cac
   }
   for (int64_t d = 0; cached && d < input.documents(); ++d)
     cached->cache.commit(cached->ids[d], input.length(d));
-  if (gate_) {
-    gate_->need(norm_->parameters());
-    gate_->need({head_});
-  }
-  return norm_(stream.residual, stream.delta, compute_.dtype).normalised;
+  return leave_blocks(stream);
 }
 
 Head Transformer::head(at::ScalarType dtype) {
   const WeightMatrix& stored = head_.defined() ? stored_head_ : stored_embedding_;
-  return {.weight = head_weight(),
-          .product = stored.defined() ? ProductWeight(stored, device())
-                                      : ProductWeight(head_cast_.get(head_weight(), dtype)),
-          .softcap = spec_.head.softcap};
+  const at::Tensor weight = head_weight();
+  const auto product = [&]() -> ProductWeight {
+    if (stored.defined()) return {stored, device()};
+    const bool stays = !gate_ || !gate_->releases() || weight.scalar_type() == dtype;
+    return stays ? ProductWeight(head_cast_.get(weight, dtype)) : ProductWeight(weight, device());
+  };
+  return {.weight = weight, .product = product(), .softcap = spec_.head.softcap};
 }
 
 at::Tensor Transformer::logits(const at::Tensor& rows) {

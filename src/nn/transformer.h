@@ -91,7 +91,7 @@ class Transformer : public Decoder {
   const ComputeOptions& compute() const override { return compute_; }
 
   void set_weight_gate(WeightGate* gate) override { gate_ = gate; }
-  std::vector<std::vector<at::Tensor>> parts() const override;  // its blocks
+  std::vector<std::vector<at::Tensor>> parts() const override;  // embedding, blocks, head
 
   at::Device device() const override { return embedding_.device(); }
   // The weights as executors take them; adapters are left out.
@@ -122,6 +122,8 @@ class Transformer : public Decoder {
 
  private:
   at::Tensor run(const RaggedInput& input, const CachedSequences* cached);
+  at::Tensor embed(const RaggedInput& input, const std::vector<int64_t>& lengths);
+  at::Tensor leave_blocks(const Stream& stream);
   Stream through_block(size_t block, const Stream& stream, const RaggedInput& input,
                        const Rotation& rotation, const CachedSequences* cached);
 

@@ -1,6 +1,7 @@
 #include "train/parted_flat.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -76,7 +77,12 @@ void PartedFlat::release() {
 void PartedFlat::reduce() {
   add_up();
   const c10::NoGradGuard no_grad;
-  leaving_ = at::zeros({exact_.numel()}, at::kFloat);
+  at::Tensor& first = parameters_[0].second.mutable_grad();
+  if (first.defined() && first.is_contiguous() && first.numel() == exact_.numel()) {
+    leaving_ = std::exchange(first, {}).view({-1});  // of an embedding it is large
+  } else {
+    leaving_ = at::zeros({exact_.numel()}, at::kFloat);
+  }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& gradient = parameters_[i].second.mutable_grad();
     if (!gradient.defined()) continue;  // of a parameter that no supervised token reached

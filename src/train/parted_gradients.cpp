@@ -4,6 +4,8 @@
 #include <tuple>
 #include <utility>
 
+#include <c10/core/GradMode.h>
+
 namespace continuo {
 
 namespace {
@@ -21,6 +23,10 @@ PartedGradients::PartedGradients(Decoder& decoder, const NamedParameters& traine
   }
   const std::vector<NamedParameters> named = parameters_by_part(decoder);
   for (size_t p = 1; p < named.size(); ++p) take_over(named[p]);
+  for (const std::vector<at::Tensor>& part : decoder.parts()) {
+    const int64_t here = std::ssize(way_), owner = index_of(part);
+    way_.push_back(owner < 0 ? here : owner);
+  }
   NamedParameters rest;
   for (const auto& entry : parameters_) {
     if (!part_of_.contains(entry.second.unsafeGetTensorImpl())) rest.push_back(entry);
@@ -76,18 +82,29 @@ void PartedGradients::list_shares() {
   }
 }
 
-PartedGradients::Part* PartedGradients::part_of(const std::vector<at::Tensor>& parameters) {
+int64_t PartedGradients::index_of(const std::vector<at::Tensor>& parameters) const {
   for (const at::Tensor& parameter : parameters) {
     if (!parameter.defined()) continue;
     const auto found = part_of_.find(parameter.unsafeGetTensorImpl());
-    if (found != part_of_.end()) return &parts_[static_cast<size_t>(found->second)];
+    if (found != part_of_.end()) return found->second;
   }
-  return nullptr;
+  return -1;
 }
 
-void PartedGradients::gather(int64_t part) {
-  if (part < 0 || part >= std::ssize(parts_)) return;
-  for (const auto& flat : parts_[static_cast<size_t>(part)].flats) flat->gather();
+PartedGradients::Part* PartedGradients::part_of(const std::vector<at::Tensor>& parameters) {
+  const int64_t index = index_of(parameters);
+  return index < 0 ? nullptr : &parts_[static_cast<size_t>(index)];
+}
+
+int64_t PartedGradients::stop_at(int64_t part) const {
+  const auto ahead = std::find(way_.begin() + std::max<int64_t>(last_, 0), way_.end(), part);
+  return (ahead != way_.end() ? ahead : std::ranges::find(way_, part)) - way_.begin();
+}
+
+void PartedGradients::gather(int64_t stop) {
+  if (stop < 0 || stop >= std::ssize(way_)) return;
+  const auto part = static_cast<size_t>(way_[static_cast<size_t>(stop)]);
+  for (const auto& flat : parts_[part].flats) flat->gather();
 }
 
 void PartedGradients::release(Part& part) {
@@ -100,17 +117,25 @@ void PartedGradients::let_go() {
   settled_ = false;
 }
 
+void PartedGradients::begin() {
+  if (settled_) let_go();
+  if (!way_.empty() && way_.back() != way_.front())
+    release(parts_[static_cast<size_t>(way_.back())]);
+  last_ = -1;
+}
+
 void PartedGradients::need(const std::vector<at::Tensor>& parameters) {
   if (settled_) let_go();
   Part* const part = part_of(parameters);
   if (!part) return rest_->need(parameters);
-  const int64_t index = part - parts_.data(), end = std::ssize(parts_);
-  gather(index);
-  // A pass goes on as it came, and turns at the ends.
-  const bool back = index == last_ - 1 || (index == last_ && index == end - 1);
-  const bool again = index == last_ && index > 0 && !back;
-  if (!again) gather(back ? index - 1 : index + 1);
-  last_ = index;
+  const int64_t stop = stop_at(part - parts_.data()), end = std::ssize(way_) - 1;
+  gather(stop);
+  // A pass goes on as it came. At the end it turns where a backward pass is to follow, which needs
+  // no embedding.
+  const bool again = stop == last_;
+  const bool back = stop == last_ - 1 || (stop == end && c10::GradMode::is_enabled());
+  if (!again && (!back || stop > 1)) gather(back ? stop - 1 : stop + 1);
+  last_ = stop;
   for (const auto& flat : part->flats) flat->wait();
 }
 
@@ -166,6 +191,7 @@ at::Tensor PartedGradients::sum() {
 
 void PartedGradients::updated() {
   discard();
+  let_go();
   rest_->updated();
 }
 

@@ -2,8 +2,8 @@
 // stage `all`. Each of a decoder's parts is in memory whole while a pass reads it: gathered before,
 // one part ahead, released after. Matrices come as products read them: in bfloat16, half as much
 // to send and to hold, where these compute in it. A backward pass through a part sends its
-// gradients off and lets them go. What is in no part, embeddings and head, and adapters, stays
-// whole (stage `optimizer`).
+// gradients off and lets them go; those of an embedding, which it reaches last, once it has ended.
+// What is in no part, a last norm, and adapters, stays whole (stage `optimizer`).
 //
 // Ranks make their passes together, as many as the rank that has most.
 #pragma once
@@ -53,15 +53,20 @@ class PartedGradients : public Gradients, private WeightGate {
     NamedParameters trained;
     bool complete = false;  // in the backward pass that goes on
   };
+  void begin() override;
+  bool releases() const override { return true; }
   void need(const std::vector<at::Tensor>& parameters) override;
   void leave(const std::vector<at::Tensor>& parameters) override;
   void complete(const std::vector<at::Tensor>& parameters) override;
-  // Of which parameters are part; null where they are in none.
-  Part* part_of(const std::vector<at::Tensor>& parameters);
+  // Which of the parts has the parameters; -1: none.
+  int64_t index_of(const std::vector<at::Tensor>& parameters) const;
+  Part* part_of(const std::vector<at::Tensor>& parameters);  // null: none
+  // Where on its way a pass is that needs the part now.
+  int64_t stop_at(int64_t part) const;
   void take_over(const NamedParameters& parameters);
   void read(const at::Tensor& parameter);
   void let_go();
-  void gather(int64_t part);
+  void gather(int64_t stop);
   void release(Part& part);
   void complete(Part& part);
   void list_shares();
@@ -76,7 +81,8 @@ class PartedGradients : public Gradients, private WeightGate {
   PassingWeights passing_;
   std::vector<Share> shares_;        // those of `rest_`, then those of the parts
   std::deque<PartedFlat*> leaving_;  // whose gradients are on their way
-  int64_t last_ = -1;                // part that was needed last
+  std::vector<int64_t> way_;         // the parts that a forward pass needs, one after the other
+  int64_t last_ = -1;                // stop on the way that was needed last; -1: a pass begins
   bool settled_ = false;
 };
 

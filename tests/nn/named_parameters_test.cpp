@@ -7,23 +7,34 @@
 namespace continuo {
 namespace {
 
-TEST(NamedParameters, EachIsInTheRestOrInOneBlock) {
-  const auto model = test::tiny_model();
-  const std::vector<NamedParameters> parts = parameters_by_part(*model);
-  ASSERT_EQ(parts.size(), 3u);
-  std::vector<std::string> rest;
-  for (const auto& [name, parameter] : parts[0]) rest.push_back(name);
-  EXPECT_EQ(rest, (std::vector<std::string>{"embedding", "norm.weight"}));
-  const auto all = model->named_parameters();
-  size_t seen = parts[0].size();
-  for (size_t block = 1; block < parts.size(); ++block) {
-    for (const auto& [name, parameter] : parts[block]) {
-      EXPECT_TRUE(name.starts_with("blocks_" + std::to_string(block - 1) + ".")) << name;
-      EXPECT_TRUE(parameter.is_same(all[name])) << name;
-      ++seen;
+TEST(NamedParameters, EachIsInTheRestOrInOnePart) {
+  for (const bool tied : {true, false}) {
+    SCOPED_TRACE(tied);
+    ModelSpec spec = test::tiny_spec();
+    spec.head.tied = tied;
+    const auto model = test::tiny_model(spec);
+    std::vector<std::vector<std::string>> names;
+    const auto all = model->named_parameters();
+    size_t seen = 0;
+    for (const NamedParameters& part : parameters_by_part(*model)) {
+      names.emplace_back();
+      for (const auto& [name, parameter] : part) {
+        names.back().push_back(name);
+        EXPECT_TRUE(parameter.is_same(all[name])) << name;
+        ++seen;
+      }
     }
+    EXPECT_EQ(seen, all.size());
+    ASSERT_EQ(names.size(), 1u + 4u);
+    EXPECT_EQ(names[0], (std::vector<std::string>{"norm.weight"}));
+    EXPECT_EQ(names[1], (std::vector<std::string>{"embedding"}));
+    for (size_t block = 0; block < 2; ++block) {
+      for (const std::string& name : names[2 + block])
+        EXPECT_TRUE(name.starts_with("blocks_" + std::to_string(block) + ".")) << name;
+    }
+    // Tied, the head is the embedding once more.
+    EXPECT_EQ(names[4], tied ? std::vector<std::string>() : std::vector<std::string>{"head"});
   }
-  EXPECT_EQ(seen, all.size());
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ struct RunOptions {
   // Adapters on every linear layer instead of the model's own weights.
   std::optional<LoraOptions> lora = {};
   Communicator* ranks = nullptr;  // of a process that is not alone
+  ModelSpec model = byte_model_spec();
 };
 
 struct RunResult {
@@ -126,7 +127,7 @@ inline RunResult train_run(const std::filesystem::path& run_dir,
                            const std::function<void(int64_t)>& after_samples = {}) {
   const Threads one(1);  // a forked child has none of the pool's threads
   std::filesystem::create_directories(run_dir);
-  auto model = tiny_model(byte_model_spec());
+  auto model = tiny_model(options.model);
   model->set_compute(
       {.dtype = options.train.dtype == ComputeType::kBfloat16 ? at::kBFloat16 : at::kFloat,
        .recompute = options.train.recompute});

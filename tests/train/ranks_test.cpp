@@ -124,15 +124,16 @@ TEST_P(RanksTrainTest, AsOneProcessDoes) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Kinds, RanksTrainTest,
-    testing::Values(Kind{"plain", [](RunOptions&) {}},
-                    Kind{"one_micro_batch", [](RunOptions& o) { o.batch.micro_tokens = 1 << 20; }},
-                    // Two of three ranks have nothing to compute.
-                    Kind{"fewer_rows_than_ranks", [](RunOptions& o) { o.batch.rows = 1; }},
-                    Kind{"recompute", [](RunOptions& o) { o.train.recompute = true; }},
-                    Kind{"lora",
-                         [](RunOptions& o) {
-                           o.lora = LoraOptions{.rank = 3, .alpha = 6, .dropout = 0.2};
-                         }}),
+    testing::Values(
+        Kind{"plain", [](RunOptions&) {}},
+        Kind{"one_micro_batch", [](RunOptions& o) { o.batch.micro_tokens = 1 << 20; }},
+        // Two of three ranks have nothing to compute.
+        Kind{"fewer_rows_than_ranks", [](RunOptions& o) { o.batch.rows = 1; }},
+        Kind{"recompute", [](RunOptions& o) { o.train.recompute = true; }},
+        Kind{"head_of_its_own", [](RunOptions& o) { o.model.head.tied = false; }},
+        Kind{"learned_positions", [](RunOptions& o) { o.model.embedding.positions = 128; }},
+        Kind{"lora",
+             [](RunOptions& o) { o.lora = LoraOptions{.rank = 3, .alpha = 6, .dropout = 0.2}; }}),
     [](const auto& test) { return test.param.name; });
 
 class RanksShardTest : public testing::TestWithParam<Shard> {};
@@ -176,8 +177,8 @@ TEST_P(RanksShardTest, SendMatricesInTheDtypeOfProductsAndKeepThemExact) {
     }
     const RaggedInput input = test::ragged({test::random_tokens(20, 60, 1)});
     const c10::NoGradGuard no_grad;
-    if (!model->forward(input).equal(other->forward(input)))
-      throw std::runtime_error("other products");
+    const auto logits = [&](Transformer& m) { return m.logits(m.forward(input)); };
+    if (!logits(*model).equal(logits(*other))) throw std::runtime_error("other products");
     const auto check = [&](const NamedParameters& some) {
       for (const auto& [name, parameter] : some) {
         if (!parameter.equal(exact.at(name))) throw std::runtime_error(name + " is not exact");
@@ -186,7 +187,7 @@ TEST_P(RanksShardTest, SendMatricesInTheDtypeOfProductsAndKeepThemExact) {
     gradients->hand_over(check);
     gradients->settle();
     if (ranks.is_first()) check(test::named_parameters(*model));
-    if (!model->forward(input).equal(other->forward(input)))
+    if (!logits(*model).equal(logits(*other)))
       throw std::runtime_error("other products after them");
   });
   for (const RankEnd& end : ends) EXPECT_EQ(end.code, 0) << end.error;
@@ -332,9 +333,9 @@ class Watched : public Communicator {
   std::function<void(std::string_view)> before_;
 };
 
-// What parting the weights is for: of the blocks, a rank holds the one that computes or is written,
-// the next, and its own pieces.
-TEST(Ranks, HoldTwoBlocksAtATime) {
+// What parting the weights is for: of embedding, blocks and head a rank holds what computes or is
+// written, what comes next, and its own pieces.
+TEST(Ranks, HoldTwoPartsAtATime) {
   const test::TempDir directory;
   const auto store = byte_store(directory, 20);
   const auto ends = run_ranks(2, [&](Communicator& communicator) {
@@ -346,7 +347,9 @@ TEST(Ranks, HoldTwoBlocksAtATime) {
     Watched watched(communicator, [&](std::string_view what) {
       if (what != "the weights") return;
       int64_t held = 0;
+      // The head is the embedding.
       for (const auto& part : model->parts()) held += !is_unset(part.front());
+      held -= !is_unset(model->head_weight());
       most = std::max(most, held);
       ++gathers;
     });
@@ -356,18 +359,18 @@ TEST(Ranks, HoldTwoBlocksAtATime) {
     TrainingStep step = loader.next();
     SftObjective objective;
     accumulate(step, objective, {.decoder = *model, .gradients = gradients});
-    if (most != 2 || gathers != 5 + 5)
-      throw std::runtime_error(fmt::format("{} blocks at a time, {} gathered", most, gathers));
+    if (most != 2 || gathers != 1 + 5 + 1 + 5)
+      throw std::runtime_error(fmt::format("{} parts at a time, {} gathered", most, gathers));
     const auto expect_let_go = [&] {
       for (const auto& part : model->parts()) {
-        if (!is_unset(part.front())) throw std::runtime_error("a block stays");
+        if (!is_unset(part.front())) throw std::runtime_error("a part stays");
       }
     };
     expect_let_go();
     most = 0;
     const NamedTensors handed =
         test::copies([&](const Gradients::Take& take) { gradients.hand_over(take); });
-    if (most != 2) throw std::runtime_error(fmt::format("{} blocks are handed over at once", most));
+    if (most != 2) throw std::runtime_error(fmt::format("{} parts are handed over at once", most));
     expect_let_go();
     gradients.settle();
     if (handed.size() != (communicator.is_first() ? model->named_parameters().size() : 0))

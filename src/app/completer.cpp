@@ -15,10 +15,10 @@ uint64_t noise_key(const std::vector<TokenId>& ids) {
 
 }  // namespace
 
-Completer::Completer(ModelDirectory model, const ExecutorOptions& options)
-    : model_(std::move(model)),
+Completer::Completer(OpenModel model)
+    : model_(std::move(model.directory)),
       vocabulary_(vocabulary_of(model_.tokenizer, model_.eos, model_.tokenizer->size())),
-      served_(serve_model(model_.model.decoder, options)),
+      served_(std::move(model.served)),
       resident_(std::make_unique<CachedDecoder>(*served_.executor, /*keeps=*/1)) {}
 
 GenerationAids Completer::aids(const GenerationConfig& config) {

@@ -17,7 +17,7 @@ namespace continuo {
 
 class Completer {
  public:
-  Completer(ModelDirectory model, const ExecutorOptions& options);
+  explicit Completer(OpenModel model);
 
   // The `generation:` section of the checkpoint's experiment.yaml, or the defaults; one that cannot
   // be read is named in a warning and passed over.

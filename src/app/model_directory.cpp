@@ -1,6 +1,7 @@
 #include "app/model_directory.h"
 
 #include <algorithm>
+#include <future>
 
 #include "app/gguf_model.h"
 #include "app/model_prompt.h"
@@ -74,10 +75,8 @@ void check_hashes(const ModelDirectory& m) {
   }
 }
 
-}  // namespace
-
-ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options,
-                                    const fs::path& base) {
+// Where the model's parts lie.
+ModelDirectory locate(const fs::path& path, const fs::path& base) {
   ModelDirectory m;
   m.path = resolve_model_directory(path);
   if (is_adapter_directory(m.path)) {
@@ -86,6 +85,10 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   } else if (!base.empty()) {
     throw Error::usage(m.path.string() + " is a whole model: it has no base", "leave out --base");
   }
+  return m;
+}
+
+void open_texts(ModelDirectory& m) {
   const auto holder_of = [&](std::initializer_list<const char*> names) {
     for (const char* name : names) {
       if (fs::exists(m.path / name)) return m.path;
@@ -98,8 +101,15 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   m.prompt = std::move(prompt.prompt);
   m.prompt_origin = std::move(prompt.origin);
   check_hashes(m);
+}
+
+void open_weights(ModelDirectory& m, const LoadOptions& options) {
   m.model = load_model(m.adapter ? m.base : m.path, options);
   if (m.adapter) m.adapters = load_adapters(m.model, m.base, m.path);
+}
+
+// What texts and weights have to say of each other.
+void join(ModelDirectory& m) {
   if (const std::string& weights = m.adapters.base_weights; !weights.empty()) {
     log_info("{} was trained on {} weights: --weights {} serves it so", m.path.string(), weights,
              weights);
@@ -118,8 +128,17 @@ ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& opt
   log_debug("{}: the tokenizer is that of {}, the prompt template {}; documents open {} BOS",
             m.path.string(), m.tokenizer_home.string(), m.prompt_origin,
             opens_with_bos(*m.tokenizer, m.prompt) ? "with" : "without");
-  // Large vocabularies leave much behind; the weights come next.
-  return_freed_memory();
+  return_freed_memory();  // large vocabularies leave much behind
+}
+
+}  // namespace
+
+ModelDirectory open_model_directory(const fs::path& path, const LoadOptions& options,
+                                    const fs::path& base) {
+  ModelDirectory m = locate(path, base);
+  open_texts(m);
+  open_weights(m, options);
+  join(m);
   return m;
 }
 
@@ -128,6 +147,31 @@ ServedModel serve_model(const std::shared_ptr<Transformer>& model, const Executo
   if (const auto adapter = model->adapter_weights())
     served.adapter = served.executor->add_adapter(*adapter);
   return served;
+}
+
+// A large tokenizer is read by one core and takes about as long as weights that are converted. The
+// blocks of a GGUF file are packed sooner than that: beside them it would cost memory for nothing.
+OpenModel open_served_model(const fs::path& path, const Compute& compute, const fs::path& base) {
+  OpenModel open = {.directory = locate(path, base), .served = {}};
+  ModelDirectory& m = open.directory;
+  const bool beside = !is_gguf_file(m.adapter ? m.base : m.path);
+  std::future<void> texts;
+  if (beside) {
+    texts = std::async([&] { open_texts(m); });
+  } else {
+    open_texts(m);
+    return_freed_memory();
+  }
+  try {
+    open_weights(m, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored});
+    open.served = serve_model(m.model.decoder, compute.executor);
+  } catch (...) {
+    if (beside) texts.get();  // what is wrong with these is said first
+    throw;
+  }
+  if (beside) texts.get();
+  join(m);
+  return open;
 }
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "app/compute_config.h"
 #include "generate/sampling/vocabulary.h"
 #include "models/store/adapter_file.h"
 #include "models/store/model.h"
@@ -56,6 +57,15 @@ struct ServedModel {
   int64_t adapter = kNoAdapter;
 };
 ServedModel serve_model(const std::shared_ptr<Transformer>& model, const ExecutorOptions& options);
+
+// Both at once, the fastest way from files to a first token. Errors as above; matrices stay in
+// their files until the executor has read them.
+struct OpenModel {
+  ModelDirectory directory;
+  ServedModel served;
+};
+OpenModel open_served_model(const std::filesystem::path& path, const Compute& compute,
+                            const std::filesystem::path& base = {});
 
 Vocabulary vocabulary_of(std::shared_ptr<const Tokenizer> tokenizer,
                          const std::vector<int64_t>& eos, int64_t size);

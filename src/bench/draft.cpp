@@ -71,9 +71,7 @@ void bench_draft(const std::string& directory, const DraftBenchConfig& c) {
   if (directory.empty())
     throw Error::usage("drafts are measured on a trained model", "give --model DIR");
   const Compute compute = start_compute(c.compute);
-  const ModelDirectory model = open_model_directory(
-      directory, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored});
-  const ServedModel served = serve_model(model.model.decoder, compute.executor);
+  const auto [model, served] = open_served_model(directory, compute);
   const Vocabulary vocabulary = vocabulary_of(model.tokenizer, model.eos, model.tokenizer->size());
   const std::string text =
       c.text.empty() ? "Write a story about a lighthouse keeper." : read_file(c.text);

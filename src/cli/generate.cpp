@@ -121,15 +121,6 @@ std::string block(const Completion& completion, const PromptInput& input, int64_
                      label, title_of(input, kTitleColumns), text_of(completion));
 }
 
-Completer open_completer(const Compute& compute, const std::string& directory,
-                         const std::string& base) {
-  return Completer(
-      open_model_directory(directory,
-                           {.device = compute.device, .dtype = compute.dtype, .held = Held::stored},
-                           base),
-      compute.executor);
-}
-
 std::vector<std::vector<TokenId>> encode_all(const Arguments& a,
                                              const std::vector<PromptInput>& inputs,
                                              const Completer& completer) {
@@ -148,7 +139,7 @@ void compare(const Arguments& a, const Compute& compute, const std::vector<Promp
   const std::string directories[] = {a.directory, a.beside};
   for (const std::string& directory : directories) {
     const bool first = results.empty();
-    Completer completer = open_completer(compute, directory, first ? a.base : "");
+    Completer completer(open_served_model(directory, compute, first ? a.base : ""));
     if (first) config = settings_of(a, completer.defaults());
     completer.check(config);
     results.push_back(run_batch(completer, encode_all(a, inputs, completer), config));
@@ -205,7 +196,7 @@ int generate_as_rank(const Arguments& a, const std::vector<PromptInput>& inputs,
     compare(a, compute, inputs);
     return 0;
   }
-  Completer completer = open_completer(compute, a.directory, a.base);
+  Completer completer(open_served_model(a.directory, compute, a.base));
   const GenerationConfig config = settings_of(a, completer.defaults());
   completer.check(config);
   if (a.explain && ranks.is_first()) explain(config);

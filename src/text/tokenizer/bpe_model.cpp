@@ -29,20 +29,23 @@ BpeModel::BpeModel(BpeVocabulary vocabulary)
   for (size_t i = 0; i < symbols.size(); ++i) {
     auto id = static_cast<TokenId>(i);
     if (symbols[i].empty()) continue;
-    if (is_looked_up(symbols[i])) indexed_.emplace_back(symbols[i], id);
+    if (is_looked_up(symbols[i])) {
+      looked_up_.push_back(symbols[i]);
+      looked_up_ids_.push_back(id);
+    }
     auto first = static_cast<uint8_t>(symbols[i][0]);
     bool whole = vocabulary_.byte_symbols || first < 0x80;
     if (symbols[i].size() == 1 && whole && single_[first] < 0) single_[first] = id;
   }
-  index_ = StringIndex(indexed_.size());
-  for (const auto& [symbol, id] : indexed_) index_.insert(symbol, id);
+  index_ = StringIndex(looked_up_.size());
+  for (size_t i = 0; i < looked_up_.size(); ++i) index_.insert(looked_up_, static_cast<int32_t>(i));
   for (size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
     const auto& merge = vocabulary_.merges[rank];
     merges_.set(merge.left, merge.right, {static_cast<uint32_t>(rank), merge.merged});
   }
   const std::string& sign = vocabulary_.space_sign;
   cut_at_sign_ = !sign.empty() && !vocabulary_.byte_symbols && !vocabulary_.ignore_merges &&
-                 index_.find(sign) && !merges_cross_sign();
+                 look_up(sign) && !merges_cross_sign();
   vocabulary_.merges = {};
   vocabulary_.symbols = {};
 }
@@ -64,6 +67,12 @@ bool BpeModel::merges_cross_sign() const {
     return right.starts_with(sign) && !left.ends_with(sign);
   };
   return std::ranges::any_of(vocabulary_.merges, crosses);
+}
+
+std::optional<TokenId> BpeModel::look_up(std::string_view symbol) const {
+  const auto found = index_.find(looked_up_, symbol);
+  if (!found) return {};
+  return looked_up_ids_[static_cast<size_t>(*found)];
 }
 
 std::optional<TokenId> BpeModel::byte_id(uint8_t byte) const {
@@ -109,7 +118,7 @@ void BpeModel::encode_part(std::string_view word, std::vector<TokenId>& ids) con
   }
   size_t begin = ids.size();
   std::optional<TokenId> whole;
-  if (vocabulary_.ignore_merges) whole = index_.find(word);
+  if (vocabulary_.ignore_merges) whole = look_up(word);
   if (whole) {
     ids.push_back(*whole);
   } else {
@@ -136,7 +145,7 @@ void BpeModel::append_symbols(std::string_view word, std::vector<TokenId>& ids) 
       id = single_[byte];
     } else {
       length = utf8_step(word.substr(at)).length;
-      if (auto found = index_.find(word.substr(at, length))) id = *found;
+      if (auto found = look_up(word.substr(at, length))) id = *found;
     }
     std::string_view symbol = word.substr(at, length);
     at += length;

@@ -47,10 +47,12 @@ class BpeModel {
   void merge_many(std::vector<TokenId>& ids, size_t begin) const;
   bool merges_cross_sign() const;
   bool is_looked_up(const std::string& symbol) const;
+  std::optional<TokenId> look_up(std::string_view symbol) const;
 
-  BpeVocabulary vocabulary_;  // without symbols and merges
-  std::vector<std::pair<std::string, TokenId>> indexed_;
-  StringIndex index_;  // of the symbols that are looked up as texts
+  BpeVocabulary vocabulary_;            // without symbols and merges
+  std::vector<std::string> looked_up_;  // symbols that are asked for by their text
+  std::vector<TokenId> looked_up_ids_;
+  StringIndex index_;  // of these
   PairMap merges_;
   std::array<TokenId, 256> single_;  // ids of one-byte symbols, -1: none
   bool cut_at_sign_ = false;

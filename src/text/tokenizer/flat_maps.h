@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "text/tokenizer/tokenizer.h"
@@ -33,40 +35,48 @@ inline uint64_t hash_word(std::string_view text) {
   return hash;
 }
 
-// Text → number. The texts must outlive the index; only views are kept.
+// Text → its place in a vector that whoever asks has, always the same texts; more may be added.
 class StringIndex {
  public:
-  explicit StringIndex(size_t expected = 0) : slots_(std::bit_ceil(expected * 3 / 2 + 8)) {}
+  using Texts = std::vector<std::string>;
 
-  // False when the text is there already (its number stays). At most `expected` insertions.
-  bool insert(std::string_view text, int32_t number) {
+  // Without growing for so many.
+  explicit StringIndex(size_t expected = 0) : slots_(slots_for(expected)) {}
+
+  // False when the text of that number is there already, under another.
+  bool insert(const Texts& texts, int32_t number) {
+    if (slots_for(count_ + 1) > slots_.size()) grow(texts);
+    const std::string_view text = texts[static_cast<size_t>(number)];
     const uint64_t hash = hash_word(text);
-    Slot& slot = slots_[place(text, hash)];
+    Slot& slot = slots_[place(texts, text, hash)];
     if (slot.number >= 0) return false;
-    slot = {text.data(), static_cast<uint32_t>(text.size()), tag(hash), number};
+    slot = {tag(hash), number};
+    ++count_;
     return true;
   }
 
-  std::optional<int32_t> find(std::string_view text) const {
-    const Slot& slot = slots_[place(text, hash_word(text))];
+  std::optional<int32_t> find(const Texts& texts, std::string_view text) const {
+    const Slot& slot = slots_[place(texts, text, hash_word(text))];
     if (slot.number < 0) return {};
     return slot.number;
   }
 
  private:
+  // Small: of a quarter of a million texts the slots are most of what a search looks at.
   struct Slot {
-    const char* text = nullptr;
-    uint32_t size = 0, tag = 0;
+    uint32_t tag = 0;
     int32_t number = -1;
   };
+
+  static size_t slots_for(size_t count) { return std::bit_ceil(count * 3 / 2 + 8); }
 
   // The half of a hash that does not choose the slot: texts, which lie far off, are compared where
   // it is the same.
   static uint32_t tag(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
 
-  size_t place(std::string_view text, uint64_t hash) const {
+  size_t place(const Texts& texts, std::string_view text, uint64_t hash) const {
     const auto is_other = [&](const Slot& slot) {
-      return slot.tag != tag(hash) || std::string_view(slot.text, slot.size) != text;
+      return slot.tag != tag(hash) || texts[static_cast<size_t>(slot.number)] != text;
     };
     size_t mask = slots_.size() - 1;
     size_t at = hash & mask;
@@ -74,7 +84,18 @@ class StringIndex {
     return at;
   }
 
+  void grow(const Texts& texts) {
+    const std::vector<Slot> old =
+        std::exchange(slots_, std::vector<Slot>(slots_for(2 * count_ + 1)));
+    for (const Slot& slot : old) {
+      if (slot.number < 0) continue;
+      const std::string_view text = texts[static_cast<size_t>(slot.number)];
+      slots_[place(texts, text, hash_word(text))] = slot;
+    }
+  }
+
   std::vector<Slot> slots_;
+  size_t count_ = 0;
 };
 
 // Two ids → the merge of their tokens.

@@ -98,13 +98,13 @@ const std::vector<Pre>& pre_table() {
 
 class Builder {
  public:
-  Builder(const GgufVocabulary& vocabulary, const std::string& name)
-      : in_(vocabulary), where_{.file = name} {
+  Builder(GgufVocabulary vocabulary, const std::string& name)
+      : in_(std::move(vocabulary)), where_{.file = name} {
     check();
   }
 
-  // The tokenizer.json that stands for it.
-  HfTokenizerDocument document() {
+  // The tokenizer.json that stands for it, and takes the tokens.
+  HfTokenizerDocument document() && {
     HfTokenizerDocument document;
     Json& rest = document.rest;
     rest = {{"version", "1.0"},        {"truncation", nullptr},
@@ -128,8 +128,9 @@ class Builder {
       refuse(fmt::format("tokenizer.ggml.model is '{}', which is not supported", in_.model),
              "supported are gpt2 and llama");
     }
+    document.pieces.reserve(in_.tokens.size());
     for (size_t id = 0; id < in_.tokens.size(); ++id)
-      document.pieces.push_back({in_.tokens[id], id});
+      document.pieces.push_back({std::move(in_.tokens[id]), id});
     return document;
   }
 
@@ -170,9 +171,9 @@ class Builder {
       if (find_invalid_utf8(token)) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", id));
       }
-      if (!index_.insert(token, static_cast<int32_t>(id))) {
+      if (!index_.insert(in_.tokens, static_cast<int32_t>(id))) {
         refuse(fmt::format("tokenizer.ggml.tokens[{}] repeats '{}' of {}", id, token,
-                           *index_.find(token)));
+                           *index_.find(in_.tokens, token)));
       }
     }
     for (auto id : {in_.bos, in_.eos, in_.pad, in_.unknown}) {
@@ -266,7 +267,7 @@ class Builder {
     return type(id) != kControl && type(id) != kUnknown && type(id) != kByte;
   }
 
-  const GgufVocabulary& in_;
+  GgufVocabulary in_;
   Location where_;
   StringIndex index_;  // of the tokens
 };
@@ -278,14 +279,12 @@ std::shared_ptr<const Tokenizer> make_gguf_tokenizer(std::function<GgufVocabular
   HfTokenizerConfig config;
   HfTokenizerDocument document;
   {
-    const GgufVocabulary vocabulary = read();
-    Builder builder(vocabulary, name);
+    Builder builder(read(), name);
     config = builder.config();
-    document = builder.document();
+    document = std::move(builder).document();
   }
   const auto again = [read = std::move(read), name] {
-    const GgufVocabulary vocabulary = read();
-    return Builder(vocabulary, name).document().dump();
+    return Builder(read(), name).document().dump();
   };
   return std::make_shared<HfTokenizer>(std::move(document), std::move(config), name, again);
 }

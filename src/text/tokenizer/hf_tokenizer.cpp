@@ -11,9 +11,9 @@
 
 namespace continuo {
 
-const HfTokenizer::Entry& HfTokenizer::entry(TokenId id) const {
+size_t HfTokenizer::place(TokenId id) const {
   if (id < 0 || id >= size()) fail("token id {} is outside the vocabulary of {}", id, size());
-  return vocabulary_[static_cast<size_t>(id)];
+  return static_cast<size_t>(id);
 }
 
 std::optional<TokenId> HfTokenizer::byte_id(uint8_t byte) const {

@@ -37,11 +37,13 @@ class HfTokenizer : public Tokenizer {
   // the file's steps make of it. For trusted text and for comparisons.
   std::vector<TokenId> encode_with_specials(std::string_view text) const;
   std::string token_bytes(TokenId id) const override;
-  std::string piece(TokenId id) const override { return entry(id).piece; }
-  std::optional<TokenId> find(std::string_view piece) const override { return index_.find(piece); }
-  bool is_special(TokenId id) const override { return entry(id).special; }
+  std::string piece(TokenId id) const override { return pieces_[place(id)]; }
+  std::optional<TokenId> find(std::string_view piece) const override {
+    return index_.find(pieces_, piece);
+  }
+  bool is_special(TokenId id) const override { return kinds_[place(id)].special; }
   bool has_dummy_prefix() const override { return dummy_prefix_; }
-  int64_t size() const override { return static_cast<int64_t>(vocabulary_.size()); }
+  int64_t size() const override { return static_cast<int64_t>(pieces_.size()); }
   std::optional<TokenId> bos() const override { return bos_; }
   std::optional<TokenId> eos() const override { return eos_; }
   std::optional<TokenId> pad() const override { return pad_; }
@@ -61,18 +63,17 @@ class HfTokenizer : public Tokenizer {
   std::string lost_bytes() const;
 
  private:
-  struct Entry {
-    std::string piece;
+  struct Kind {
     bool special = false;  // spells nothing
     bool added = false;    // is text as it stands, whatever the model's pieces are
   };
   enum class Mode { kPlain, kSpecials };
 
-  const Entry& entry(TokenId id) const;
+  size_t place(TokenId id) const;  // Error: there is no such token
   void add_config_tokens(HfTokenizerFile& file);
   void mark_named_tokens(HfTokenizerFile& file);
-  void build_vocabulary(const HfTokenizerFile& file);
-  void build_model(HfTokenizerFile& file);
+  void build_vocabulary(HfTokenizerFile& file);
+  void build_model(HfTokenizerFile& file, size_t own);  // of the pieces its own
   std::string content_hash(const HfTokenizerFile& file) const;
   std::string json_with_bos(bool adds_bos) const;
   std::vector<TokenId> encode_document(std::string_view text, bool opening, Mode mode) const;
@@ -85,8 +86,9 @@ class HfTokenizer : public Tokenizer {
   std::function<std::string()> again_;
   HfTokenizerConfig config_;
   Location where_;
-  std::vector<Entry> vocabulary_;
-  StringIndex index_;  // of pieces
+  std::vector<std::string> pieces_;  // by id
+  std::vector<Kind> kinds_;
+  StringIndex index_;  // of the pieces
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   AddedTokenMatcher raw_, normalized_;

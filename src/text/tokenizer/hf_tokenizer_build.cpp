@@ -52,6 +52,7 @@ HfTokenizer::HfTokenizer(HfTokenizerDocument document, HfTokenizerConfig config,
   opening_ = file.opening;
   closing_ = file.closing;
   add_config_tokens(file);
+  const size_t own = file.pieces.size();
   build_vocabulary(file);
   mark_named_tokens(file);
   hash_ = content_hash(file);
@@ -70,7 +71,7 @@ HfTokenizer::HfTokenizer(HfTokenizerDocument document, HfTokenizerConfig config,
   }
   raw_ = AddedTokenMatcher(std::move(raw));
   normalized_ = AddedTokenMatcher(std::move(normalized));
-  build_model(file);
+  build_model(file, own);
   normalizer_ = std::move(file.normalizer);
   pre_tokenizer_ = std::move(file.pre_tokenizer);
   keeps_sign_ = !space_sign_.empty();
@@ -116,7 +117,8 @@ void HfTokenizer::add_config_tokens(HfTokenizerFile& file) {
 }
 
 std::string HfTokenizer::token_bytes(TokenId id) const {
-  const auto& [piece, special, added] = entry(id);
+  const std::string& piece = pieces_[place(id)];
+  const auto [special, added] = kinds_[place(id)];
   if (special) return "";
   if (added) return with_spaces(piece, space_sign_);
   if (byte_level_) return bytes_of_piece(piece).value_or(piece);
@@ -126,22 +128,21 @@ std::string HfTokenizer::token_bytes(TokenId id) const {
   return with_spaces(piece, space_sign_);
 }
 
-void HfTokenizer::build_vocabulary(const HfTokenizerFile& file) {
+// Takes the file's pieces, which are large, and their index.
+void HfTokenizer::build_vocabulary(HfTokenizerFile& file) {
   byte_pieces_ = file.byte_pieces;
-  vocabulary_.reserve(file.pieces.size() + file.added.size());
-  for (const std::string& piece : file.pieces) {
-    vocabulary_.push_back({.piece = piece});
-  }
+  pieces_ = std::move(file.pieces);
+  index_ = std::move(file.index);
+  kinds_.resize(pieces_.size());
   for (const AddedToken& token : file.added) {
-    auto id = static_cast<size_t>(token.id);
-    if (id == vocabulary_.size()) vocabulary_.push_back({.piece = token.text});
-    vocabulary_[id].special = token.special;
-    vocabulary_[id].added = true;
-  }
-  index_ = StringIndex(vocabulary_.size());
-  for (size_t id = 0; id < vocabulary_.size(); ++id) {
-    if (index_.insert(vocabulary_[id].piece, static_cast<TokenId>(id))) continue;
-    throw Error(where_, fmt::format("the token '{}' has two ids", vocabulary_[id].piece));
+    const auto id = static_cast<size_t>(token.id);
+    if (id == pieces_.size()) {
+      pieces_.push_back(token.text);
+      kinds_.emplace_back();
+      if (!index_.insert(pieces_, token.id))
+        throw Error(where_, fmt::format("the token '{}' has two ids", token.text));
+    }
+    kinds_[id] = {.special = token.special, .added = true};
   }
 }
 
@@ -150,8 +151,7 @@ void HfTokenizer::mark_named_tokens(HfTokenizerFile& file) {
   auto mark = [&](const std::string& text) -> std::optional<TokenId> {
     std::optional<TokenId> id = find(text);
     if (!id) return {};
-    Entry& named = vocabulary_[static_cast<size_t>(*id)];
-    named.special = true;
+    kinds_[static_cast<size_t>(*id)].special = true;
     auto known = std::ranges::find(file.added, *id, &AddedToken::id);
     if (known != file.added.end()) {
       known->special = true;
@@ -173,18 +173,18 @@ void HfTokenizer::mark_named_tokens(HfTokenizerFile& file) {
   for (const std::string& text : config_.extra_special) mark(text);
 }
 
-void HfTokenizer::build_model(HfTokenizerFile& file) {
+void HfTokenizer::build_model(HfTokenizerFile& file, size_t own) {
   // Text must become neither a special token nor, by its spelling, a byte, so the model gets none
   // of them; what is one symbol stays, or the text of that symbol could not be encoded.
   std::vector<std::string> symbols;
   std::vector<bool> barred;
-  for (size_t id = 0; id < file.pieces.size(); ++id) {
-    const std::string& piece = file.pieces[id];
+  for (size_t id = 0; id < own; ++id) {
+    const std::string& piece = pieces_[id];
     std::string symbol = byte_level_ ? bytes_of_piece(piece).value_or("") : piece;
     bool one = byte_level_ ? symbol.size() == 1
                            : !symbol.empty() && first_code_point(symbol).length == symbol.size();
     bool spells_byte = file.byte_pieces && piece_byte(piece);
-    barred.push_back((vocabulary_[id].special || spells_byte) && !one);
+    barred.push_back((kinds_[id].special || spells_byte) && !one);
     symbols.push_back(barred.back() ? "" : std::move(symbol));
   }
   std::vector<TokenId> byte_ids;
@@ -215,8 +215,8 @@ void HfTokenizer::build_model(HfTokenizerFile& file) {
 std::string HfTokenizer::content_hash(const HfTokenizerFile& file) const {
   Hasher hasher;
   hasher.update_sized("tokenizer.json 2");  // counts the rules by which ids are made
-  for (const Entry& token : vocabulary_) {
-    hasher.update_sized(token.piece).update(uint64_t{token.special});
+  for (size_t id = 0; id < pieces_.size(); ++id) {
+    hasher.update_sized(pieces_[id]).update(uint64_t{kinds_[id].special});
   }
   hasher.update(file.merges.size());
   for (const auto& merge : file.merges) {

@@ -44,13 +44,15 @@ class Reader {
   }
 
  private:
-  std::optional<TokenId> id_of(std::string_view piece) const { return index_.find(piece); }
+  std::optional<TokenId> id_of(std::string_view piece) const {
+    return file_.index.find(file_.pieces, piece);
+  }
 
   void index_pieces(const JsonField& vocabulary) {
     if (file_.pieces.empty()) vocabulary.fail("is empty");
-    index_ = StringIndex(file_.pieces.size());
+    file_.index = StringIndex(file_.pieces.size());
     for (size_t id = 0; id < file_.pieces.size(); ++id) {
-      if (index_.insert(file_.pieces[id], static_cast<TokenId>(id))) continue;
+      if (file_.index.insert(file_.pieces, static_cast<TokenId>(id))) continue;
       vocabulary.fail(fmt::format("has '{}' twice", file_.pieces[id]));
     }
   }
@@ -97,6 +99,7 @@ class Reader {
       taken[id] = true;
       file_.pieces[id] = std::move(piece);
     }
+    document_.pieces = {};
     index_pieces(vocabulary);
   }
 
@@ -249,7 +252,6 @@ class Reader {
   const Location& where_;
   JsonField root_;
   HfTokenizerFile& file_;
-  StringIndex index_;  // of `file_.pieces`
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ struct HfTokenizerFile {
 
   Model model = Model::kBpe;
   std::vector<std::string> pieces;           // by id, those of the model
+  StringIndex index;                         // of them
   std::vector<BpeVocabulary::Merge> merges;  // BPE
   std::vector<double> scores;                // unigram, by id
   bool byte_fallback = false, fuse_unknown = false, ignore_merges = false;

@@ -74,7 +74,8 @@ std::vector<BpeVocabulary::Merge> merges_of_scores(const std::vector<std::string
       if (!known.may_have(of_piece.part(0, cut)) ||
           !known.may_have(of_piece.part(cut, piece.size())))
         continue;
-      const auto first = index.find(piece.substr(0, cut)), second = index.find(piece.substr(cut));
+      const auto first = index.find(pieces, piece.substr(0, cut)),
+                 second = index.find(pieces, piece.substr(cut));
       if (first && second && joined[*first] && joined[*second])
         merges.push_back({*first, *second, static_cast<TokenId>(id)});
     }

@@ -13,16 +13,17 @@ TEST(StringIndex, FindsWhatWasInsertedAndNothingElse) {
   std::vector<std::string> texts;
   for (int i = 0; i < 5000; ++i)
     texts.push_back("token" + std::string(i % 40, 'x') + std::to_string(i));
-  StringIndex index(texts.size());
-  for (size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_TRUE(index.insert(texts[i], static_cast<int32_t>(i)));
+  texts.push_back(texts[7]);
+  for (const size_t expected : {texts.size(), size_t{3}}) {  // the second has to grow
+    StringIndex index(expected);
+    for (size_t i = 0; i < texts.size(); ++i)
+      ASSERT_EQ(index.insert(texts, static_cast<int32_t>(i)), i < 5000);
+    for (size_t i = 0; i < 5000; ++i)
+      ASSERT_EQ(index.find(texts, texts[i]), static_cast<int32_t>(i));
+    EXPECT_EQ(index.find(texts, "absent"), std::nullopt);
+    EXPECT_EQ(index.find(texts, ""), std::nullopt);
   }
-  EXPECT_FALSE(index.insert(texts[7], 99));
-  for (size_t i = 0; i < texts.size(); ++i)
-    ASSERT_EQ(index.find(texts[i]), static_cast<int32_t>(i));
-  EXPECT_EQ(index.find("absent"), std::nullopt);
-  EXPECT_EQ(index.find(""), std::nullopt);
-  EXPECT_EQ(StringIndex().find("x"), std::nullopt);
+  EXPECT_EQ(StringIndex().find({}, "x"), std::nullopt);
 }
 
 TEST(PairMap, TheLastOfEqualPairsCounts) {

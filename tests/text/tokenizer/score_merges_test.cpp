@@ -11,7 +11,7 @@ std::vector<BpeVocabulary::Merge> merges_of(const std::vector<std::string>& piec
                                             const std::vector<float>& scores,
                                             const std::vector<bool>& joined) {
   StringIndex index(pieces.size());
-  for (size_t id = 0; id < pieces.size(); ++id) index.insert(pieces[id], static_cast<int32_t>(id));
+  for (size_t id = 0; id < pieces.size(); ++id) index.insert(pieces, static_cast<int32_t>(id));
   return merges_of_scores(pieces, scores, joined, index);
 }
 
@@ -42,12 +42,12 @@ TEST(ScoreMerges, OfManyPiecesAreThoseOfAPlainSearch) {
   }
   const auto merges = merges_of(pieces, scores, joined);
   StringIndex index(pieces.size());
-  for (size_t id = 0; id < pieces.size(); ++id) index.insert(pieces[id], static_cast<int32_t>(id));
+  for (size_t id = 0; id < pieces.size(); ++id) index.insert(pieces, static_cast<int32_t>(id));
   size_t expected = 0;
   for (size_t id = 0; id < pieces.size(); ++id) {
     for (size_t cut = 1; joined[id] && cut < pieces[id].size(); ++cut) {
-      const auto left = index.find(pieces[id].substr(0, cut)),
-                 right = index.find(pieces[id].substr(cut));
+      const auto left = index.find(pieces, pieces[id].substr(0, cut)),
+                 right = index.find(pieces, pieces[id].substr(cut));
       expected += left && right && joined[*left] && joined[*right];
     }
   }

@@ -42,10 +42,10 @@ class Decoder : public torch::nn::Module {
   // be sure of the weights without it.
   virtual void set_weight_gate(WeightGate* gate) = 0;
   // What a pass reads together and is then done with: it tells the gate so. In the order of a
-  // forward pass; a backward pass reads neither the first, which embeds, nor the last: that is the
-  // head, which stays for whoever called until the pass behind it is back at the decoder, or the
-  // next begins. Tied weights are in both. Parameters that are in no part a pass may read at any
-  // time once it has asked for them.
+  // forward pass: what embeds, the blocks, the head; tied weights are in the first and the last. A
+  // backward pass reads the blocks alone. The head stays for whoever called the pass until the
+  // backward pass comes back from there, or the next pass begins. Parameters that are in no part
+  // may be read at any time once they were asked for.
   virtual std::vector<std::vector<at::Tensor>> parts() const { return {}; }
   // Brings those of the parameters that stayed in their file into memory, in `dtype` or in the
   // types in which they are stored.

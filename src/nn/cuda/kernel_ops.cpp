@@ -201,8 +201,6 @@ at::Tensor dropout_mask(const DropoutNoise& noise, at::ScalarType dtype) {
   return mask;
 }
 
-namespace {}  // namespace
-
 // So many rows read the weights again and again, which is less than to write them in 16 bits and
 // to read those.
 constexpr int64_t kFewRows = 4 * kMostQuantisedRows;

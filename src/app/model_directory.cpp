@@ -101,6 +101,7 @@ void open_texts(ModelDirectory& m) {
   m.prompt = std::move(prompt.prompt);
   m.prompt_origin = std::move(prompt.origin);
   check_hashes(m);
+  return_freed_memory();  // large vocabularies leave much behind, and weights need room
 }
 
 void open_weights(ModelDirectory& m, const LoadOptions& options) {
@@ -128,7 +129,6 @@ void join(ModelDirectory& m) {
   log_debug("{}: the tokenizer is that of {}, the prompt template {}; documents open {} BOS",
             m.path.string(), m.tokenizer_home.string(), m.prompt_origin,
             opens_with_bos(*m.tokenizer, m.prompt) ? "with" : "without");
-  return_freed_memory();  // large vocabularies leave much behind
 }
 
 }  // namespace
@@ -154,22 +154,20 @@ ServedModel serve_model(const std::shared_ptr<Transformer>& model, const Executo
 OpenModel open_served_model(const fs::path& path, const Compute& compute, const fs::path& base) {
   OpenModel open = {.directory = locate(path, base), .served = {}};
   ModelDirectory& m = open.directory;
-  const bool beside = !is_gguf_file(m.adapter ? m.base : m.path);
   std::future<void> texts;
-  if (beside) {
-    texts = std::async([&] { open_texts(m); });
-  } else {
+  if (is_gguf_file(m.adapter ? m.base : m.path)) {
     open_texts(m);
-    return_freed_memory();
+  } else {
+    texts = std::async([&] { open_texts(m); });
   }
   try {
     open_weights(m, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored});
     open.served = serve_model(m.model.decoder, compute.executor);
   } catch (...) {
-    if (beside) texts.get();  // what is wrong with these is said first
+    if (texts.valid()) texts.get();  // what is wrong with these is said first
     throw;
   }
-  if (beside) texts.get();
+  if (texts.valid()) texts.get();
   join(m);
   return open;
 }

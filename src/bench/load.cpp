@@ -1,6 +1,5 @@
 // `continuo bench load`: from a model's files to its first token, and how fast the same files can
 // be read.
-#include <functional>
 #include <utility>
 
 #include <fcntl.h>
@@ -69,34 +68,33 @@ double read_seconds(const std::vector<fs::path>& files) {
 }
 
 struct LoadTimes {
-  double open, pack;          // one after the other
-  double total, first_token;  // both at once and a token, which is a part of it
+  double open, pack, first_token;  // one after the other
+  double at_once;                  // the first two as `generate` does them
+  double total() const { return open + pack + first_token; }
 };
 
-std::pair<double, double> open_and_pack(const fs::path& model, const Compute& compute) {
+LoadTimes load_in_turn(const fs::path& model, const Compute& compute) {
   const double start = seconds_now();
-  const ModelDirectory opened = open_model_directory(
-      model, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored});
+  OpenModel opened = {
+      open_model_directory(
+          model, {.device = compute.device, .dtype = compute.dtype, .held = Held::stored}),
+      {}};
   const double open = seconds_now();
-  const ServedModel served = serve_model(opened.model.decoder, compute.executor);
-  return {open - start, seconds_now() - open};
-}
-
-LoadTimes load_once(const fs::path& model, const Compute& compute,
-                    const std::function<void()>& before) {
-  before();
-  const auto [open, pack] = open_and_pack(model, compute);
-  before();
-  const double start = seconds_now();
-  Completer completer(open_served_model(model, compute));
-  const double there = seconds_now();
+  opened.served = serve_model(opened.directory.model.decoder, compute.executor);
+  Completer completer(std::move(opened));
+  const double packed = seconds_now();
   GenerationConfig config;
   config.max_new_tokens = 1;
   config.ignore_eos = true;
   const std::vector<TokenId> prompt = {1, 2, 3, 4, 5};
   completer.complete({&prompt, 1}, config);
-  const double end = seconds_now();
-  return {open, pack, end - start, end - there};
+  return {open - start, packed - open, seconds_now() - packed, 0};
+}
+
+double load_at_once(const fs::path& model, const Compute& compute) {
+  const double start = seconds_now();
+  const OpenModel opened = open_served_model(model, compute);
+  return seconds_now() - start;
 }
 
 void bench_load(const std::string& directory, const LoadBenchConfig& c) {
@@ -110,14 +108,14 @@ void bench_load(const std::string& directory, const LoadBenchConfig& c) {
   LoadTimes best = {};
   double read = 0;
   for (int64_t r = 0; r < c.repeats; ++r) {
-    const auto before = [&] {
-      if (c.cold) forget(files);
-    };
-    before();
+    if (c.cold) forget(files);
     const double seconds = read_seconds(files);
     if (r == 0 || seconds < read) read = seconds;
-    const LoadTimes times = load_once(model, compute, before);
-    if (r == 0 || times.total < best.total) best = times;
+    if (c.cold) forget(files);
+    LoadTimes times = load_in_turn(model, compute);
+    if (c.cold) forget(files);
+    times.at_once = load_at_once(model, compute);
+    if (r == 0 || times.total() < best.total()) best = times;
   }
   print_bench_line({{"what", "load"},
                     {"weights", enum_name(c.compute.weights)},
@@ -126,7 +124,8 @@ void bench_load(const std::string& directory, const LoadBenchConfig& c) {
                     {"open_s", best.open},
                     {"pack_s", best.pack},
                     {"first_token_s", best.first_token},
-                    {"total_s", best.total},
+                    {"total_s", best.total()},
+                    {"at_once_s", best.at_once},
                     {"pack_gb_per_s", bytes / best.pack / 1e9},
                     {"read_gb_per_s", bytes / read / 1e9}},
                    compute);

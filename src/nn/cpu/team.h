@@ -103,16 +103,23 @@ class Team {
 
   // Spins for a while, which is what short stages want; then sleeps, so that a member that was
   // taken off its core gets one: among other busy processes a spinning team would wait for whole
-  // slices of time.
+  // slices of time. Waking up takes longer than most waits, so patience is long (some 60 µs) where
+  // it is rewarded, and halves whenever it was not.
   template <class T, class F>
   static void wait_until(const std::atomic<T>& value, const F& done, Ahead ahead) {
-    constexpr int kPatience = 4000;
+    const int patience = patience_.load(std::memory_order_relaxed);
     int64_t at = 0;
-    for (int i = 0; i < kPatience; ++i) {
-      if (done(value.load(std::memory_order_acquire))) return;
+    for (int i = 0; i < patience; ++i) {
+      if (done(value.load(std::memory_order_acquire))) {
+        if (patience < kMostPatience)
+          patience_.store(std::min(kMostPatience, patience + patience / 16),
+                          std::memory_order_relaxed);
+        return;
+      }
       for (const int64_t next = std::min(ahead.bytes, at + 256); at < next; at += 64)
         __builtin_prefetch(ahead.from + at, 0, 2);
     }
+    patience_.store(std::max(kLeastPatience, patience / 2), std::memory_order_relaxed);
     for (T seen = value.load(std::memory_order_acquire); !done(seen);
          seen = value.load(std::memory_order_acquire)) {
       value.wait(seen, std::memory_order_acquire);
@@ -129,6 +136,10 @@ class Team {
     }
     wait_until(generation_, [&](uint64_t now) { return now != generation; }, ahead);
   }
+
+  // Looks at what is waited for, of all teams: what they reward is the machine's company.
+  static constexpr int kLeastPatience = 2000, kMostPatience = 100000;
+  alignas(64) static inline std::atomic<int> patience_{kMostPatience};
 
   alignas(64) std::atomic<int64_t> waiting_{0};
   alignas(64) std::atomic<uint64_t> generation_{0};

@@ -2,6 +2,7 @@
 #include "nn/cpu/team.h"
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -9,6 +10,7 @@
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include "support/threads.h"
 
@@ -45,6 +47,28 @@ TEST(Team, IsOneMemberInsideAnotherParallelRegion) {
     }
   });
   EXPECT_EQ(members.load(), 2);
+}
+
+double thread_cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+TEST(Team, SleepsWhileAMemberIsLate) {
+  // Whoever spins takes the core that the late member may be waiting for.
+  const test::Threads two(2);
+  std::atomic<double> waiting{0};
+  Team::run([&](const Team::Member& member) {
+    for (int i = 0; i < 5; ++i) {
+      if (member.rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      const double start = thread_cpu_seconds();
+      member.wait();
+      if (member.rank == 1) waiting = waiting + thread_cpu_seconds() - start;
+    }
+  });
+  EXPECT_GT(waiting, 0);
+  EXPECT_LT(waiting, 0.25) << "of half a second";
 }
 
 class TeamTest : public testing::TestWithParam<int> {

@@ -58,13 +58,13 @@ double thread_cpu_seconds() {
 TEST(Team, SleepsWhileAMemberIsLate) {
   // Whoever spins takes the core that the late member may be waiting for.
   const test::Threads two(2);
-  std::atomic<double> waiting{0};
+  double waiting = 0;
   Team::run([&](const Team::Member& member) {
     for (int i = 0; i < 5; ++i) {
       if (member.rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
       const double start = thread_cpu_seconds();
       member.wait();
-      if (member.rank == 1) waiting = waiting + thread_cpu_seconds() - start;
+      if (member.rank == 1) waiting += thread_cpu_seconds() - start;
     }
   });
   EXPECT_GT(waiting, 0);

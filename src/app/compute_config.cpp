@@ -44,8 +44,9 @@ void fields(FieldVisitor& v, ComputeConfig& c) {
       "Weights and products in fp32 or bf16; auto: bf16 where the machine multiplies it as fast.");
   v.field("weights", c.weights,
           "Weights as generation reads them: fp32, bf16, q8 or q4; auto: as dtype.");
-  v.field("kv_cache", c.kv_cache,
-          "Cached keys and values: fp32, bf16, or q8 on the CPU; auto: as dtype.");
+  v.field(
+      "kv_cache", c.kv_cache,
+      "Cached keys and values: fp32, bf16, or q8 on the CPU; auto: bf16 unless weights are fp32.");
 }
 
 namespace {

@@ -21,14 +21,14 @@ class SliceSize {
   // Tokens with which a pass takes `slowdown` times as long as it mostly does, or a barely
   // noticeable while. 0: the next pass shall tell what one without prompts takes now.
   int64_t limit(double slowdown, int64_t most) const {
-    constexpr int64_t kFirst = 16;  // before anything is known
+    constexpr int64_t kFirst = 16;  // before any was seen
     // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
     // 60 ms apart; within them a prompt gets two thirds of a pass where it can.
     constexpr double kShort = 0.040, kUnnoticed = 0.047, kLive = 0.35;
     // So much longer may a pass become even while all are slow, so that a prompt is read.
     const double least = std::min(0.5, slowdown - 1);
-    if (asks_) return 0;
-    if (alone_ <= 0 || extra_ <= 0) return std::min(kFirst, most);
+    if (asks_ || alone_ <= 0) return 0;
+    if (extra_ <= 0) return std::min(kFirst, most);
     const double pass = std::clamp(usual_ / kLive, kShort, kUnnoticed);
     const double spare = std::max(std::max(slowdown * usual_, pass) - alone_, least * alone_);
     // What a token costs beside few others says little of slices much longer.

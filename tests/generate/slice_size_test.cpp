@@ -10,9 +10,10 @@ namespace {
 
 TEST(SliceSize, LearnsWhatAPassCanBear) {
   SliceSize size;
-  EXPECT_EQ(size.limit(3, 512), 16) << "nothing is known";
-  EXPECT_EQ(size.limit(3, 4), 4);
+  EXPECT_EQ(size.limit(3, 512), 0) << "nothing is known, and asking tells";
   for (int i = 0; i < 30; ++i) size.observe(0, 0.050);
+  EXPECT_EQ(size.limit(3, 512), 16) << "no slice was seen";
+  EXPECT_EQ(size.limit(3, 4), 4);
   for (int i = 0; i < 15; ++i) size.observe(10, 0.050 + 10 * 0.002);
   EXPECT_EQ(size.limit(3, 512), 20) << "twice as many as are known";
   size.observe(40, 0.050 + 40 * 0.002);

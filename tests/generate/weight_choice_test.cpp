@@ -37,6 +37,13 @@ TEST(CacheChoice, EveryNameButAutoIsAFormat) {
 }
 
 TEST(ExecutorOptions, FormatsAreOfTheProductsTypeUnlessChosen) {
+  EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kQ8, CacheChoice::kAuto),
+            (ExecutorOptions{.weights = WeightFormat::q8, .cache = KVFormat::bf16}))
+      << "beside shorter weights no more than bfloat16";
+  EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kQ4, CacheChoice::kFloat32),
+            (ExecutorOptions{.weights = WeightFormat::q4, .cache = KVFormat::f32}));
+  EXPECT_EQ(executor_options(at::kBFloat16, WeightChoice::kFloat32, CacheChoice::kAuto),
+            (ExecutorOptions{.weights = WeightFormat::f32, .cache = KVFormat::bf16}));
   EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kAuto, CacheChoice::kAuto),
             (ExecutorOptions{.weights = WeightFormat::f32, .cache = KVFormat::f32}));
   EXPECT_EQ(executor_options(at::kBFloat16, WeightChoice::kAuto, CacheChoice::kAuto),

@@ -127,8 +127,17 @@ void panel_stored(const PanelRun& r) {
   for (int64_t b = 0; b < r.stride / kQuantBlock; ++b, in += kQuantBlock) {
     const StoredBlock block = stored_block(Format, r.weights, b);
     r.prefetch(block.codes, kLines);
-    decode_block<Format>(block,
-                         [&](int k, Vec w0, Vec w1) { sums.add_float(w0, w1, in + k, r.stride); });
+    const auto add = [&](int k, Vec w0, Vec w1) __attribute__((always_inline)) {
+      sums.add_float(w0, w1, in + k, r.stride);
+    };
+    if constexpr (kCrossed<Format>) {
+      decode_block_crossed<Format>(block, add);
+    } else {
+      decode_block<Format>(block, add);
+    }
+  }
+  if constexpr (kCrossed<Format>) {
+    for (auto& at : sums.at) uncross(at[0], at[1]);
   }
   sums.store_to(r);
 }

@@ -118,6 +118,95 @@ template <PanelFormat Format, class F>
   half(std::integral_constant<int, 1>());
 }
 
+// Whether products of few rows take a block's outputs in the order of `decode_block_crossed`: those
+// of four bits were no faster by it.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+template <PanelFormat Format>
+constexpr bool kCrossed = block_shape(Format).bits == 5 || block_shape(Format).bits == 6;
+
+// The lower and upper halves of two registers.
+inline __m256 lower_halves(__m256 a, __m256 b) { return _mm256_permute2f128_ps(a, b, 0x20); }
+inline __m256 upper_halves(__m256 a, __m256 b) { return _mm256_permute2f128_ps(a, b, 0x31); }
+
+// The 32 outputs of a panel into the order in which bytes become words within a register: four of
+// the first sixteen beside four of the others; and back.
+inline void cross(Vec& a, Vec& b) {
+  using Half = decltype(Vec::low);
+  const __m256 a0 = (__m256)a.low, a1 = (__m256)a.high, b0 = (__m256)b.low, b1 = (__m256)b.high;
+  a = {(Half)lower_halves(a0, b0), (Half)upper_halves(a0, b0)};
+  b = {(Half)lower_halves(a1, b1), (Half)upper_halves(a1, b1)};
+}
+inline void uncross(Vec& a, Vec& b) {
+  using Half = decltype(Vec::low);
+  const __m256 a0 = (__m256)a.low, a1 = (__m256)a.high, b0 = (__m256)b.low, b1 = (__m256)b.high;
+  a = {(Half)lower_halves(a0, a1), (Half)lower_halves(b0, b1)};
+  b = {(Half)upper_halves(a0, a1), (Half)upper_halves(b0, b1)};
+}
+
+// The upper bits of codes for value i of half Half of a block, from bit 28 on, out of the words in
+// which those of all values of an output lie together.
+template <PanelFormat Format, int Half>
+[[gnu::always_inline]] inline VecU upper_bits(VecU words, int i) {
+  constexpr bool kTwo = block_shape(Format).bits == 6;
+  const int at = kTwo ? 2 * i : 16 * Half + i;
+  const VecU moved = at <= 28 ? words << (28 - at) : words >> (at - 28);
+  return moved & (kTwo ? 0x30000000u : 0x10000000u);
+}
+
+// Four of a register's 32 bytes, and four of its upper half, each into the upper byte of a word.
+template <int First>
+[[gnu::always_inline]] inline decltype(VecI::low) bytes_up(__m256i bytes) {
+  constexpr char kZero = -128;
+  const __m128i to = _mm_setr_epi8(kZero, kZero, kZero, First, kZero, kZero, kZero, First + 1,
+                                   kZero, kZero, kZero, First + 2, kZero, kZero, kZero, First + 3);
+  return (decltype(VecI::low))_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(to));
+}
+
+// As decode_block, the outputs in crossed order. A code comes into the upper byte of a word by one
+// shuffle, as code · 2^24; the scale takes that back, and no bit of a weight changes.
+template <PanelFormat Format, class F>
+[[gnu::always_inline]] inline void decode_block_crossed(const StoredBlock& block, const F& f) {
+  constexpr BlockShape shape = block_shape(Format);
+  StoredScales s;
+  const auto read_scales = [&](int group) __attribute__((always_inline)) {
+    s = stored_scales<Format>(block, group);
+    cross(s.scale[0], s.scale[1]);
+    cross(s.added[0], s.added[1]);
+    for (Vec& scale : s.scale) scale = scale * 0x1p-24f;
+  };
+  const auto half = [&](auto constant) __attribute__((always_inline)) {
+    constexpr int kHalf = constant();
+    const uint8_t* upper = block.codes + 16 * kPanel + (shape.bits == 6 ? kHalf * 4 * kPanel : 0);
+    Vec words[2] = {bits_as<Vec>(load_as<VecU>(upper)),
+                    bits_as<Vec>(load_as<VecU>(upper + 4 * kLanes))};
+    cross(words[0], words[1]);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const auto* lower = reinterpret_cast<const __m256i*>(block.codes + i * kPanel);
+      const __m256i both = _mm256_loadu_si256(lower),
+                    bytes = _mm256_and_si256(kHalf == 0 ? both : _mm256_srli_epi16(both, 4),
+                                             _mm256_set1_epi8(15));
+      const VecI nibbles[2] = {{bytes_up<0>(bytes), bytes_up<4>(bytes)},
+                               {bytes_up<8>(bytes), bytes_up<12>(bytes)}};
+      Vec w[2];
+      for (int n = 0; n < 2; ++n) {
+        const VecU code =
+            bits_as<VecU>(nibbles[n]) | upper_bits<Format, kHalf>(bits_as<VecU>(words[n]), i);
+        w[n] = convert<Vec>(bits_as<VecI>(code)) * s.scale[n] + s.added[n];
+      }
+      f(16 * kHalf + i, w[0], w[1]);
+    }
+  };
+  read_scales(0);
+  half(std::integral_constant<int, 0>());
+  if constexpr (shape.group == 16) read_scales(1);
+  half(std::integral_constant<int, 1>());
+}
+#else
+template <PanelFormat Format>
+constexpr bool kCrossed = false;
+#endif
+
 // Floats [count][kPanel] of the values [first, first + count) of k, whole blocks.
 inline void decode_blocks(PanelFormat format, const std::byte* panel, int64_t first, int64_t count,
                           float* floats) {

@@ -137,7 +137,7 @@ void panel_stored(const PanelRun& r) {
     }
   }
   if constexpr (kCrossed<Format>) {
-    for (auto& at : sums.at) uncross(at[0], at[1]);
+    for (auto& at : sums.at) cross(at[0], at[1]);
   }
   sums.store_to(r);
 }

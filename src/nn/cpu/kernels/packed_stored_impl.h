@@ -124,23 +124,13 @@ template <PanelFormat Format, class F>
 template <PanelFormat Format>
 constexpr bool kCrossed = block_shape(Format).bits == 5 || block_shape(Format).bits == 6;
 
-// The lower and upper halves of two registers.
-inline __m256 lower_halves(__m256 a, __m256 b) { return _mm256_permute2f128_ps(a, b, 0x20); }
-inline __m256 upper_halves(__m256 a, __m256 b) { return _mm256_permute2f128_ps(a, b, 0x31); }
-
 // The 32 outputs of a panel into the order in which bytes become words within a register: four of
 // the first sixteen beside four of the others; and back.
-inline void cross(Vec& a, Vec& b) {
-  using Half = decltype(Vec::low);
-  const __m256 a0 = (__m256)a.low, a1 = (__m256)a.high, b0 = (__m256)b.low, b1 = (__m256)b.high;
-  a = {(Half)lower_halves(a0, b0), (Half)upper_halves(a0, b0)};
-  b = {(Half)lower_halves(a1, b1), (Half)upper_halves(a1, b1)};
-}
-inline void uncross(Vec& a, Vec& b) {
-  using Half = decltype(Vec::low);
-  const __m256 a0 = (__m256)a.low, a1 = (__m256)a.high, b0 = (__m256)b.low, b1 = (__m256)b.high;
-  a = {(Half)lower_halves(a0, a1), (Half)lower_halves(b0, b1)};
-  b = {(Half)upper_halves(a0, a1), (Half)upper_halves(b0, b1)};
+template <class V>
+inline void cross(V& a, V& b) {
+  const V first = lower<4>(a, b);
+  b = upper<4>(a, b);
+  a = first;
 }
 
 // The upper bits of codes for value i of half Half of a block, from bit 28 on, out of the words in
@@ -176,9 +166,8 @@ template <PanelFormat Format, class F>
   };
   const auto half = [&](auto constant) __attribute__((always_inline)) {
     constexpr int kHalf = constant();
-    const uint8_t* upper = block.codes + 16 * kPanel + (shape.bits == 6 ? kHalf * 4 * kPanel : 0);
-    Vec words[2] = {bits_as<Vec>(load_as<VecU>(upper)),
-                    bits_as<Vec>(load_as<VecU>(upper + 4 * kLanes))};
+    const uint8_t* bits = block.codes + 16 * kPanel + (shape.bits == 6 ? kHalf * 4 * kPanel : 0);
+    VecU words[2] = {load_as<VecU>(bits), load_as<VecU>(bits + 4 * kLanes)};
     cross(words[0], words[1]);
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
@@ -186,12 +175,11 @@ template <PanelFormat Format, class F>
       const __m256i both = _mm256_loadu_si256(lower),
                     bytes = _mm256_and_si256(kHalf == 0 ? both : _mm256_srli_epi16(both, 4),
                                              _mm256_set1_epi8(15));
-      const VecI nibbles[2] = {{bytes_up<0>(bytes), bytes_up<4>(bytes)},
-                               {bytes_up<8>(bytes), bytes_up<12>(bytes)}};
+      const VecI nibbles[2] = {{bytes_up<0>(bytes), bytes_up<8>(bytes)},
+                               {bytes_up<4>(bytes), bytes_up<12>(bytes)}};
       Vec w[2];
       for (int n = 0; n < 2; ++n) {
-        const VecU code =
-            bits_as<VecU>(nibbles[n]) | upper_bits<Format, kHalf>(bits_as<VecU>(words[n]), i);
+        const VecU code = bits_as<VecU>(nibbles[n]) | upper_bits<Format, kHalf>(words[n], i);
         w[n] = convert<Vec>(bits_as<VecI>(code)) * s.scale[n] + s.added[n];
       }
       f(16 * kHalf + i, w[0], w[1]);

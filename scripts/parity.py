@@ -106,7 +106,8 @@ def greedy(prompts=50, length=32, first=8):
     theirs = [continued(text) for text in texts]
     for name, path in (("directory", a.model), ("GGUF file", a.gguf)):
         if path:
-            out = continuo("generate", path, "--raw", "--file", data, "--json", "sampler=[greedy]", f"max_new_tokens={length}")
+            out = continuo("generate", path, "--raw", "--file", data, "--json", "--weights", "fp32", "sampler=[greedy]",
+                           f"max_new_tokens={length}")
             ours = [json.loads(line) for line in out.splitlines()]
             begun = ["".join(token["text"] for token in row["tokens"][:first]) for row in ours]
             same = sum([token["id"] for token in row["tokens"]] == ids[:len(row["tokens"])]

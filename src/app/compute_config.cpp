@@ -42,8 +42,10 @@ void fields(FieldVisitor& v, ComputeConfig& c) {
   v.field(
       "dtype", c.dtype,
       "Weights and products in fp32 or bf16; auto: bf16 where the machine multiplies it as fast.");
-  v.field("weights", c.weights,
-          "Weights as generation reads them: fp32, bf16, q8 or q4; auto: as dtype.");
+  v.field(
+      "weights", c.weights,
+      "Weights as generation reads them: fp32, bf16, q8 or q4; auto: as dtype, and the blocks of "
+      "a GGUF file as they are, with activations of 8 bits.");
   v.field(
       "kv_cache", c.kv_cache,
       "Cached keys and values: fp32, bf16, or q8 on the CPU; auto: bf16 unless weights are fp32.");

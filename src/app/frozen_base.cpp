@@ -21,14 +21,14 @@ std::optional<WeightFormat> held_format(const LoraConfig& c, const fs::path& bas
     case BaseWeights::q4:
       return WeightFormat::q4;
     case BaseWeights::file:
-      if (is_gguf_file(base)) return WeightFormat::f32;
+      if (is_gguf_file(base)) return WeightFormat::blocks;
       throw Error("lora.base_weights: file is for GGUF files, and " + base.string() + " is none",
                   "Leave it at auto, or use q8 or q4.");
     case BaseWeights::automatic:
       break;
   }
   // Elsewhere no executor keeps blocks as they are.
-  if (device.is_cpu() && is_quantised_file(base)) return WeightFormat::f32;
+  if (device.is_cpu() && is_quantised_file(base)) return WeightFormat::blocks;
   return std::nullopt;
 }
 

@@ -70,7 +70,8 @@ void bench_generate(const std::string& directory, const GenerateBenchConfig& c) 
                               {"tokens_per_s", static_cast<double>(c.prefill) / p.prefill_seconds},
                               {"peak_rss_gb", peak_memory_bytes() / 1e9}}};
   const auto weights = static_cast<double>(executor->weight_bytes());
-  const std::vector<LayerCache> layout = cache_layout(executor->spec(), compute.executor.cache);
+  const std::vector<LayerCache> layout =
+      cache_layout(executor->spec(), cache_format(executor->options()));
   constexpr int64_t kPrompt = 16;
   for (const int64_t batch : c.batches) {
     const GenerationTimings t = best_generation(*executor, c, batch, kPrompt, c.new_tokens);

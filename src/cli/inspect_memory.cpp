@@ -48,8 +48,9 @@ void inspect_memory(const std::string& path, const std::vector<std::string>& ove
   }
   print_line("weights in all", "", weights);
   const ModelSpec& spec = served.executor->spec();
-  const std::vector<LayerCache> layout = cache_layout(spec, compute.executor.cache);
-  const std::string form(cache_form(compute.executor.cache));
+  const KVFormat cache = cache_format(served.executor->options());
+  const std::vector<LayerCache> layout = cache_layout(spec, cache);
+  const std::string form(cache_form(cache));
   print_line("cache of a sequence of 256 tokens", form, cache_bytes(layout, 256));
   const auto context = static_cast<double>(spec.context);
   print_line(fmt::format("cache of a sequence of {} tokens", spec.context), form,

@@ -57,10 +57,11 @@ std::optional<KVFormat> chosen_format(CacheChoice choice) {
 
 ExecutorOptions executor_options(at::ScalarType dtype, WeightChoice weights, CacheChoice cache) {
   const bool narrow = dtype == at::kBFloat16;
-  const WeightFormat format =
-      chosen_format(weights).value_or(narrow ? WeightFormat::bf16 : WeightFormat::f32);
-  const KVFormat held = narrow || format != WeightFormat::f32 ? KVFormat::bf16 : KVFormat::f32;
-  return {.weights = format, .cache = chosen_format(cache).value_or(held)};
+  ExecutorOptions options = {.weights = chosen_format(weights).value_or(
+                                 narrow ? WeightFormat::bf16 : WeightFormat::blocks),
+                             .cache = chosen_format(cache)};
+  if (narrow && !options.cache) options.cache = KVFormat::bf16;
+  return options;
 }
 
 }  // namespace continuo

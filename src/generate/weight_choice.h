@@ -19,8 +19,8 @@ enum class CacheChoice { kAuto, kFloat32, kBfloat16, kQ8 };
 std::span<const EnumName> enum_names(CacheChoice);
 std::optional<KVFormat> chosen_format(CacheChoice choice);
 
-// What executors of a model in `dtype` are made with; auto stands for that. Keys and values are not
-// kept more exactly than bfloat16 where weights are not.
+// What executors of a model in `dtype` are made with; auto stands for that, and for what a file
+// holds in quantised blocks for these.
 ExecutorOptions executor_options(at::ScalarType dtype, WeightChoice weights, CacheChoice cache);
 
 }  // namespace continuo

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,17 @@ class Transformer;
 
 struct ExecutorOptions {
   WeightFormat weights = WeightFormat::f32;
-  KVFormat cache = KVFormat::f32;
+  std::optional<KVFormat> cache = {};  // unset: see cache_format
 
   bool operator==(const ExecutorOptions&) const = default;
 };
+
+// Beside products that round more than float32's, bfloat16 keys and values cost nothing that
+// perplexity shows.
+inline KVFormat cache_format(const ExecutorOptions& options) {
+  return options.cache.value_or(options.weights == WeightFormat::f32 ? KVFormat::f32
+                                                                     : KVFormat::bf16);
+}
 
 inline constexpr int64_t kNoAdapter = -1;
 
@@ -56,6 +64,7 @@ class Executor {
   virtual ~Executor() = default;
 
   virtual const ModelSpec& spec() const = 0;
+  // What it was made with; `weights` is what it comes to for its model.
   virtual const ExecutorOptions& options() const = 0;
   virtual at::Device device() const = 0;
   // What it is and why, for `inspect`: "packed fp32 panels, avx2".

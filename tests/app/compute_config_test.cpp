@@ -31,11 +31,12 @@ TEST(ComputeConfig, SaysHowAModelIsRun) {
 }
 
 TEST(ComputeConfig, FormatsAreOfTheProductsTypeUnlessChosen) {
-  EXPECT_EQ(start_compute(load("{device: cpu, threads: 1}")).executor, ExecutorOptions{});
+  EXPECT_EQ(start_compute(load("{device: cpu, threads: 1}")).executor,
+            ExecutorOptions{.weights = WeightFormat::blocks});
   const Compute narrow = start_compute(load("{device: cpu, threads: 1, dtype: bf16}"));
   const bool is_narrow = narrow.dtype == at::kBFloat16;  // not of every CPU
-  EXPECT_EQ(narrow.executor.weights, is_narrow ? WeightFormat::bf16 : WeightFormat::f32);
-  EXPECT_EQ(narrow.executor.cache, is_narrow ? KVFormat::bf16 : KVFormat::f32);
+  EXPECT_EQ(narrow.executor.weights, is_narrow ? WeightFormat::bf16 : WeightFormat::blocks);
+  EXPECT_EQ(cache_format(narrow.executor), KVFormat::bf16);
 }
 
 TEST(ComputeConfig, FaultsAreFoundWhereTheyAreWritten) {

@@ -38,20 +38,28 @@ TEST(CacheChoice, EveryNameButAutoIsAFormat) {
 
 TEST(ExecutorOptions, FormatsAreOfTheProductsTypeUnlessChosen) {
   EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kQ8, CacheChoice::kAuto),
-            (ExecutorOptions{.weights = WeightFormat::q8, .cache = KVFormat::bf16}))
-      << "beside shorter weights no more than bfloat16";
+            ExecutorOptions{.weights = WeightFormat::q8});
   EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kQ4, CacheChoice::kFloat32),
             (ExecutorOptions{.weights = WeightFormat::q4, .cache = KVFormat::f32}));
   EXPECT_EQ(executor_options(at::kBFloat16, WeightChoice::kFloat32, CacheChoice::kAuto),
             (ExecutorOptions{.weights = WeightFormat::f32, .cache = KVFormat::bf16}));
   EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kAuto, CacheChoice::kAuto),
-            (ExecutorOptions{.weights = WeightFormat::f32, .cache = KVFormat::f32}));
+            ExecutorOptions{.weights = WeightFormat::blocks})
+      << "fp32 for what is in none";
   EXPECT_EQ(executor_options(at::kBFloat16, WeightChoice::kAuto, CacheChoice::kAuto),
             (ExecutorOptions{.weights = WeightFormat::bf16, .cache = KVFormat::bf16}));
   EXPECT_EQ(executor_options(at::kBFloat16, WeightChoice::kQ4, CacheChoice::kAuto),
             (ExecutorOptions{.weights = WeightFormat::q4, .cache = KVFormat::bf16}));
   EXPECT_EQ(executor_options(at::kFloat, WeightChoice::kBfloat16, CacheChoice::kQ8),
             (ExecutorOptions{.weights = WeightFormat::bf16, .cache = KVFormat::q8}));
+}
+
+TEST(ExecutorOptions, BesideShorterWeightsKeysAndValuesAreBfloat16UnlessChosen) {
+  EXPECT_EQ(cache_format({.weights = WeightFormat::f32}), KVFormat::f32);
+  for (const WeightFormat format :
+       {WeightFormat::bf16, WeightFormat::q8, WeightFormat::q4, WeightFormat::blocks})
+    EXPECT_EQ(cache_format({.weights = format}), KVFormat::bf16) << name(format);
+  EXPECT_EQ(cache_format({.weights = WeightFormat::q4, .cache = KVFormat::f32}), KVFormat::f32);
 }
 
 }  // namespace

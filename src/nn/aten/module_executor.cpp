@@ -85,6 +85,8 @@ class Borrowed {
 
 ModuleExecutor::ModuleExecutor(std::shared_ptr<Transformer> model, const ExecutorOptions& options)
     : model_(std::move(model)), options_(options) {
+  // Blocks are decoded as they are read.
+  if (options_.weights == WeightFormat::blocks) options_.weights = WeightFormat::f32;
   // Products alone read these; rows of the embedding are those of the file.
   std::vector<at::Tensor> multiplied;
   if (!spec().head.tied) multiplied.push_back(model_->head_weight());
@@ -131,9 +133,9 @@ std::string ModuleExecutor::description() const {
 
 // Attention writes keys and values as it computes them, so the cache has the type of the products.
 std::unique_ptr<KVCache> ModuleExecutor::make_cache() const {
-  const KVFormat format = options_.cache == KVFormat::q8 ? KVFormat::q8
-                          : dtype() == at::kBFloat16     ? KVFormat::bf16
-                                                         : KVFormat::f32;
+  const KVFormat format = cache_format(options_) == KVFormat::q8 ? KVFormat::q8
+                          : dtype() == at::kBFloat16             ? KVFormat::bf16
+                                                                 : KVFormat::f32;
   return backend_of(device()).cache.make(cache_layout(spec(), format), device());
 }
 

@@ -67,13 +67,19 @@ void CpuEngine::pack() {
     const PackedMatrix& w = matrices_.emplace_back(
         continuo::pack(*arena_, format_of(joint), joint_rows(joint, weights_)));
     parameters_ += w.in * w.stride_out();
-    for (const PanelRange& run : w.runs) formats_.insert(run.format);
+    note(w);
   }
   layers_ = engine_layers(model_->spec(), joints_, weights_);
   head_ = continuo::pack(*arena_, head_format(), PanelRows({weights_.head}));
-  for (const PanelRange& run : head_.runs) formats_.insert(run.format);
+  note(head_);
+  if (options_.weights == WeightFormat::blocks && !stored_) options_.weights = WeightFormat::f32;
   norm_ = {norm, weights_.norm};
   sources_ = sources_of(weights_);
+}
+
+void CpuEngine::note(const PackedMatrix& w) {
+  reads_.insert(w.reads);
+  stored_ = stored_ || is_stored(w.format());
 }
 
 // A router is small, and what it rounds away is another expert.
@@ -97,13 +103,16 @@ void CpuEngine::refresh() {
 }
 
 std::string CpuEngine::description() const {
-  const bool stored = std::ranges::any_of(formats_, holds_blocks);
-  return fmt::format("packed {} panels{}, {}", name(options_.weights),
-                     stored ? ", a file's blocks as they lie" : "", kernels().instruction_set);
+  const bool integers = options_.weights == WeightFormat::blocks;
+  return fmt::format("packed {} panels{}, {}", integers ? "fp32" : name(options_.weights),
+                     integers  ? ", a file's blocks as they lie with activations in 8 bits"
+                     : stored_ ? ", a file's blocks as they lie"
+                               : "",
+                     kernels().instruction_set);
 }
 
 std::unique_ptr<KVCache> CpuEngine::make_cache() const {
-  return std::make_unique<PagedKVCache>(cache_layout(spec(), options_.cache));
+  return std::make_unique<PagedKVCache>(cache_layout(spec(), cache_format(options_)));
 }
 
 int64_t CpuEngine::weight_bytes() const {
@@ -138,8 +147,8 @@ std::vector<HeldWeights> CpuEngine::held_weights() const {
 
 Head CpuEngine::head() const {
   const at::Tensor& weight = weights_.head.in_memory();
-  const bool exact = options_.weights == WeightFormat::f32 && weight.defined() &&
-                     weight.scalar_type() == at::kFloat;
+  const bool exact =
+      is_float32(options_.weights) && weight.defined() && weight.scalar_type() == at::kFloat;
   return {.weight = model_->head_weight(),
           .product = exact ? ProductWeight(weight) : ProductWeight(head_matrix(), device()),
           .softcap = spec().head.softcap};
@@ -181,6 +190,7 @@ PassTime CpuEngine::pass_time() const {
     case WeightFormat::bf16:
       return {.extra = 0.14, .arithmetic = 0.24};
     case WeightFormat::q8:
+    case WeightFormat::blocks:
       return {.extra = 0.2, .arithmetic = 0.38};
     case WeightFormat::q4:
       return {.extra = 0.3, .arithmetic = 0.54};
@@ -344,9 +354,9 @@ void CpuEngine::fit_experts(const EnginePass& pass) {
 
 void CpuEngine::fit_scratch(int64_t values) {
   scratch_.resize(std::max<size_t>(scratch_.size(), at::get_num_threads()));
-  for (const PanelFormat format : formats_) {
-    shared_.fit(format, values);
-    for (Scratch& s : scratch_) s.rows.fit(format, values);
+  for (const Activations form : reads_) {
+    shared_.fit(form, values);
+    for (Scratch& s : scratch_) s.rows.fit(form, values);
   }
 }
 

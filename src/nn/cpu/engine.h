@@ -61,6 +61,7 @@ class CpuEngine : public Executor {
   };
 
   void pack();
+  void note(const PackedMatrix& w);  // of those that passes multiply with
   WeightFormat format_of(const Joint& joint) const;
   WeightFormat head_format() const;
   // [N, hidden] of the embedding: of the head's panels where the two are one.
@@ -142,7 +143,8 @@ class CpuEngine : public Executor {
   std::optional<PanelArena> arena_;
   std::vector<Joint> joints_;
   std::vector<PackedMatrix> matrices_;  // of the joints
-  std::set<PanelFormat> formats_;       // of these and the head
+  std::set<Activations> reads_;         // of these and the head
+  bool stored_ = false;                 // some of them are a file's blocks
   std::vector<EngineLayer> layers_;
   int64_t parameters_ = 0;  // of the layers' matrices
   EngineNorm norm_;

@@ -17,7 +17,7 @@ PackedInput CpuEngine::gather(const PackedMatrix& w, int64_t rows, const float* 
   for (int64_t r = begin; r < end; ++r) make(r);
   prepare(w, begin, end, x, scratch);
   if (!alone) member.wait(share(w, member));
-  return prepared(w, x, scratch);
+  return prepared(x, scratch);
 }
 
 // Calls finish(begin, end) for runs of panels that are there.

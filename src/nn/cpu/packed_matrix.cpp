@@ -204,7 +204,8 @@ class PanelWriter {
   }
 
   PackedMatrix matrix() const {
-    PackedMatrix w{.in = source_.in(), .panels = source_.panels()};
+    PackedMatrix w{
+        .in = source_.in(), .panels = source_.panels(), .reads = activations_of(format_)};
     w.runs = {{format_, 0, w.panels, data_}};
     if (found_.empty()) return w;
     for (const std::vector<Exception>& of_panel : found_) {
@@ -272,7 +273,7 @@ const PanelRange& PackedMatrix::run_of(int64_t panel) const {
 
 int64_t packed_bytes(WeightFormat format, const PanelRows& rows) {
   const std::vector<PanelRange> runs =
-      format == WeightFormat::f32 ? rows.stored_runs() : std::vector<PanelRange>();
+      is_float32(format) ? rows.stored_runs() : std::vector<PanelRange>();
   if (runs.empty()) return rows.panels() * panel_bytes(plain_panels(format), rows.in());
   int64_t bytes = 0;
   for (const PanelRange& run : runs)
@@ -281,9 +282,13 @@ int64_t packed_bytes(WeightFormat format, const PanelRows& rows) {
 }
 
 PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows) {
-  if (format == WeightFormat::f32) {
+  if (is_float32(format)) {
     const std::vector<PanelRange> runs = rows.stored_runs();
-    if (!runs.empty()) return lay_blocks(arena, runs, rows);
+    if (!runs.empty()) {
+      PackedMatrix w = lay_blocks(arena, runs, rows);
+      if (format == WeightFormat::blocks) w.reads = Activations::integers;
+      return w;
+    }
   }
   for (const PanelFormat candidate : candidates(format)) {
     const int64_t bytes = rows.panels() * panel_bytes(candidate, rows.in());
@@ -305,30 +310,32 @@ std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b) {
   return values;
 }
 
-void PackedScratch::fit(PanelFormat format, int64_t values) {
+void PackedScratch::fit(Activations form, int64_t values) {
   const auto grow = [](auto& v, int64_t size) {
     if (std::ssize(v) < size) v.resize(size);
   };
-  if (reads_halves(format)) grow(halves, values);
-  if (!reads_integers(format)) return;
-  grow(integers, values * kernels().packed.integer_bytes(format));
+  if (form == Activations::halves) grow(halves, values);
+  if (form != Activations::integers) return;
+  grow(integers, values);
   grow(scales, values / kQuantBlock);
-  grow(offsets, values / kQuantBlock);
+  grow(totals, values / kQuantBlock);
+  grow(sums, values / kQuantGroup);
 }
 
 void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x, PackedScratch& s) {
   const int64_t first = begin * w.stride_in(), n = (end - begin) * w.stride_in(),
                 block = first / kQuantBlock;
-  if (reads_halves(w.format())) kernels().packed.round(n, x + first, s.halves.data() + first);
-  if (reads_integers(w.format())) {
-    std::byte* integers = s.integers.data() + first * kernels().packed.integer_bytes(w.format());
-    kernels().packed.quantise(w.format(), n, x + first, integers, s.scales.data() + block,
-                              s.offsets.data() + block);
+  if (w.reads == Activations::halves) {
+    kernels().packed.round(n, x + first, s.halves.data() + first);
+  } else if (w.reads == Activations::integers) {
+    kernels().packed.quantise(n, x + first,
+                              {s.integers.data() + first, s.scales.data() + block,
+                               s.sums.data() + first / kQuantGroup, s.totals.data() + block});
   }
 }
 
-PackedInput prepared(const PackedMatrix&, const float* x, const PackedScratch& s) {
-  return {x, s.halves.data(), s.integers.data(), s.scales.data(), s.offsets.data()};
+PackedInput prepared(const float* x, const PackedScratch& s) {
+  return {x, s.halves.data(), s.integers.data(), s.scales.data(), s.sums.data(), s.totals.data()};
 }
 
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,
@@ -337,6 +344,7 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
     const int64_t first = std::max(begin, run.first), last = std::min(end, run.end);
     if (first >= last) continue;
     kernels().packed.product({.format = run.format,
+                              .reads = w.reads,
                               .rows = rows,
                               .in = w.in,
                               .x = x,
@@ -353,7 +361,7 @@ void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t 
       for (int64_t m = 0; m < rows; ++m) {
         const int64_t at = m * w.stride_in() + e.k;
         to[m * w.stride_out()] +=
-            e.value * (reads_halves(w.format()) ? widened(x.halves[at]) : x.values[at]);
+            e.value * (w.reads == Activations::halves ? widened(x.halves[at]) : x.values[at]);
       }
     }
   }

@@ -36,6 +36,7 @@ class PanelArena {
 constexpr PanelFormat plain_panels(WeightFormat format) {
   switch (format) {
     case WeightFormat::f32:
+    case WeightFormat::blocks:
       return PanelFormat::f32;
     case WeightFormat::bf16:
       return PanelFormat::bf16;
@@ -56,10 +57,10 @@ struct PanelRange {
   const std::byte* data;
 };
 
-// The runs of a matrix read the same form of activations. What is not kept as a file's blocks has
-// one run.
+// What is not kept as a file's blocks has one run.
 struct PackedMatrix {
   int64_t in = 0, panels = 0;
+  Activations reads = Activations::floats;  // its products, of all runs
   std::vector<PanelRange> runs = {};
   std::vector<Exception> exceptions = {};      // of compressed panels
   std::vector<int64_t> exceptions_begin = {};  // [panels + 1], where there are any
@@ -76,14 +77,14 @@ struct PackedMatrix {
   }
 };
 
-// Rows of a product's activations in the form that a format reads.
+// Rows of a product's activations in the form that it reads.
 struct PackedScratch {
   std::vector<uint16_t> halves;
-  std::vector<std::byte> integers;
-  std::vector<float> scales;
-  std::vector<int32_t> offsets;
+  std::vector<int8_t> integers;
+  std::vector<float> scales, totals;
+  std::vector<int32_t> sums;
 
-  void fit(PanelFormat format, int64_t values);  // grows to room for this many
+  void fit(Activations form, int64_t values);  // grows to room for this many
 };
 
 // What panels hold: the rows of matrices one under the other, or of two matrices [out, in] in
@@ -117,7 +118,8 @@ class PanelRows {
 };
 
 // Parallel, a few panels at a time: nothing else of the matrix's size is made. What is asked for as
-// f32 or bf16 is stored shorter where that loses nothing, and f32 as the blocks that a file holds.
+// f32 or bf16 is stored shorter where that loses nothing, and f32 and `blocks` as the blocks that a
+// file holds.
 PackedMatrix pack(PanelArena& arena, WeightFormat format, PanelRows rows);
 // How much of the arena that takes at most.
 int64_t packed_bytes(WeightFormat format, const PanelRows& rows);
@@ -129,7 +131,7 @@ std::vector<float> paired_values(const at::Tensor& a, const at::Tensor& b);
 // read; `scratch` has room.
 void prepare(const PackedMatrix& w, int64_t begin, int64_t end, const float* x,
              PackedScratch& scratch);
-PackedInput prepared(const PackedMatrix& w, const float* x, const PackedScratch& scratch);
+PackedInput prepared(const float* x, const PackedScratch& scratch);
 // y[m, n] = x[m] · w[n] for the outputs of panels [begin, end); y: [rows, stride_out]. The bits of
 // a row do not depend on `rows`.
 void product(const PackedMatrix& w, int64_t rows, const PackedInput& x, int64_t begin, int64_t end,

@@ -1,4 +1,6 @@
 // A file's quantised blocks served as they lie, against the same weights decoded to float32.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -6,6 +8,7 @@
 #include <vector>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
@@ -88,6 +91,57 @@ at::Tensor times(const PackedMatrix& w, const at::Tensor& x) {
   return y;
 }
 
+// The rows of activations as products of integers read them, and what they are worth.
+struct Rounded {
+  std::vector<int8_t> integers;
+  std::vector<float> scales, totals;
+  std::vector<int32_t> sums;
+
+  explicit Rounded(const at::Tensor& x)
+      : integers(x.numel()),
+        scales(x.numel() / kQuantBlock),
+        totals(x.numel() / kQuantBlock),
+        sums(x.numel() / kQuantGroup) {
+    kernels().packed.quantise(x.numel(), x.const_data_ptr<float>(),
+                              {integers.data(), scales.data(), sums.data(), totals.data()});
+  }
+  PackedInput from(int64_t row) const {
+    const int64_t at = row * kIn;
+    return {.integers = integers.data() + at,
+            .scales = scales.data() + at / kQuantBlock,
+            .sums = sums.data() + at / kQuantGroup,
+            .totals = totals.data() + at / kQuantBlock};
+  }
+  double value(int64_t i) const {
+    return static_cast<double>(integers[i]) * static_cast<double>(scales[i / kQuantBlock]);
+  }
+};
+
+// Products of integers against the same in double precision; their rows alone have the same bits.
+void expect_integer_products(const PackedMatrix& packed, const at::Tensor& weights,
+                             const at::Tensor& x, const std::string& what) {
+  const Rounded rounded(x);
+  const at::Tensor y = at::empty({x.size(0), packed.stride_out()}, at::kFloat),
+                   alone = at::empty({packed.stride_out()}, at::kFloat);
+  product(packed, x.size(0), rounded.from(0), 0, packed.panels, y.mutable_data_ptr<float>());
+  const auto* w = weights.const_data_ptr<float>();
+  const auto* found = y.const_data_ptr<float>();
+  for (int64_t m = 0; m < x.size(0); ++m) {
+    for (int64_t n = 0; n < weights.size(0); ++n) {
+      double sum = 0, size = 0;
+      for (int64_t k = 0; k < kIn; ++k) {
+        const double term = static_cast<double>(w[n * kIn + k]) * rounded.value(m * kIn + k);
+        sum += term;
+        size += std::abs(term);
+      }
+      ASSERT_NEAR(found[m * packed.stride_out() + n], sum, 2e-6 * size + 1e-12)
+          << what << ", row " << m << " of " << x.size(0) << ", " << n;
+    }
+    product(packed, 1, rounded.from(m), 0, packed.panels, alone.mutable_data_ptr<float>());
+    ASSERT_TRUE(y[m].equal(alone)) << what << ", row " << m << " of " << x.size(0);
+  }
+}
+
 // Panels of plain floats, whose sums are what is asked for.
 at::Tensor times_floats(const at::Tensor& weights, const at::Tensor& x) {
   const int64_t panels = (weights.size(0) + kPanel - 1) / kPanel,
@@ -130,6 +184,45 @@ TEST(StoredBlocks, ProductsAreThoseOfFloatsBitForBit) {
   }
 }
 
+TEST(StoredBlocks, ProductsOfIntegersMatchDoublePrecisionWhateverTheRows) {
+  for (const Case& c : kCases) {
+    const at::Tensor blocks = random_blocks(c.type, 70, 9), values = decoded(c.type, blocks);
+    const PanelRows rows({matrix(c, blocks)});
+    const auto arena = arena_for(rows);
+    const PackedMatrix packed = pack(*arena, WeightFormat::blocks, rows);
+    EXPECT_EQ(packed.reads, Activations::integers);
+    EXPECT_TRUE(unpack(packed, 70).equal(values)) << name(c.format);
+    for (const int64_t count : {1, 2, 3, 4, 7, 20})
+      expect_integer_products(packed, values, at::randn({count, kIn}), std::string(name(c.format)));
+  }
+}
+
+// What overflows first where sums are of 16 bits.
+TEST(StoredBlocks, ProductsOfTheLargestIntegersAreExact) {
+  for (const Case& c : kCases) {
+    for (const int byte : {0x00, 0x7f, 0x80, 0xff}) {
+      at::Tensor blocks = random_blocks(c.type, 32, 10);
+      const GgmlFormat& format = ggml_format(c.type);
+      auto* bytes = blocks.mutable_data_ptr<uint8_t>();
+      const std::vector<int64_t> halves = halves_of(c.type);
+      for (int64_t i = 0; i < blocks.numel(); ++i) {
+        const int64_t at = i % format.block_bytes;
+        const bool half = std::ranges::any_of(
+            halves, [at](int64_t first) { return at == first || at == first + 1; });
+        if (!half) bytes[i] = static_cast<uint8_t>(byte);
+      }
+      const at::Tensor values = decoded(c.type, blocks);
+      const PanelRows rows({matrix(c, blocks)});
+      const auto arena = arena_for(rows);
+      const PackedMatrix packed = pack(*arena, WeightFormat::blocks, rows);
+      for (const float sign : {1.0f, -1.0f}) {
+        expect_integer_products(packed, values, at::full({4, kIn}, sign * 3),
+                                std::string(name(c.format)) + " of " + std::to_string(byte));
+      }
+    }
+  }
+}
+
 TEST(StoredBlocks, PartsOfOneProductKeepTheirOwnFormats) {
   for (const Case& first : kCases) {
     const Case& second = kCases[(&first - kCases + 3) % std::size(kCases)];
@@ -143,6 +236,8 @@ TEST(StoredBlocks, PartsOfOneProductKeepTheirOwnFormats) {
     EXPECT_TRUE(values.narrow(0, 128, 40).equal(decoded(second.type, b)));
     const at::Tensor x = at::randn({4, kIn});
     EXPECT_TRUE(times(packed, x).equal(times_floats(values, x)));
+    const auto other = arena_for(rows);
+    expect_integer_products(pack(*other, WeightFormat::blocks, rows), values, x, "two formats");
   }
 }
 

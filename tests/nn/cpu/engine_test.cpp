@@ -421,6 +421,7 @@ int64_t bytes_of_panels(const ModelSpec& spec, WeightFormat format) {
     const int64_t panels = (out + 31) / 32, inputs = (in + 31) / 32 * 32;
     switch (held) {
       case WeightFormat::f32:
+      case WeightFormat::blocks:
         return panels * 32 * inputs * 4;
       case WeightFormat::bf16:
         return panels * 32 * inputs * 2;
@@ -460,6 +461,13 @@ TEST_F(CpuEngineTest, CountsTheBytesThatAPassReads) {
     EXPECT_LT(found, plain * 15 / 16) << name(format);
     EXPECT_GT(found, plain * 3 / 4) << name(format);
   }
+}
+
+TEST_F(CpuEngineTest, BlocksOfAModelThatHoldsNoneAreFloat32) {
+  const CpuEngine engine(model_of(llama_spec()), {.weights = WeightFormat::blocks});
+  EXPECT_EQ(engine.options().weights, WeightFormat::f32);
+  EXPECT_EQ(engine.options().cache, std::nullopt);
+  EXPECT_EQ(cache_format(engine.options()), KVFormat::f32);
 }
 
 TEST_F(CpuEngineTest, HandsOutTheMatricesThatItServes) {

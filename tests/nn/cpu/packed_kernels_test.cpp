@@ -28,26 +28,25 @@ float widened(uint16_t x) {
   return f;
 }
 
-struct Activations {
-  std::vector<float> floats, scales, seen;  // seen: the values that a product works with
+struct Rows {
+  std::vector<float> floats, scales, totals, seen;  // seen: the values that a product works with
   std::vector<uint16_t> halves;
-  std::vector<std::byte> integers;
-  std::vector<int32_t> offsets;
-  PackedInput input;
+  std::vector<int8_t> integers;
+  std::vector<int32_t> sums;
+
+  // Of rows of `stride` values from number `row` on.
+  PackedInput from(int64_t row, int64_t stride) const {
+    const auto at = [row, stride](const auto& v, int64_t values) {
+      return v.empty() ? nullptr : v.data() + row * stride / values;
+    };
+    return {at(floats, 1),           at(halves, 1),         at(integers, 1),
+            at(scales, kQuantBlock), at(sums, kQuantGroup), at(totals, kQuantBlock)};
+  }
 };
 
-// Number i of the integers that `quantise` left, so many bytes each.
-int integer(const std::byte* integers, int64_t i, int64_t bytes) {
-  if (bytes == 1) return static_cast<int8_t>(integers[i]);
-  constexpr int kPlace[] = {0, 2, 1, 3};
-  int16_t value;
-  std::memcpy(&value, integers + 2 * (i / 4 * 4 + kPlace[i % 4]), sizeof value);
-  return value;
-}
-
-Activations activations(const PackedKernels& k, PanelFormat format, int64_t rows, int64_t in) {
+Rows activation_rows(const PackedKernels& k, PanelFormat format, int64_t rows, int64_t in) {
   const int64_t stride = packed_inputs(in), n = rows * stride;
-  Activations a;
+  Rows a;
   a.floats.assign(n, 0);
   const std::vector<float> values = waves(rows * in, 3);
   for (int64_t r = 0; r < rows; ++r)
@@ -58,19 +57,17 @@ Activations activations(const PackedKernels& k, PanelFormat format, int64_t rows
     k.round(n, a.floats.data(), a.halves.data());
     for (int64_t i = 0; i < n; ++i) a.seen[i] = widened(a.halves[i]);
   } else if (format != PanelFormat::f32) {
-    const int64_t bytes = k.integer_bytes(format);
-    a.integers.resize(n * bytes);
+    a.integers.resize(n);
     a.scales.resize(n / kQuantBlock);
-    a.offsets.resize(n / kQuantBlock);
-    k.quantise(format, n, a.floats.data(), a.integers.data(), a.scales.data(), a.offsets.data());
+    a.totals.resize(n / kQuantBlock);
+    a.sums.resize(n / kQuantGroup);
+    k.quantise(n, a.floats.data(),
+               {a.integers.data(), a.scales.data(), a.sums.data(), a.totals.data()});
     for (int64_t i = 0; i < n; ++i) {
-      a.seen[i] =
-          static_cast<float>(integer(a.integers.data(), i, bytes)) * a.scales[i / kQuantBlock];
+      a.seen[i] = static_cast<float>(a.integers[i]) * a.scales[i / kQuantBlock];
       EXPECT_LE(std::abs(a.seen[i] - a.floats[i]), 0.51f * a.scales[i / kQuantBlock]);
     }
   }
-  a.input = {a.floats.data(), a.halves.data(), a.integers.data(), a.scales.data(),
-             a.offsets.data()};
   return a;
 }
 
@@ -173,9 +170,12 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
         for (int64_t k = 0; k < in; ++k) weights[n * in + k] = row[k];
       }
       for (const int64_t rows : {1, 2, 5, 6, 7, 8, 13, 33}) {
-        const Activations a = activations(*kernels_, format_, rows, in);
+        const Rows a = activation_rows(*kernels_, format_, rows, in);
         std::vector<float> y(rows * stride), alone(stride);
-        kernels_->product({format_, rows, in, a.input, data.data(), y.data(), stride}, 0, panels);
+        const Activations reads = activations_of(format_);
+        kernels_->product(
+            {format_, reads, rows, in, a.from(0, packed_inputs(in)), data.data(), y.data(), stride},
+            0, panels);
         for (int64_t m = 0; m < rows; ++m) {
           for (int64_t n = 0; n < out; ++n) {
             double sum = 0, size = 0;
@@ -188,15 +188,10 @@ TEST_P(PackedKernelTest, ProductsMatchDoublePrecisionWhateverTheRows) {
                 << in << " in, row " << m << " of " << rows << ", " << n;
           }
         }
-        const int64_t last = rows - 1, blocks = packed_inputs(in) / kQuantBlock,
-                      begin = last * packed_inputs(in);
-        const int64_t bytes = kernels_->integer_bytes(format_);
-        const PackedInput one = {a.floats.data() + begin,
-                                 a.halves.empty() ? nullptr : a.halves.data() + begin,
-                                 a.integers.empty() ? nullptr : a.integers.data() + begin * bytes,
-                                 a.scales.empty() ? nullptr : a.scales.data() + last * blocks,
-                                 a.offsets.empty() ? nullptr : a.offsets.data() + last * blocks};
-        kernels_->product({format_, 1, in, one, data.data(), alone.data(), stride}, 0, panels);
+        const int64_t last = rows - 1;
+        kernels_->product({format_, reads, 1, in, a.from(last, packed_inputs(in)), data.data(),
+                           alone.data(), stride},
+                          0, panels);
         EXPECT_EQ(std::memcmp(alone.data(), y.data() + last * stride, stride * sizeof(float)), 0)
             << "a row's bits depend on the " << rows << " rows";
       }
@@ -288,10 +283,14 @@ TEST_P(CompressedPanelTest, ProductsHaveTheBitsOfThePlainFormat) {
     kernels_->pack(plain_, in, one.data(), plain.data() + p * panel_bytes(plain_, in));
   }
   for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
-    const Activations a = activations(*kernels_, plain_, rows, in);
+    const Rows a = activation_rows(*kernels_, plain_, rows, in);
     std::vector<float> found(rows * 2 * kPanel), expected(rows * 2 * kPanel);
-    kernels_->product({format_, rows, in, a.input, shorter.data(), found.data(), 2 * kPanel}, 0, 2);
-    kernels_->product({plain_, rows, in, a.input, plain.data(), expected.data(), 2 * kPanel}, 0, 2);
+    const Activations reads = activations_of(format_);
+    const PackedInput x = a.from(0, packed_inputs(in));
+    kernels_->product({format_, reads, rows, in, x, shorter.data(), found.data(), 2 * kPanel}, 0,
+                      2);
+    kernels_->product({plain_, reads, rows, in, x, plain.data(), expected.data(), 2 * kPanel}, 0,
+                      2);
     EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
         << rows << " rows";
   }

@@ -25,9 +25,9 @@ at::Tensor times(const PackedMatrix& w, const at::Tensor& x, int64_t out) {
              y = at::zeros({x.size(0), w.stride_out()});
   padded.narrow(1, 0, x.size(1)).copy_(x);
   PackedScratch scratch;
-  scratch.fit(w.format(), padded.numel());
+  scratch.fit(w.reads, padded.numel());
   prepare(w, 0, x.size(0), padded.const_data_ptr<float>(), scratch);
-  product(w, x.size(0), prepared(w, padded.const_data_ptr<float>(), scratch), 0, w.panels,
+  product(w, x.size(0), prepared(padded.const_data_ptr<float>(), scratch), 0, w.panels,
           y.mutable_data_ptr<float>());
   return y.narrow(1, 0, out);
 }

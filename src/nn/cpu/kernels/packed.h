@@ -6,8 +6,8 @@
 // The formats differ in what they keep of a weight:
 //   f32   [in][32] float, activations float
 //   bf16  [in/2][32][2] bfloat16, activations rounded to bfloat16, sums float
-//   q8    per 32 values of k what nn/panel_layout.h says; activations integers of 8 bits per 32
-//         values
+//   q8    per 32 values of k what nn/panel_layout.h says; activations integers of 8 bits with a
+//         scale for every 32
 //   q4    the same of 4 bits
 // Trained weights differ in few of the bits of their exponents, so f32 and bf16 are also stored
 // shorter without loss, where the matrix allows it: per panel a table of the 15 most frequent upper
@@ -16,17 +16,21 @@
 //   f32_in_12    the same without the lower halves: floats that all are bfloat16
 //   bf16_in_12   the same for bfloat16 products
 // What a file holds in quantised blocks is laid into panels block by block, with nothing lost:
-//   stored_*   per 32 values of k the codes, [32][32] int8 or [16][32] of two nibbles (k in the
-//   low,
-//              k + 16 in the high one) and [32] words, [2][32] of 6 bits, with their upper bits;
-//              then [32] half scales and, where there are minima, [32] half minima; or, where 256
-//              values share factors, [2][32] bytes of scales and minima, of 6 bits of the two
-//              groups' scales, the [32] half factors of both standing before eight such blocks
-// These weights are those of the file's decoding, and their products those of f32, bit for bit.
+//   stored_*   per 32 values of k their codes, as q8 and q4 have them, the fifth and sixth bits in
+//              [32] and [2][32] words behind the nibbles; then [32] half scales and, where there
+//              are minima, [32] half minima; or, where 256 values share factors, [2][32] bytes of
+//              scales and minima, of 6 bits of the two groups' scales, the [32] half factors of
+//              both standing before eight such blocks. stored_q8_0 is q8, and stored_q4_1 is q4.
+//              The upper bits of the values 4g + j of k lie together in byte j of a word, those of
+//              the first groups in its upper nibble: of 5 bits bit 4 + g, then g − 4; of 6 bits, a
+//              word for every 16 values, bits 4 + 2g, then 2g − 4.
+// These weights are those of the file's decoding. Blocks are multiplied with integers, as q8 and q4
+// are, or with floats: then the products are those of f32, bit for bit.
 // Weights whose upper byte is not in the table are zero in the panel and listed beside it; the
 // order within the 64 is that in which vectors unpack (compressed_impl.h). The products are those
 // of f32 and bf16, bit for bit, but for listed weights, which are added at the end. Integer sums
-// are exact, so q8 and q4 differ between instruction sets only by the rounding of float sums.
+// are exact, so products of integers differ between instruction sets only by the rounding of float
+// sums.
 #pragma once
 
 #include <cstddef>
@@ -54,18 +58,28 @@ enum class PanelFormat {
   stored_q6_k
 };
 
-constexpr bool reads_halves(PanelFormat format) {
-  return format == PanelFormat::bf16 || format == PanelFormat::bf16_in_12;
-}
-constexpr bool reads_integers(PanelFormat format) {
-  return format == PanelFormat::q8 || format == PanelFormat::q4;
+// What a product reads of the activations.
+enum class Activations { floats, halves, integers };
+// Blocks of a file are read with floats unless integers are asked for.
+constexpr Activations activations_of(PanelFormat format) {
+  switch (format) {
+    case PanelFormat::bf16:
+    case PanelFormat::bf16_in_12:
+      return Activations::halves;
+    case PanelFormat::q8:
+    case PanelFormat::q4:
+      return Activations::integers;
+    default:
+      return Activations::floats;
+  }
 }
 
 inline constexpr int64_t kSuperBlock = 256;  // values of k that share factors
+inline constexpr int64_t kQuantGroup = 16;   // of activations, that have a sum of their own
 
 // A block of 32 weights of an output.
 struct BlockShape {
-  int bits = 0;         // of a code, 8: signed; 0 = the format has no blocks of a file
+  int bits = 0;         // of a code; 0 = the format has no blocks
   int zero = 0;         // the code that stands for 0, where there are no minima
   bool minima = false;  // what is added is stored
   bool super = false;   // scales and minima are integers, times factors of the super-block
@@ -75,14 +89,16 @@ constexpr BlockShape block_shape(PanelFormat format) {
   switch (format) {
     case PanelFormat::stored_q4_0:
       return {.bits = 4, .zero = 8};
+    case PanelFormat::q4:
     case PanelFormat::stored_q4_1:
       return {.bits = 4, .minima = true};
     case PanelFormat::stored_q5_0:
       return {.bits = 5, .zero = 16};
     case PanelFormat::stored_q5_1:
       return {.bits = 5, .minima = true};
+    case PanelFormat::q8:
     case PanelFormat::stored_q8_0:
-      return {.bits = 8};
+      return {.bits = 8, .zero = 128};
     case PanelFormat::stored_q4_k:
       return {.bits = 4, .minima = true, .super = true};
     case PanelFormat::stored_q5_k:
@@ -94,6 +110,7 @@ constexpr BlockShape block_shape(PanelFormat format) {
   }
 }
 constexpr bool holds_blocks(PanelFormat format) { return block_shape(format).bits > 0; }
+constexpr bool is_stored(PanelFormat format) { return format >= PanelFormat::stored_q4_0; }
 
 // Bytes in a panel: the codes of a block, all of it, and the factors of a super-block.
 constexpr int64_t code_bytes(const BlockShape& shape) {
@@ -129,10 +146,6 @@ constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
       return padded * kPanel * 4;
     case PanelFormat::bf16:
       return padded * kPanel * 2;
-    case PanelFormat::q8:
-      return padded / kQuantBlock * quantised_bytes(8);
-    case PanelFormat::q4:
-      return padded / kQuantBlock * quantised_bytes(4);
     case PanelFormat::f32_in_28:
       return panel_header(format) + padded * kPanel * 7 / 2;
     case PanelFormat::f32_in_12:
@@ -148,19 +161,27 @@ constexpr int64_t panel_bytes(PanelFormat format, int64_t in) {
 // Rows of activations as the products read them; `stride` = packed_inputs(in), what lies beyond
 // `in` is zero.
 struct PackedInput {
-  const float* values = nullptr;        // f32 and its kin: [rows, stride]
-  const uint16_t* halves = nullptr;     // bf16 and its kin: [rows, stride]
-  const std::byte* integers = nullptr;  // q8, q4: [rows, stride] as `quantise` leaves them
-  const float* scales = nullptr;        // q8, q4: [rows, stride / 32]
-  // [rows, stride / 32]: q4 Σ integers, which weighs the minima; q8 −128 · Σ integers, which takes
-  // back what makes the codes unsigned.
-  const int32_t* offsets = nullptr;
+  const float* values = nullptr;     // [rows, stride]
+  const uint16_t* halves = nullptr;  // [rows, stride]
+  const int8_t* integers = nullptr;  // [rows, stride]
+  const float* scales = nullptr;     // [rows, stride / 32], of the integers
+  const int32_t* sums = nullptr;     // [rows, stride / 16], of the integers
+  const float* totals = nullptr;     // [rows, stride / 32], sums times scales: minima weigh those
+};
+
+// Where `quantise` leaves activations, as above.
+struct RoundedInput {
+  int8_t* integers;
+  float* scales;
+  int32_t* sums;
+  float* totals;
 };
 
 // The products of all rows with a matrix: y[m · stride_y + p · kPanel + n] is that of row m with
 // output n < kPanel of panel p.
 struct PackedProduct {
   PanelFormat format;
+  Activations reads;  // activations_of(format), or integers where it holds blocks
   int64_t rows, in;
   PackedInput x;
   const std::byte* data;  // panel 0
@@ -190,13 +211,9 @@ struct PackedKernels {
   void (*unpack_panel)(PanelFormat format, int64_t in, const std::byte* panel, float* const* rows);
   // Of the panels [begin, end), all rows.
   void (*product)(const PackedProduct& product, int64_t begin, int64_t end);
-  // n floats, a multiple of 32 → bfloat16; or int8 with scale max|x| / 127 and sum per 32 values.
+  // n floats, a multiple of 32 → bfloat16; or integers with scale max|x| / 127.
   void (*round)(int64_t n, const float* x, uint16_t* halves);
-  void (*quantise)(PanelFormat format, int64_t n, const float* x, std::byte* integers,
-                   float* scales, int32_t* offsets);
-  // Bytes of an activation's integer there: one, int8 in the order of k; or two, int16 in the order
-  // 0, 2, 1, 3 of every four.
-  int64_t (*integer_bytes)(PanelFormat format);
+  void (*quantise)(int64_t n, const float* x, const RoundedInput& to);
 };
 
 }  // namespace continuo

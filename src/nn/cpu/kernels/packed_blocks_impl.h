@@ -56,7 +56,8 @@ const E* block_weights(PanelFormat format, const std::byte* panel, int64_t first
       return room;
     }
   }
-  const bool as_stored = reads_halves(format) ? sizeof(E) == sizeof(uint16_t) : true;
+  const bool as_stored =
+      activations_of(format) == Activations::halves ? sizeof(E) == sizeof(uint16_t) : true;
   if (as_stored && (format == PanelFormat::f32 || format == PanelFormat::bf16))
     return reinterpret_cast<const E*>(weights) + first * kPanel;
   if (format == PanelFormat::bf16) {
@@ -98,19 +99,10 @@ struct BlockRun {
   }
 };
 
-// f(0) … f(M − 1), each with its number as a constant: indices that g++ 12 leaves variable, of
-// loops that it unrolls late, keep the sums in memory.
-template <int M, class F>
-[[gnu::always_inline]] inline void for_rows(const F& f) {
-  [&]<int... I>(std::integer_sequence<int, I...>) {
-    (f(std::integral_constant<int, I>()), ...);
-  }(std::make_integer_sequence<int, M>());
-}
-
 template <int M, bool First, class E>
 inline void multiply_block_of(const BlockRun<E>& r) {
   Vec sums[M][2];
-  for_rows<M>([&](auto m) {
+  for_each_index<M>([&](auto m) {
     sums[m][0] = First ? splat(0.0f) : load(r.y + m * r.stride_y);
     sums[m][1] = First ? splat(0.0f) : load(r.y + m * r.stride_y + kLanes);
   });
@@ -119,7 +111,7 @@ inline void multiply_block_of(const BlockRun<E>& r) {
     for (int64_t k = 0; k < r.inputs; ++k, w += kPanel) {
       r.prefetch(k);
       const Vec w0 = load(w), w1 = load(w + kLanes);
-      for_rows<M>([&](auto m) {
+      for_each_index<M>([&](auto m) {
         const Vec v = splat(x[m * r.stride_x + k]);
         sums[m][0] += w0 * v;
         sums[m][1] += w1 * v;
@@ -129,14 +121,14 @@ inline void multiply_block_of(const BlockRun<E>& r) {
     for (int64_t k = 0; k < r.inputs; k += 2, w += 2 * kPanel) {
       r.prefetch(k / 2);
       const VecU w0 = load_as<VecU>(w), w1 = load_as<VecU>(w + 2 * kLanes);
-      for_rows<M>([&](auto m) {
+      for_each_index<M>([&](auto m) {
         const auto pair = load_as<uint32_t>(x + m * r.stride_x + k);
         sums[m][0] = dot2(sums[m][0], w0, pair);
         sums[m][1] = dot2(sums[m][1], w1, pair);
       });
     }
   }
-  for_rows<M>([&](auto m) {
+  for_each_index<M>([&](auto m) {
     store(r.y + m * r.stride_y, sums[m][0]);
     store(r.y + m * r.stride_y + kLanes, sums[m][1]);
   });
@@ -166,7 +158,7 @@ BlockRows<E> block_rows(const PackedProduct& product, const BlockPlace& block, E
   if constexpr (sizeof(E) == sizeof(uint16_t)) {
     return {x.halves + row * stride + first, stride};
   } else {
-    if (!reads_halves(product.format)) return {x.values + row * stride + first, stride};
+    if (product.reads != Activations::halves) return {x.values + row * stride + first, stride};
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < inputs; i += kLanes)
         store(room + r * kBlockInputs<E> + i, load(x.halves + (row + r) * stride + first + i));
@@ -177,7 +169,7 @@ BlockRows<E> block_rows(const PackedProduct& product, const BlockPlace& block, E
 
 template <class E>
 void product_by_blocks(const PackedProduct& product, int64_t begin, int64_t end) {
-  const auto& [format, rows, in, x, data, y, stride_y] = product;
+  const auto& [format, reads, rows, in, x, data, y, stride_y] = product;
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in),
                 header = panel_header(format);
   // While one block is multiplied, the next one comes from memory: a share with every group of

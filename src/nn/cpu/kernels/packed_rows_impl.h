@@ -1,8 +1,8 @@
-// Products of rows with panels (packed.h): of few rows, and of any number with q8 and q4. The sums
-// of a group of rows lie in registers while a panel is read. Included by packed_impl.h only.
+// Products of rows with panels (packed.h): of few rows, and of any number of rows of integers. The
+// sums of a group of rows lie in registers while a panel is read. Included by packed_impl.h only.
 #pragma once
 
-#include "nn/cpu/kernels/packed_stored_impl.h"
+#include "nn/cpu/kernels/packed_dots_impl.h"
 
 namespace continuo {
 namespace {
@@ -119,173 +119,114 @@ void panel_f32_shorter(const PanelRun& r) {
   sums.store_to(r);
 }
 
-template <int M, PanelFormat Format>
+template <int M, BlockShape S>
 void panel_stored(const PanelRun& r) {
-  constexpr int kLines = static_cast<int>(block_bytes(block_shape(Format)) / kLine);
+  constexpr int kLines = static_cast<int>(block_bytes(S) / kLine);
   Sums<M> sums;
   const float* in = r.x.values + r.row * r.stride;
   for (int64_t b = 0; b < r.stride / kQuantBlock; ++b, in += kQuantBlock) {
-    const StoredBlock block = stored_block(Format, r.weights, b);
+    const StoredBlock block = stored_block(S, r.weights, b);
     r.prefetch(block.codes, kLines);
-    const auto add = [&](int k, Vec w0, Vec w1) __attribute__((always_inline)) {
+    decode_block<S>(block, [&](int k, Vec w0, Vec w1) __attribute__((always_inline)) {
       sums.add_float(w0, w1, in + k, r.stride);
-    };
-    if constexpr (kCrossed<Format>) {
-      decode_block_crossed<Format>(block, add);
-    } else {
-      decode_block<Format>(block, add);
-    }
-  }
-  if constexpr (kCrossed<Format>) {
-    for (auto& at : sums.at) cross(at[0], at[1]);
+    });
   }
   sums.store_to(r);
 }
 
-template <int Bits>
-constexpr int64_t kCodeBytes = kQuantBlock * kPanel * Bits / 8;  // of a block
-
-// Adds a block's products, of the weights at `w` with the activations from `in` on, to those of
-// M rows with N · 16 outputs of the panel from `first` · 16 on. A product of as many rows as have
-// N = 1 is bound by instructions and asks for memory once a block.
-template <int M, int Bits, int N>
-[[gnu::always_inline]] inline void add_block(const PanelRun& r, int first, const uint8_t* w,
-                                             const std::byte* in, BlockDots<Bits> (&part)[M][N]) {
-  constexpr int kGroups = 8;  // of four values of k
-  constexpr int64_t kBytes = BlockDots<Bits>::kBytes;
-  constexpr int kLines = static_cast<int>(quantised_bytes(Bits) / kLine),
-                kCodeLines = static_cast<int>(kCodeBytes<Bits> / kLine);
-  const auto group = [&](int g, const VecB* weights) __attribute__((always_inline)) {
-    for_rows<M>([&](auto m) {
-      const std::byte* four = in + kBytes * (m * r.stride + 4 * g);
-      for_rows<N>([&](auto n) { part[m][n].add(weights[n], four); });
-    });
-  };
-  const auto read = [&](int g, int n) __attribute__((always_inline)) {
-    return load_as<VecB>(w + 128 * g + 64 * (first + n));
-  };
-  if constexpr (N == 1) {
-    if (first == 0) r.prefetch(w, kLines);
-  }
-  if constexpr (Bits == 4 && N == 1) {
-    // One half of the codes after the other, as loops: registers do not hold both beside the sums,
-    // nor what g++ 12 makes of all groups at once.
-#pragma GCC unroll 1
-    for (int g = 0; g < kGroups / 2; ++g) {
-      const VecB lower = read(g, 0) & 15;
-      group(g, &lower);
-    }
-#pragma GCC unroll 1
-    for (int g = 0; g < kGroups / 2; ++g) {
-      const VecB upper = read(g, 0) >> 4;
-      group(g + kGroups / 2, &upper);
-    }
-    return;
-  }
-  for (int g = 0; g < kGroups * Bits / 8; ++g) {
-    if (N > 1) r.prefetch(w + 128 * g, 2);
-    VecB codes[N], upper[N];
-    for (int n = 0; n < N; ++n) codes[n] = read(g, n);
-    if constexpr (Bits == 8) {
-      group(g, codes);
-    } else {
-      for (int n = 0; n < N; ++n) {
-        upper[n] = codes[n] >> 4;
-        codes[n] = codes[n] & 15;
-      }
-      group(g, codes);
-      group(g + kGroups / 2, upper);
-    }
-  }
-  if (N > 1) r.prefetch(w + kCodeBytes<Bits>, kLines - kCodeLines);
-}
-
-// Bits = 8 or 4; of N · 16 outputs of the panel from `first` · 16 on.
-template <int M, int Bits, int N>
-void panel_quantised(const PanelRun& r, int first = 0) {
+// Of N · 16 outputs of the panel, from number `first` on. A product of as many rows as have N = 1
+// is bound by instructions and asks for memory once a block.
+template <int M, BlockShape S, int N>
+void panel_integers(const PanelRun& r, int64_t first = 0) {
+  constexpr int kLines = static_cast<int>(block_bytes(S) / kLine),
+                kCodeLines = static_cast<int>(code_bytes(S) / kLine);
   Vec sums[M][N];
-  for_rows<M>([&](auto m) { for_rows<N>([&](auto n) { sums[m][n] = splat(0.0f); }); });
-  const auto* w = reinterpret_cast<const uint8_t*>(r.weights);
-  const int64_t blocks = r.stride / kQuantBlock;
-  constexpr int64_t kBytes = BlockDots<Bits>::kBytes;
-  const std::byte* in = r.x.integers + kBytes * r.row * r.stride;
-  const float* scales = r.x.scales + r.row * blocks;
-  const int32_t* offsets = r.x.offsets + r.row * blocks;
-  for (int64_t b = 0; b < blocks; ++b, w += quantised_bytes(Bits), in += kBytes * kQuantBlock) {
-    BlockDots<Bits> part[M][N];
-    for_rows<M>([&](auto m) {
-      const int32_t start = Bits == 8 ? offsets[m * blocks + b] : 0;
-      for_rows<N>([&](auto n) { part[m][n] = BlockDots<Bits>(start); });
-    });
-    add_block<M, Bits, N>(r, first, w, in, part);
-    const auto* factors = reinterpret_cast<const uint16_t*>(w + kCodeBytes<Bits>) + first * kLanes;
-    for_rows<N>([&](auto n) {
-      const Vec scale = load_half(factors + n * kLanes);
-      for_rows<M>([&](auto m) {
-        sums[m][n] += convert<Vec>(part[m][n].total()) * (scale * scales[m * blocks + b]);
-      });
-      if constexpr (Bits == 4) {
-        const Vec minimum = load_half(factors + kPanel + n * kLanes);
-        for_rows<M>([&](auto m) {
-          const int64_t at = m * blocks + b;
-          sums[m][n] += minimum * (scales[at] * static_cast<float>(offsets[at]));
+  for_each_index<M>([&](auto m) { for_each_index<N>([&](auto n) { sums[m][n] = splat(0.0f); }); });
+  for (int64_t b = 0; b < r.stride / kQuantBlock; ++b) {
+    const IntegerRows x = {r.x, r.row, r.stride, b};
+    const StoredBlock block = stored_block(S, r.weights, b);
+    if (N == 1 && first == 0) r.prefetch(block.codes, kLines);
+    BlockDots<S.bits> part[M][N];
+    for_each_index<2>([&](auto half) __attribute__((always_inline)) {
+      constexpr bool kOwn = S.group == kQuantGroup;  // sums and a scale
+      if constexpr (half == 0 || kOwn) {
+        for_each_index<M>([&](auto m) __attribute__((always_inline)) {
+          const int32_t start =
+              S.minima ? 0 : BlockDots<S.bits>::start(S.zero, kOwn ? x.sum(m, half) : x.sum(m));
+          for_each_index<N>([&](auto n) { part[m][n] = BlockDots<S.bits>(start); });
+        });
+      }
+      const auto prefetch = [&](const uint8_t* at, int lines) __attribute__((always_inline)) {
+        if constexpr (N > 1) r.prefetch(at, lines);
+      };
+      add_half<S, half(), M, N>(block, first, x, prefetch, part);
+      if constexpr (half == 1 || kOwn) {
+        for_each_index<N>([&](auto n) __attribute__((always_inline)) {
+          const Vec scale = stored_scales<S>(block, half, first + n * kLanes);
+          for_each_index<M>([&](auto m) __attribute__((always_inline)) {
+            sums[m][n] += convert<Vec>(part[m][n].total()) * (scale * x.scale(m));
+          });
         });
       }
     });
+    if constexpr (S.minima) {
+      for_each_index<N>([&](auto n) __attribute__((always_inline)) {
+        const Vec minimum = stored_minima<S>(block, first + n * kLanes);
+        for_each_index<M>(
+            [&](auto m) __attribute__((always_inline)) { sums[m][n] += minimum * x.total(m); });
+      });
+    }
+    if constexpr (N > 1) r.prefetch(block.codes + code_bytes(S), kLines - kCodeLines);
   }
-  for_rows<M>([&](auto m) {
-    for_rows<N>([&](auto n) { store(r.y + m * r.stride_y + (first + n) * kLanes, sums[m][n]); });
+  for_each_index<M>([&](auto m) {
+    for_each_index<N>(
+        [&](auto n) { store(r.y + m * r.stride_y + first + n * kLanes, sums[m][n]); });
   });
 }
 
 // As many rows at once as the registers hold.
 #if defined(__AVX512F__)
-constexpr int kMostFloat = 8, kMostQuantised = 6, kMostWhole = 6;
+constexpr int kMostFloat = 8, kMostInteger = 6, kMostWhole = 6;
 #else
-constexpr int kMostFloat = 3, kMostQuantised = 4, kMostWhole = 2;
+constexpr int kMostFloat = 3, kMostInteger = 4, kMostWhole = 2;
 #endif
-constexpr int64_t most_rows(PanelFormat format) {
-  return reads_integers(format) ? kMostQuantised : kMostFloat;
-}
 
 // Few rows read all of a panel at once; more read one half of it, then the other.
-template <int Bits>
-void multiply_quantised(int64_t rows, const PanelRun& run) {
-  with_constant<kMostQuantised>(rows, [&](auto m) {
-    if constexpr (m() <= kMostWhole) {
-      panel_quantised<m(), Bits, 2>(run);
-    } else {
-      panel_quantised<m(), Bits, 1>(run, 0);
-      panel_quantised<m(), Bits, 1>(run, 1);
-    }
+void multiply_integers(PanelFormat format, int64_t rows, const PanelRun& run) {
+  with_block_shape(format, [&](auto shape) {
+    with_constant<kMostInteger>(rows, [&](auto m) {
+      if constexpr (m() <= kMostWhole) {
+        panel_integers<m(), shape(), 2>(run);
+      } else {
+        panel_integers<m(), shape(), 1>(run, 0);
+        panel_integers<m(), shape(), 1>(run, kLanes);
+      }
+    });
   });
 }
 
-// rows ≤ most_rows(format)
-void multiply_panel(PanelFormat format, int64_t rows, const PanelRun& run) {
+// rows ≤ kMostFloat
+void multiply_floats(PanelFormat format, int64_t rows, const PanelRun& run) {
   using enum PanelFormat;
-  switch (format) {
-    case f32:
-      return with_constant<kMostFloat>(rows, [&](auto m) { panel_f32<m()>(run); });
-    case bf16:
-      return with_constant<kMostFloat>(rows, [&](auto m) { panel_bf16<m()>(run); });
-    case q8:
-      return multiply_quantised<8>(rows, run);
-    case q4:
-      return multiply_quantised<4>(rows, run);
-    case f32_in_28:
-      return with_constant<kMostFloat>(rows,
-                                       [&](auto m) { panel_f32_shorter<m(), f32_in_28>(run); });
-    case f32_in_12:
-      return with_constant<kMostFloat>(rows,
-                                       [&](auto m) { panel_f32_shorter<m(), f32_in_12>(run); });
-    case bf16_in_12:
-      return with_constant<kMostFloat>(rows, [&](auto m) { panel_bf16_in_12<m()>(run); });
-    default:
-      with_block_format(format, [&](auto blocks) {
-        with_constant<kMostFloat>(rows, [&](auto m) { panel_stored<m(), blocks()>(run); });
-      });
+  if (holds_blocks(format)) {
+    return with_block_shape(format, [&](auto shape) {
+      with_constant<kMostFloat>(rows, [&](auto m) { panel_stored<m(), shape()>(run); });
+    });
   }
+  with_constant<kMostFloat>(rows, [&](auto m) {
+    switch (format) {
+      case bf16:
+        return panel_bf16<m()>(run);
+      case f32_in_28:
+        return panel_f32_shorter<m(), f32_in_28>(run);
+      case f32_in_12:
+        return panel_f32_shorter<m(), f32_in_12>(run);
+      case bf16_in_12:
+        return panel_bf16_in_12<m()>(run);
+      default:
+        return panel_f32<m()>(run);
+    }
+  });
 }
 
 // How one group of few rows asks for its lines. Measured on Zen 4 with two threads, medians of 9
@@ -295,20 +236,21 @@ struct Reading {
   Fetch fetch;
   int64_t ahead;  // bytes
 };
-constexpr Reading reading(PanelFormat format) {
-  if (format == PanelFormat::q8) return {Fetch::into_second, 1536};
-  if (holds_blocks(format)) return {Fetch::into_first, 4096};
-  if (reads_halves(format) || format == PanelFormat::q4) return {Fetch::into_first, 4096};
+constexpr Reading reading(PanelFormat format, Activations reads) {
+  if (reads == Activations::integers && block_shape(format).bits == 8)
+    return {Fetch::into_second, 1536};
+  if (holds_blocks(format) || reads == Activations::halves) return {Fetch::into_first, 4096};
   return {Fetch::nothing, 0};
 }
 
 // A panel is read from memory once and stays in the second cache for all groups of rows, which
 // share the fetching of the next panel.
 void product_by_rows(const PackedProduct& product, int64_t begin, int64_t end) {
-  const auto& [format, rows, in, x, data, y, stride_y] = product;
+  const auto& [format, reads, rows, in, x, data, y, stride_y] = product;
+  const bool integers = reads == Activations::integers;
   const int64_t stride = packed_inputs(in), bytes = panel_bytes(format, in);
-  const int64_t most = most_rows(format), groups = (rows + most - 1) / most;
-  const Reading one = reading(format);
+  const int64_t most = integers ? kMostInteger : kMostFloat, groups = (rows + most - 1) / most;
+  const Reading one = reading(format, reads);
   int slower = 0;
   while ((groups >> (slower + 1)) > 0) ++slower;
   for (int64_t p = begin; p < end; ++p) {
@@ -319,17 +261,17 @@ void product_by_rows(const PackedProduct& product, int64_t begin, int64_t end) {
       const std::byte* ahead =
           alone ? weights + one.ahead
                 : weights + bytes + (g & ((1 << slower) - 1)) * (bytes >> slower);
-      multiply_panel(format, count,
-                     {.x = x,
-                      .row = m,
-                      .stride = stride,
-                      .weights = weights,
-                      .table = panel,
-                      .y = y + m * stride_y + p * kPanel,
-                      .stride_y = stride_y,
-                      .fetch = alone ? one.fetch : Fetch::next_panel,
-                      .ahead = ahead,
-                      .slower = slower});
+      const PanelRun run = {.x = x,
+                            .row = m,
+                            .stride = stride,
+                            .weights = weights,
+                            .table = panel,
+                            .y = y + m * stride_y + p * kPanel,
+                            .stride_y = stride_y,
+                            .fetch = alone ? one.fetch : Fetch::next_panel,
+                            .ahead = ahead,
+                            .slower = slower};
+      integers ? multiply_integers(format, count, run) : multiply_floats(format, count, run);
     }
   }
 }

@@ -1,31 +1,37 @@
-// Panels that hold a file's quantised blocks as they are (packed.h): what the products of floats
-// read of them. Included by the others of packed_impl.h, behind its own.
+// Panels of quantised blocks, our own and those of files as they are (packed.h): what products and
+// unpacking read of them. Included by the others of packed_impl.h, behind its own.
 #pragma once
 
 namespace continuo {
 namespace {
 
-// Calls f(constant) with the format as a constant; those without blocks do not come here.
+// Calls f(constant) with the shape of a format's blocks as a constant; those without blocks do not
+// come here.
 template <class F>
-void with_block_format(PanelFormat format, const F& f) {
+void with_block_shape(PanelFormat format, const F& f) {
   using enum PanelFormat;
+  const auto call = [&](auto constant) {
+    f(std::integral_constant<BlockShape, block_shape(constant())>());
+  };
   switch (format) {
     case stored_q4_0:
-      return f(std::integral_constant<PanelFormat, stored_q4_0>());
+      return call(std::integral_constant<PanelFormat, stored_q4_0>());
+    case q4:
     case stored_q4_1:
-      return f(std::integral_constant<PanelFormat, stored_q4_1>());
+      return call(std::integral_constant<PanelFormat, q4>());
     case stored_q5_0:
-      return f(std::integral_constant<PanelFormat, stored_q5_0>());
+      return call(std::integral_constant<PanelFormat, stored_q5_0>());
     case stored_q5_1:
-      return f(std::integral_constant<PanelFormat, stored_q5_1>());
+      return call(std::integral_constant<PanelFormat, stored_q5_1>());
+    case q8:
     case stored_q8_0:
-      return f(std::integral_constant<PanelFormat, stored_q8_0>());
+      return call(std::integral_constant<PanelFormat, q8>());
     case stored_q4_k:
-      return f(std::integral_constant<PanelFormat, stored_q4_k>());
+      return call(std::integral_constant<PanelFormat, stored_q4_k>());
     case stored_q5_k:
-      return f(std::integral_constant<PanelFormat, stored_q5_k>());
+      return call(std::integral_constant<PanelFormat, stored_q5_k>());
     default:
-      return f(std::integral_constant<PanelFormat, stored_q6_k>());
+      return call(std::integral_constant<PanelFormat, stored_q6_k>());
   }
 }
 
@@ -35,176 +41,144 @@ struct StoredBlock {
   const uint16_t* factors;  // of the super-block
 };
 constexpr int64_t kSuperBlocks = kSuperBlock / kQuantBlock;
-inline StoredBlock stored_block(PanelFormat format, const std::byte* panel, int64_t b) {
+inline StoredBlock stored_block(const BlockShape& shape, const std::byte* panel, int64_t b) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(panel);
-  const BlockShape shape = block_shape(format);
   const int64_t super = super_bytes(shape), block = block_bytes(shape);
   const uint8_t* factors = bytes + b / kSuperBlocks * (super + kSuperBlocks * block);
   const uint8_t* codes = super > 0 ? factors + super + b % kSuperBlocks * block : bytes + b * block;
   return {codes, codes + code_bytes(shape), reinterpret_cast<const uint16_t*>(factors)};
 }
 
-// A weight is code · scale + added, of the outputs of a panel.
-struct StoredScales {
-  Vec scale[2], added[2];
-};
-template <PanelFormat Format>
-inline StoredScales stored_scales(const StoredBlock& block, int group) {
-  constexpr BlockShape shape = block_shape(Format);
-  StoredScales s;
-  for (int n = 0; n < 2; ++n) {
-    const int64_t at = n * kLanes;
-    if constexpr (shape.super) {
-      const Vec factor = load_half(block.factors + at);
-      if constexpr (shape.minima) {
-        const auto* minima = block.scales + kPanel;
-        s.scale[n] = convert<Vec>(load_wide(block.scales + at)) * factor;
-        s.added[n] =
-            -(convert<Vec>(load_wide(minima + at)) * load_half(block.factors + kPanel + at));
-      } else {
-        const auto* scales = reinterpret_cast<const int8_t*>(block.scales) + group * kPanel;
-        s.scale[n] = load(scales + at) * factor;
-        s.added[n] = s.scale[n] * static_cast<float>(-shape.zero);
-      }
-    } else {
-      const auto* halves = reinterpret_cast<const uint16_t*>(block.scales);
-      s.scale[n] = load_half(halves + at);
-      s.added[n] = shape.minima ? load_half(halves + kPanel + at)
-                                : s.scale[n] * static_cast<float>(-shape.zero);
-    }
-  }
-  return s;
-}
-
-// The codes for value k = 16 · Half + i of k, of outputs 16 · n and up.
-template <PanelFormat Format, int Half>
-inline Vec stored_codes(const uint8_t* codes, int i, int n) {
-  constexpr int kBits = block_shape(Format).bits;
-  const int64_t at = n * kLanes;
-  if constexpr (kBits == 8) {
-    return load(reinterpret_cast<const int8_t*>(codes) + (16 * Half + i) * kPanel + at);
+// Scales of sixteen outputs of a panel, from number `first` on; of the half of a block where they
+// share none.
+template <BlockShape S>
+inline Vec stored_scales(const StoredBlock& block, int half, int64_t first) {
+  if constexpr (!S.super) {
+    return load_half(reinterpret_cast<const uint16_t*>(block.scales) + first);
   } else {
-    const VecU byte = bits_as<VecU>(load_wide(codes + i * kPanel + at));
-    VecU code = Half == 0 ? byte & 15u : byte >> 4;
-    // The upper bits of all values of an output lie together in words.
-    const uint8_t* upper = codes + 16 * kPanel + 4 * at;
-    if constexpr (kBits == 5) code = code | ((load_as<VecU>(upper) >> (16 * Half + i)) & 1u) << 4;
-    if constexpr (kBits == 6)
-      code = code | ((load_as<VecU>(upper + Half * 4 * kPanel) >> (2 * i)) & 3u) << 4;
-    return convert<Vec>(bits_as<VecI>(code));
+    const Vec factor = load_half(block.factors + first);
+    if constexpr (S.minima) return convert<Vec>(load_wide(block.scales + first)) * factor;
+    const auto* scales = reinterpret_cast<const int8_t*>(block.scales) + half * kPanel;
+    return load(scales + first) * factor;
+  }
+}
+// A product that stays one: added to another, the compiler would multiply anew with every sum.
+template <class V>
+inline V as_value(V v) {
+  if constexpr (is_pair<V>) return {as_value(v.low), as_value(v.high)};
+  if constexpr (!is_pair<V>) asm("" : "+x"(v));
+  return v;
+}
+// What is added to code · scale, where it is stored.
+template <BlockShape S>
+inline Vec stored_minima(const StoredBlock& block, int64_t first) {
+  static_assert(S.minima);
+  if constexpr (!S.super) {
+    return load_half(reinterpret_cast<const uint16_t*>(block.scales) + kPanel + first);
+  } else {
+    return as_value(-(convert<Vec>(load_wide(block.scales + kPanel + first)) *
+                      load_half(block.factors + kPanel + first)));
   }
 }
 
-// Calls f(k, w0, w1) for the 32 values of k in ascending order, as panel_f32 reads them.
-template <PanelFormat Format, class F>
-[[gnu::always_inline]] inline void decode_block(const StoredBlock& block, const F& f) {
-  constexpr BlockShape shape = block_shape(Format);
-  StoredScales s = stored_scales<Format>(block, 0);
-  const auto half = [&](auto constant) {
-    constexpr int kHalf = constant();
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; ++i) {
-      Vec w[2];
-      for (int n = 0; n < 2; ++n) {
-        const Vec code = stored_codes<Format, kHalf>(block.codes, i, n);
-        w[n] =
-            shape.zero == 0 && !shape.minima ? code * s.scale[n] : code * s.scale[n] + s.added[n];
-      }
-      f(16 * kHalf + i, w[0], w[1]);
-    }
-  };
-  half(std::integral_constant<int, 0>());
-  if constexpr (shape.group == 16) s = stored_scales<Format>(block, 1);
-  half(std::integral_constant<int, 1>());
+// Of the codes of the values [4g, 4g + 4) of a half of a block, for sixteen outputs from number
+// `first` on, four in every word, what lies in bytes or nibbles; and, taken group by group, the
+// bits above these, of two groups in one word (6 bits) or of four.
+template <BlockShape S, int Half>
+[[gnu::always_inline]] inline VecU lower_codes(const uint8_t* codes, int64_t g, int64_t first) {
+  if constexpr (S.bits == 8) return load_as<VecU>(codes + ((4 * Half + g) * kPanel + first) * 4);
+  const VecU bytes = load_as<VecU>(codes + (g * kPanel + first) * 4);
+  return (Half == 0 ? bytes : bytes >> 4) & 0x0f0f0f0fu;
+}
+template <BlockShape S>
+struct UpperBits {
+  VecU words;
+
+  VecU next() {
+    const VecU bits = words & (S.bits == 5 ? 0x10101010u : 0x30303030u);
+    words = words >> (S.bits - 4);
+    return bits;
+  }
+};
+template <BlockShape S>
+  requires(S.bits == 4 || S.bits == 8)
+struct UpperBits<S> {
+  VecU next() { return VecU{}; }
+};
+template <BlockShape S, int Half, int Chunk>
+[[gnu::always_inline]] inline UpperBits<S> upper_bits_of(const uint8_t* codes, int64_t first) {
+  constexpr bool kSix = S.bits == 6;
+  if constexpr (S.bits == 4 || S.bits == 8) return {};
+  if constexpr (S.bits == 5 || S.bits == 6) {
+    const VecU words = load_as<VecU>(codes + (4 + (kSix ? Half : 0)) * kPanel * 4 + first * 4);
+    return {(kSix ? Chunk : Half) == 0 ? words : words << 4};
+  }
 }
 
-// Whether products of few rows take a block's outputs in the order of `decode_block_crossed`: those
-// of four bits were no faster by it.
+// Byte J of every word as its upper one.
+template <int J>
+[[gnu::always_inline]] inline VecU byte_up(VecU words) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
-template <PanelFormat Format>
-constexpr bool kCrossed = block_shape(Format).bits == 5 || block_shape(Format).bits == 6;
-
-// The 32 outputs of a panel into the order in which bytes become words within a register: four of
-// the first sixteen beside four of the others; and back.
-template <class V>
-inline void cross(V& a, V& b) {
-  const V first = lower<4>(a, b);
-  b = upper<4>(a, b);
-  a = first;
-}
-
-// The upper bits of codes for value i of half Half of a block, from bit 28 on, out of the words in
-// which those of all values of an output lie together.
-template <PanelFormat Format, int Half>
-[[gnu::always_inline]] inline VecU upper_bits(VecU words, int i) {
-  constexpr bool kTwo = block_shape(Format).bits == 6;
-  const int at = kTwo ? 2 * i : 16 * Half + i;
-  const VecU moved = at <= 28 ? words << (28 - at) : words >> (at - 28);
-  return moved & (kTwo ? 0x30000000u : 0x10000000u);
-}
-
-// Four of a register's 32 bytes, and four of its upper half, each into the upper byte of a word.
-template <int First>
-[[gnu::always_inline]] inline decltype(VecI::low) bytes_up(__m256i bytes) {
-  constexpr char kZero = -128;
-  const __m128i to = _mm_setr_epi8(kZero, kZero, kZero, First, kZero, kZero, kZero, First + 1,
-                                   kZero, kZero, kZero, First + 2, kZero, kZero, kZero, First + 3);
-  return (decltype(VecI::low))_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(to));
-}
-
-// As decode_block, the outputs in crossed order. A code comes into the upper byte of a word by one
-// shuffle, as code · 2^24; the scale takes that back, and no bit of a weight changes.
-template <PanelFormat Format, class F>
-[[gnu::always_inline]] inline void decode_block_crossed(const StoredBlock& block, const F& f) {
-  constexpr BlockShape shape = block_shape(Format);
-  StoredScales s;
-  const auto read_scales = [&](int group) __attribute__((always_inline)) {
-    s = stored_scales<Format>(block, group);
-    cross(s.scale[0], s.scale[1]);
-    cross(s.added[0], s.added[1]);
-    for (Vec& scale : s.scale) scale = scale * 0x1p-24f;
-  };
-  const auto half = [&](auto constant) __attribute__((always_inline)) {
-    constexpr int kHalf = constant();
-    const uint8_t* bits = block.codes + 16 * kPanel + (shape.bits == 6 ? kHalf * 4 * kPanel : 0);
-    VecU words[2] = {load_as<VecU>(bits), load_as<VecU>(bits + 4 * kLanes)};
-    cross(words[0], words[1]);
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
-      const auto* lower = reinterpret_cast<const __m256i*>(block.codes + i * kPanel);
-      const __m256i both = _mm256_loadu_si256(lower),
-                    bytes = _mm256_and_si256(kHalf == 0 ? both : _mm256_srli_epi16(both, 4),
-                                             _mm256_set1_epi8(15));
-      const VecI nibbles[2] = {{bytes_up<0>(bytes), bytes_up<8>(bytes)},
-                               {bytes_up<4>(bytes), bytes_up<12>(bytes)}};
-      Vec w[2];
-      for (int n = 0; n < 2; ++n) {
-        const VecU code = bits_as<VecU>(nibbles[n]) | upper_bits<Format, kHalf>(words[n], i);
-        w[n] = convert<Vec>(bits_as<VecI>(code)) * s.scale[n] + s.added[n];
-      }
-      f(16 * kHalf + i, w[0], w[1]);
-    }
-  };
-  read_scales(0);
-  half(std::integral_constant<int, 0>());
-  if constexpr (shape.group == 16) read_scales(1);
-  half(std::integral_constant<int, 1>());
-}
-#else
-template <PanelFormat Format>
-constexpr bool kCrossed = false;
+  if constexpr (J == 1 || J == 2) {
+    constexpr char kZero = -128;
+    const __m256i to = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(kZero, kZero, kZero, J, kZero, kZero, kZero, J + 4, kZero, kZero, kZero,
+                      J + 8, kZero, kZero, kZero, J + 12));
+    using Half = decltype(VecU::low);
+    return {(Half)_mm256_shuffle_epi8((__m256i)words.low, to),
+            (Half)_mm256_shuffle_epi8((__m256i)words.high, to)};
+  }
 #endif
+  if constexpr (J == 0) return words << 24;
+  return (words << (24 - 8 * J)) & 0xff000000u;
+}
+
+// Calls f(k, w0, w1) for the 32 values of k of a block in ascending order, as panel_f32 reads them.
+// A code, less its zero, comes into the upper byte of a word, as code · 2^24; the scale takes that
+// back, and no bit of a weight changes.
+template <BlockShape S, class F>
+[[gnu::always_inline]] inline void decode_block(const StoredBlock& block, const F& f) {
+  Vec scale[2], minimum[2];
+  for_each_index<2>([&](auto half) __attribute__((always_inline)) {
+    for_each_index<2>([&](auto n) __attribute__((always_inline)) {
+      if constexpr (half == 0 || S.group == kQuantGroup)
+        scale[n] = stored_scales<S>(block, half, n * kLanes) * 0x1p-24f;
+      if constexpr (half == 0 && S.minima) minimum[n] = stored_minima<S>(block, n * kLanes);
+    });
+    UpperBits<S> upper[2];
+    for_each_index<4>([&](auto g) __attribute__((always_inline)) {
+      VecU codes[2];
+      for_each_index<2>([&](auto n) __attribute__((always_inline)) {
+        constexpr int kChunk = S.bits == 6 ? 2 : 4;
+        if constexpr (g % kChunk == 0)
+          upper[n] = upper_bits_of<S, half(), g / kChunk>(block.codes, n * kLanes);
+        codes[n] = lower_codes<S, half()>(block.codes, g, n * kLanes) | upper[n].next();
+        if constexpr (!S.minima)
+          codes[n] = bits_as<VecU>(bits_as<VecB>(codes[n]) - static_cast<uint8_t>(S.zero));
+      });
+      for_each_index<4>([&](auto j) __attribute__((always_inline)) {
+        const auto weight = [&](auto n) __attribute__((always_inline)) {
+          const Vec code = convert<Vec>(bits_as<VecI>(byte_up<j()>(codes[n])));
+          if constexpr (S.minima) return code * scale[n] + minimum[n];
+          return code * scale[n];
+        };
+        f(16 * half + 4 * g + j, weight(std::integral_constant<int, 0>()),
+          weight(std::integral_constant<int, 1>()));
+      });
+    });
+  });
+}
 
 // Floats [count][kPanel] of the values [first, first + count) of k, whole blocks.
 inline void decode_blocks(PanelFormat format, const std::byte* panel, int64_t first, int64_t count,
                           float* floats) {
-  with_block_format(format, [&](auto constant) {
+  with_block_shape(format, [&](auto shape) {
     for (int64_t k = 0; k < count; k += kQuantBlock, floats += kQuantBlock * kPanel) {
-      decode_block<constant()>(stored_block(format, panel, (first + k) / kQuantBlock),
-                               [&](int i, Vec w0, Vec w1) {
-                                 store(floats + i * kPanel, w0);
-                                 store(floats + i * kPanel + kLanes, w1);
-                               });
+      decode_block<shape()>(stored_block(shape(), panel, (first + k) / kQuantBlock),
+                            [&](int i, Vec w0, Vec w1) {
+                              store(floats + i * kPanel, w0);
+                              store(floats + i * kPanel + kLanes, w1);
+                            });
     }
   });
 }

@@ -1,0 +1,169 @@
+// Products of integers (packed.h): codes of a block with activations of 8 bits. Included by
+// packed_impl.h only.
+#pragma once
+
+#include "nn/cpu/kernels/packed_stored_impl.h"
+
+namespace continuo {
+namespace {
+
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned codes, four signed activations for every lane.
+template <class I, class U>
+inline I dot4(I sum, U codes, int32_t x) {
+#if defined(__AVX512VNNI__)
+  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, _mm512_set1_epi32(x));
+#else
+  if constexpr (is_pair<I>) {
+    return {dot4(sum.low, codes.low, x), dot4(sum.high, codes.high, x)};
+  } else {
+    const I wide = bits_as<I>(codes);
+    int8_t parts[4];
+    std::memcpy(parts, &x, sizeof parts);
+    for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
+    return sum;
+  }
+#endif
+}
+
+inline int32_t four_bytes(const int8_t* at) {
+  int32_t value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+// start + Σ code · x of up to 32 values of k for sixteen outputs, four at a time; codes have so
+// many bits. start(zero, sum): where sums begin so that a code of `zero` counts nothing, if Σ x is
+// `sum`.
+template <int Bits>
+struct BlockDots {
+  static constexpr int kGroups = 8;  // of four values that may be added before a `fold`
+  static int32_t start(int zero, int32_t sum) { return -zero * sum; }
+  VecI sum;
+
+  BlockDots() = default;
+  explicit BlockDots(int32_t from) : sum(VecI{} + from) {}
+  void add(VecU codes, const int8_t* x) { sum = dot4(sum, codes, four_bytes(x)); }
+  void fold() {}
+  VecI total() const { return sum; }
+};
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Two products of the unsigned with the signed come as one sum of 16 bits, several of which fit
+// into those: 8 · 2 · 15 · 127 < 2^15 of four bits, 4 and 2 times two of five and six.
+template <int Bits>
+  requires(Bits < 8)
+struct BlockDots<Bits> {
+  static constexpr int kGroups = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;
+  static int32_t start(int zero, int32_t sum) { return -zero * sum; }
+  Lanes<int16_t, 2 * kLanes> pairs;
+  VecI sum;
+
+  BlockDots() = default;
+  explicit BlockDots(int32_t from) : pairs{}, sum(VecI{} + from) {}
+  void add(VecU codes, const int8_t* x) {
+    using Half = decltype(pairs.low);
+    const __m256i four = _mm256_set1_epi32(four_bytes(x));
+    pairs.low += (Half)_mm256_maddubs_epi16((__m256i)codes.low, four);
+    pairs.high += (Half)_mm256_maddubs_epi16((__m256i)codes.high, four);
+  }
+  void fold() {
+    sum = total();
+    pairs = decltype(pairs){};
+  }
+  VecI total() const {
+    using Half = decltype(VecI::low);
+    const __m256i ones = _mm256_set1_epi16(1);
+    return {sum.low + (Half)_mm256_madd_epi16((__m256i)pairs.low, ones),
+            sum.high + (Half)_mm256_madd_epi16((__m256i)pairs.high, ones)};
+  }
+};
+
+// Of eight bits 2 · 255 · 127 does not fit, but 2 · 128 · 127 does: codes lose their zero, 128, and
+// their sign goes to the activations.
+template <>
+struct BlockDots<8> {
+  static constexpr int kGroups = 8;
+  static int32_t start(int, int32_t) { return 0; }
+  VecI sum;
+
+  BlockDots() = default;
+  explicit BlockDots(int32_t from) : sum(VecI{} + from) {}
+  void add(VecU codes, const int8_t* x) {
+    const __m256i four = _mm256_set1_epi32(four_bytes(x));
+    add(sum.low, (__m256i)codes.low, four);
+    add(sum.high, (__m256i)codes.high, four);
+  }
+  void fold() {}
+  VecI total() const { return sum; }
+
+ private:
+  template <class I>
+  static void add(I& to, __m256i codes, __m256i x) {
+    const __m256i w = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    to += (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
+};
+#endif
+
+// The rows of activations that are multiplied at once, of blocks from number `block` on.
+struct IntegerRows {
+  const PackedInput& x;
+  int64_t row, stride, block;
+
+  const int8_t* values(int m, int64_t k) const {
+    return x.integers + (row + m) * stride + block * kQuantBlock + k;
+  }
+  int64_t at(int m) const { return (row + m) * (stride / kQuantBlock) + block; }
+  float scale(int m) const { return x.scales[at(m)]; }
+  float total(int m) const { return x.totals[at(m)]; }
+  int32_t sum(int m, int half) const { return x.sums[2 * at(m) + half]; }
+  int32_t sum(int m) const { return sum(m, 0) + sum(m, 1); }
+};
+
+// f(0) … f(Count − 1), one after the other in a loop or each with its number as a constant.
+template <int Count, bool Loop, class F>
+[[gnu::always_inline]] inline void repeat(const F& f) {
+  if constexpr (Loop) {
+#pragma GCC unroll 1
+    for (int i = 0; i < Count; ++i) f(i);
+  } else {
+    for_each_index<Count>(f);
+  }
+}
+
+// Adds half a block: four groups of four values of k. Of many rows with N = 1 in loops: registers
+// do not hold the sums beside what g++ 12 makes of all groups at once.
+template <BlockShape S, int Half, int M, int N, class Prefetch>
+[[gnu::always_inline]] inline void add_half(const StoredBlock& block, int64_t first,
+                                            const IntegerRows& x, const Prefetch& prefetch,
+                                            BlockDots<S.bits> (&part)[M][N]) {
+  constexpr int kChunk = S.bits == 6 ? 2 : 4;
+  for_each_index<4 / kChunk>([&](auto chunk) __attribute__((always_inline)) {
+    UpperBits<S> upper[N];
+    for_each_index<N>([&](auto n) __attribute__((always_inline)) {
+      upper[n] = upper_bits_of<S, Half, chunk()>(block.codes, first + n * kLanes);
+    });
+    repeat<kChunk, N == 1>([&](auto i) __attribute__((always_inline)) {
+      const int g = kChunk * chunk + i;
+      if constexpr (S.bits == 8 || Half == 0)
+        prefetch(block.codes + (4 * Half + g) * kPanel * 4, 2);
+      VecU codes[N];
+      for_each_index<N>([&](auto n) __attribute__((always_inline)) {
+        codes[n] = lower_codes<S, Half>(block.codes, g, first + n * kLanes) | upper[n].next();
+      });
+      for_each_index<M>([&](auto m) __attribute__((always_inline)) {
+        const int8_t* four = x.values(m, 16 * Half + 4 * g);
+        for_each_index<N>([&](auto n)
+                              __attribute__((always_inline)) { part[m][n].add(codes[n], four); });
+      });
+    });
+    if constexpr (BlockDots<S.bits>::kGroups < 8) {
+      for_each_index<M>([&](auto m) __attribute__((always_inline)) {
+        for_each_index<N>([&](auto n) __attribute__((always_inline)) { part[m][n].fold(); });
+      });
+    }
+  });
+}
+
+}  // namespace
+}  // namespace continuo

@@ -134,7 +134,7 @@ double draw_seconds(const SampleBenchConfig& c, const SampleData& data, const Sa
   for (int64_t token = -10; token < c.tokens; ++token) {
     const double start = seconds_now();
     at::parallel_for(0, c.batch, 1, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) sequences[i].sample(data.rows[i], scratch[i]);
+      for (int64_t i = from; i < to; ++i) sequences[i].sample(whole_row(data.rows[i]), scratch[i]);
     });
     for (Sequence& sequence : sequences) sequence.accept();
     if (token >= 0) seconds.push_back(seconds_now() - start);

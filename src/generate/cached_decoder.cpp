@@ -89,7 +89,7 @@ at::Tensor CachedDecoder::run(std::span<const Piece> pieces) {
     std::vector<TokenId>& held = hold(piece.sequence).tokens;
     held.insert(held.end(), piece.tokens.begin(), piece.tokens.end());
   }
-  return logits.defined() ? logits.to(at::kCPU, at::kFloat).contiguous() : logits;
+  return logits;
 }
 
 void CachedDecoder::append(int64_t sequence, std::span<const TokenId> tokens, int64_t chunk) {

@@ -40,7 +40,7 @@ class CachedDecoder {
     std::span<const TokenId> tokens;
     int64_t wanted = 1;
   };
-  // Appends all pieces in one pass → [wanted in all, vocabulary] float32 on the CPU.
+  // Appends all pieces in one pass → [wanted in all, vocabulary] where the executor computes.
   at::Tensor run(std::span<const Piece> pieces);
   // Appends tokens, at most `chunk` a pass.
   void append(int64_t sequence, std::span<const TokenId> tokens, int64_t chunk);

@@ -221,7 +221,7 @@ void Scheduler::run_pass(const Drafts& drafts) {
                       whole ? 1 : 0});
     slice += count;
   }
-  const at::Tensor logits = decoder_.run(pieces);
+  const LogitRows logits(decoder_.run(pieces), requests_.front().request.rules->vocabulary->size);
   const double seconds = seconds_now() - begin;
   if (!live_.empty()) slices_.observe(slice, seconds);
   const double share = static_cast<double>(slice) / static_cast<double>(slice + drawn_rows);
@@ -232,7 +232,7 @@ void Scheduler::run_pass(const Drafts& drafts) {
   int64_t row = drawn_rows;
   for (size_t i = 0; i < slices.size(); ++i) {
     if (pieces[pieces.size() - slices.size() + i].wanted == 1)
-      slices[i].first->logits = logits.narrow(0, row++, 1);
+      slices[i].first->logits = logits.from(row++);
   }
   if (drawn_rows > 0) draw(logits, 0, drafts);
 }
@@ -240,23 +240,22 @@ void Scheduler::run_pass(const Drafts& drafts) {
 // Draws for the live sequences from `first` on, whose rows of `logits` follow each other: one for
 // the last token and one for each token of the draft. A sequence draws from row to row as it would
 // from pass to pass, as long as what it draws is what was drafted. Retires what is finished.
-void Scheduler::draw(const at::Tensor& logits, size_t first, const Drafts& drafts) {
+void Scheduler::draw(const LogitRows& logits, size_t first, const Drafts& drafts) {
   struct Walk {
     size_t live;
-    const float* row;
+    int64_t row;
     std::span<const TokenId> draft;  // yet to be confirmed
     int64_t accepted = 0;
     bool rejected = false;
   };
   const double begin = seconds_now();
-  const int64_t width = logits.size(1);
   std::vector<Walk> walks;
-  const float* row = logits.const_data_ptr<float>();
+  int64_t row = 0;
   for (size_t i = first; i < live_.size(); ++i) {
     const std::span<const TokenId> draft =
         drafts.empty() ? std::span<const TokenId>() : std::span(drafts[i]);
     walks.push_back({.live = i, .row = row, .draft = draft});
-    row += (static_cast<int64_t>(draft.size()) + 1) * width;
+    row += static_cast<int64_t>(draft.size()) + 1;
   }
   std::vector<Walk*> going;
   for (Walk& walk : walks) going.push_back(&walk);
@@ -264,8 +263,7 @@ void Scheduler::draw(const at::Tensor& logits, size_t first, const Drafts& draft
   while (!going.empty()) {
     at::parallel_for(0, static_cast<int64_t>(going.size()), 1, [&](int64_t from, int64_t to) {
       for (auto i = static_cast<size_t>(from); i < static_cast<size_t>(to); ++i) {
-        live_[going[i]->live].sequence.sample({going[i]->row, static_cast<size_t>(width)},
-                                              scratch_[i]);
+        live_[going[i]->live].sequence.sample(logits.row(going[i]->row), scratch_[i]);
       }
     });
     if (timings_.decoded_tokens == 0) timings_.first_token_seconds = seconds_now() - first_arrival_;
@@ -280,7 +278,7 @@ void Scheduler::draw(const at::Tensor& logits, size_t first, const Drafts& draft
       if (walk->rejected) return true;
       ++walk->accepted;
       walk->draft = walk->draft.subspan(1);
-      walk->row += width;
+      ++walk->row;
       return live.sequence.finished();
     });
   }

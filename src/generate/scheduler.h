@@ -13,6 +13,7 @@
 
 #include "generate/cached_decoder.h"
 #include "generate/draft/drafter.h"
+#include "generate/logit_rows.h"
 #include "generate/request.h"
 #include "generate/slice_size.h"
 
@@ -64,7 +65,7 @@ class Scheduler {
   struct Prefix {
     Submitted* of;
     int64_t cache_id;
-    at::Tensor logits = {};  // [1, V] after it, once it is read
+    LogitRows logits = {};  // the row after it, once it is read
   };
   struct Live {
     Submitted* of;
@@ -81,7 +82,7 @@ class Scheduler {
   Drafts draft();
   void run_pass(const Drafts& drafts);
   std::vector<std::pair<Prefix*, int64_t>> choose_slices();
-  void draw(const at::Tensor& logits, size_t first, const Drafts& drafts);
+  void draw(const LogitRows& logits, size_t first, const Drafts& drafts);
   void emit(Live& live, std::string_view bytes);
   void retire(Live& live);
   void end_request(Submitted& submitted, FinishReason reason);

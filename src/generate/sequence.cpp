@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "generate/sampling/draw.h"
 
 namespace continuo {
 
@@ -16,27 +15,18 @@ Sequence::Sequence(std::shared_ptr<const SequenceRules> rules, std::span<const T
       chain_(rules_->chain.clone()),
       matcher_(rules_->stops) {}
 
-void Sequence::sample(std::span<const float> logits, Candidates& scratch) {
+void Sequence::sample(const LogitRow& row, Candidates& scratch) {
   const StageContext context{.history = history_,
                              .prompt_length = prompt_length_,
                              .vocabulary = *rules_->vocabulary,
                              .noise = noise_};
   try {
-    // A model may have more rows in its head than the tokenizer has tokens.
-    scratch.reset(logits.first(static_cast<size_t>(rules_->vocabulary->size)));
-    chain_.apply(scratch, context);
+    const auto& [drawn, raw] = sample_row(row, chain_, context, scratch);
+    completion_.tokens.push_back({drawn.id, raw, drawn.logprob});
   } catch (const Error& error) {
     completion_.error = fmt::format("prompt {}, sample {}, position {}: {}", completion_.prompt,
                                     completion_.sample, context.position(), error.what());
-    return;
   }
-  const Drawn drawn = draw(scratch, noise_, context.position());
-  chain_.accept(drawn);
-  // The model's own law has the head's surplus rows in it.
-  const bool surplus = static_cast<int64_t>(logits.size()) > rules_->vocabulary->size;
-  const double raw = surplus ? raw_logprob(logits, drawn.id)
-                             : logits[static_cast<size_t>(drawn.id)] - scratch.raw_log_sum();
-  completion_.tokens.push_back({drawn.id, raw, drawn.logprob});
 }
 
 std::string Sequence::accept() {

@@ -9,7 +9,7 @@
 
 #include "generate/completion.h"
 #include "generate/sampling/noise.h"
-#include "generate/sampling/sampler_chain.h"
+#include "generate/sampling/sample_row.h"
 #include "generate/stop_matcher.h"
 
 namespace continuo {
@@ -29,10 +29,10 @@ class Sequence {
   Sequence(std::shared_ptr<const SequenceRules> rules, std::span<const TokenId> prompt,
            const Noise& noise);
 
-  // Shapes the row ([vocabulary or more]) and draws. `scratch` is memory to work in. Touches
-  // nothing but this sequence, so several may sample at once. Where no token can be drawn the
-  // completion says so, and `accept` ends it.
-  void sample(std::span<const float> logits, Candidates& scratch);
+  // Shapes the row and draws. `scratch` is memory to work in. Touches nothing but this sequence and
+  // the row, so several may sample at once. Where no token can be drawn the completion says so, and
+  // `accept` ends it.
+  void sample(const LogitRow& row, Candidates& scratch);
 
   // Takes the token just drawn into the completion → bytes that became final. Afterwards
   // `finished()` may be true.

@@ -44,7 +44,7 @@ struct Case {
       if (sequence.finished()) break;
       std::vector<float> logits(7, -INFINITY);
       logits[static_cast<size_t>(token)] = 1;
-      sequence.sample(logits, scratch);
+      sequence.sample(whole_row(logits), scratch);
       const std::string bytes = sequence.accept();
       if (streamed) *streamed += bytes;
     }
@@ -125,7 +125,8 @@ TEST(Sequence, RowsWithoutATokenEndItAndNameTheirPlace) {
   c.stops = {"bcd"};
   Sequence s = c.run({1, 2});
   Candidates scratch;
-  s.sample(std::vector<float>(7, NAN), scratch);
+  const std::vector<float> faulty(7, NAN);
+  s.sample(whole_row(faulty), scratch);
   EXPECT_EQ(s.accept(), "bc") << "what was held back is no longer";
   EXPECT_TRUE(s.finished());
   EXPECT_EQ(s.completion().reason, FinishReason::kError);

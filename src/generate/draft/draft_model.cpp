@@ -6,7 +6,7 @@
 #include <ATen/Parallel.h>
 
 #include "core/error.h"
-#include "generate/sampling/draw.h"
+#include "generate/logit_rows.h"
 
 namespace continuo {
 namespace {
@@ -50,21 +50,17 @@ class DraftModel::Attempt {
     return reached_ * ahead * now > (then - now) * expected_;
   }
 
-  // Draws from the draft model's logits [V] after all tokens so far.
-  void sample(std::span<const float> logits, const Vocabulary& vocabulary, Candidates& scratch) {
+  // Draws from the draft model's logits after all tokens so far.
+  void sample(const LogitRow& row, const Vocabulary& vocabulary, Candidates& scratch) {
     const StageContext context{history_, query_.prompt_length, vocabulary, *query_.noise};
     try {
-      scratch.reset(logits.first(static_cast<size_t>(vocabulary.size)));
-      chain_.apply(scratch, context);
+      const auto& [drawn, raw] = sample_row(row, chain_, context, scratch);
+      confidence_ = confidence_of(std::exp(raw));
+      tokens.push_back(drawn.id);
+      history_.push_back(drawn.id);
     } catch (const Error&) {  // the model itself may do better; if not, it says so
       failed_ = true;
-      return;
     }
-    const Drawn drawn = draw(scratch, *query_.noise, context.position());
-    chain_.accept(drawn);
-    confidence_ = confidence_of(std::exp(raw_logprob(logits, drawn.id)));
-    tokens.push_back(drawn.id);
-    history_.push_back(drawn.id);
   }
 
   void judge(std::span<const AcceptanceRate> rates) {
@@ -176,9 +172,7 @@ void DraftModel::advance(std::vector<Attempt>& attempts, const std::vector<size_
   std::vector<CachedDecoder::Piece> pieces;
   for (const size_t i : going)
     pieces.push_back({attempts[i].state.cache_id, attempts[i].missing()});
-  const at::Tensor logits = decoder_.run(pieces);
-  const int64_t width = logits.size(1);
-  const float* data = logits.const_data_ptr<float>();
+  const LogitRows logits(decoder_.run(pieces), vocabulary_.size);
   scratch_.resize(std::max(scratch_.size(), going.size()));
   for (size_t r = 0; r < going.size(); ++r) {
     State& state = attempts[going[r]].state;
@@ -187,8 +181,7 @@ void DraftModel::advance(std::vector<Attempt>& attempts, const std::vector<size_
   at::parallel_for(0, static_cast<int64_t>(going.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; ++r) {
       const auto n = static_cast<size_t>(r);
-      attempts[going[n]].sample({data + r * width, static_cast<size_t>(width)}, vocabulary_,
-                                scratch_[n]);
+      attempts[going[n]].sample(logits.row(r), vocabulary_, scratch_[n]);
     }
   });
   for (const size_t i : going) attempts[i].judge(rates_);

@@ -1,9 +1,14 @@
 // A token that may be drawn, with its logit.
 #pragma once
 
+#include <limits>
+
 #include "generate/sampling/vocabulary.h"
 
 namespace continuo {
+
+// The logit of a token that cannot be drawn.
+inline constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 struct Candidate {
   TokenId id = 0;

@@ -9,29 +9,33 @@
 
 namespace continuo {
 
-namespace {
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-}  // namespace
-
 Candidates::Candidates(std::vector<Candidate> items) : items_(std::move(items)) {
   std::sort(items_.begin(), items_.end(),
             [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
-  keep_if([&](size_t i) { return items_[i].logit > -kInfinity; });
+  keep_if([&](size_t i) { return items_[i].logit > kNever; });
 }
 
 void Candidates::reset(std::span<const float> logits) {
   changed();
   items_.clear();
-  is_dense_ = false;  // should the row be faulty
+  form_ = Form::list;  // should the row be faulty
   dense_.reset(logits);
-  is_dense_ = true;
+  form_ = Form::dense;
+}
+
+void Candidates::reset(const TopLogits& top) {
+  changed();
+  items_.clear();
+  partial_.reset(top);
+  form_ = Form::partial;
 }
 
 // A dense row that is looked at token by token becomes a list of tokens.
 const std::vector<Candidate>& Candidates::items() const {
-  if (is_dense_) {
-    items_ = dense_.between(-kInfinity);
-    is_dense_ = false;
+  if (is_partial()) throw NeedsWholeRow();
+  if (is_dense()) {
+    items_ = dense_.between(kNever);
+    form_ = Form::list;
   }
   return items_;
 }
@@ -48,12 +52,13 @@ void Candidates::keep_if(Keep keep) {
 
 void Candidates::become(std::vector<Candidate> items) {
   items_ = std::move(items);
-  is_dense_ = false;
+  form_ = Form::list;
   changed();
 }
 
 const Candidate& Candidates::best() const {
-  if (is_dense_) return dense_.best();
+  if (is_dense()) return dense_.best();
+  if (is_partial()) return partial_.best();
   if (!best_valid_) {
     best_ = 0;
     for (size_t i = 1; i < items_.size(); ++i) {
@@ -84,13 +89,13 @@ const std::vector<double>& Candidates::probabilities() const {
 }
 
 double Candidates::log_sum() const {
-  if (is_dense_) return dense_.log_sum();
+  if (is_dense()) return dense_.log_sum();
   softmax();
   return log_sum_;
 }
 
 double Candidates::entropy() const {
-  if (is_dense_) return dense_.sums().entropy();
+  if (is_dense()) return dense_.sums().entropy();
   softmax();
   double entropy = 0;
   for (size_t i = 0; i < items_.size(); ++i) {
@@ -100,7 +105,8 @@ double Candidates::entropy() const {
 }
 
 double Candidates::deviation() const {
-  if (is_dense_) return dense_.deviation();
+  if (is_dense()) return dense_.deviation();
+  items();
   double mean = 0, variance = 0;
   for (const Candidate& c : items_) mean += c.logit;
   mean /= static_cast<double>(items_.size());
@@ -109,7 +115,8 @@ double Candidates::deviation() const {
 }
 
 std::vector<Candidate> Candidates::at_least(double bar) const {
-  if (is_dense_) return dense_.between(bar);
+  if (is_dense()) return dense_.between(bar);
+  if (is_partial()) return partial_.at_least(bar);
   std::vector<Candidate> found;
   for (const Candidate& c : items_) {
     if (c.logit >= bar) found.push_back(c);
@@ -120,7 +127,8 @@ std::vector<Candidate> Candidates::at_least(double bar) const {
 void Candidates::keep_top(size_t k) {
   if (k >= size()) return;
   if (k == 0) return become({});
-  if (is_dense_) {
+  if (is_partial()) return become(partial_.top(k));
+  if (is_dense()) {
     if (k == 1) return become({dense_.best()});
     become(dense_.between(dense_.reached_by(k)));
     if (k >= items_.size()) return;
@@ -130,7 +138,7 @@ void Candidates::keep_top(size_t k) {
   std::vector<Candidate> top;
   const size_t capacity = std::max<size_t>(2 * k, 512);
   top.reserve(capacity);
-  double bar = -kInfinity;
+  double bar = kNever;
   auto shrink = [&] {
     std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k - 1), top.end(),
                      ranks_before);
@@ -154,12 +162,13 @@ void Candidates::keep_above(double cutoff, size_t min_keep) {
 }
 
 void Candidates::keep_nearest(double center, double mass, size_t min_keep) {
+  if (is_partial()) return become(partial_.nearest(center, mass, min_keep));
   std::vector<double> score, weight;
   const auto score_items = [&] {
     score.resize(items_.size());
     for (size_t i = 0; i < items_.size(); ++i) score[i] = std::abs(items_[i].logit - center);
   };
-  if (!is_dense_) {
+  if (!is_dense()) {
     score_items();
     weight = probabilities();
   } else {
@@ -168,7 +177,9 @@ void Candidates::keep_nearest(double center, double mass, size_t min_keep) {
     const double max = sums.max;
     mass *= sums.sum;
     const size_t all = dense_.size();
-    for (double limit = 1;; limit = limit < 24 ? limit + 1 : limit < 1e6 ? 2 * limit : kInfinity) {
+    for (double limit = 1;; limit = limit < 24    ? limit + 1
+                                    : limit < 1e6 ? 2 * limit
+                                                  : std::numeric_limits<double>::infinity()) {
       std::vector<Candidate> front = dense_.between(center - limit, center + limit);
       weight.resize(front.size());
       for (size_t i = 0; i < front.size(); ++i) weight[i] = front[i].logit - max;
@@ -191,11 +202,12 @@ void Candidates::keep_nearest(double center, double mass, size_t min_keep) {
 void Candidates::remove(std::span<const TokenId> ids) {
   std::vector<TokenId> distinct(ids.begin(), ids.end());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  edit(distinct, [](size_t, double) { return -kInfinity; });
+  edit(distinct, [](size_t, double) { return kNever; });
 }
 
 void Candidates::divide(double t) {
-  if (is_dense_ && dense_.divide(t)) return;
+  if (is_partial()) return partial_.divide(t);
+  if (is_dense() && dense_.divide(t)) return;
   items();
   for (Candidate& c : items_) c.logit /= t;
   changed();
@@ -205,7 +217,7 @@ void Candidates::drop_removed() {
   for (const Candidate& c : items_) {
     if (std::isnan(c.logit)) fail("the logit of token {} became NaN", c.id);
   }
-  keep_if([&](size_t i) { return items_[i].logit > -kInfinity; });
+  keep_if([&](size_t i) { return items_[i].logit > kNever; });
   changed();
 }
 

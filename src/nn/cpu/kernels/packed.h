@@ -123,9 +123,8 @@ constexpr int64_t super_bytes(const BlockShape& shape) {
   return !shape.super ? 0 : shape.minima ? 4 * kPanel : 2 * kPanel;
 }
 // Bytes of a row's block, or super-block, in the file.
-constexpr int64_t file_block_bytes(PanelFormat format) {
-  const BlockShape shape = block_shape(format);
-  if (format == PanelFormat::stored_q6_k) return 210;
+constexpr int64_t file_block_bytes(const BlockShape& shape) {
+  if (shape.super && !shape.minima) return 18 + kSuperBlock * shape.bits / 8;
   if (shape.super) return 16 + kSuperBlock * shape.bits / 8;
   return (shape.minima ? 4 : 2) + kQuantBlock * shape.bits / 8;
 }

@@ -15,8 +15,7 @@ inline uint32_t word_at(const uint8_t* bytes) {
 
 // 32 weights of a row, taken apart.
 struct FileBlock {
-  uint8_t codes[32];  // of 8 bits, without a sign; or 16 of nibbles, k in the low and k + 16 in the
-                      // high
+  uint8_t codes[32];  // of 8 bits, signed; or 16 of nibbles, k in the low and k + 16 in the high
   uint32_t upper[2];  // of 5 and 6 bits, in the order of the panels
   uint16_t scale, minimum;  // halves; of a super-block its factors
   uint8_t scales[2], minima;
@@ -27,16 +26,18 @@ struct FileBlock {
 uint32_t upper_bits(uint32_t four, int64_t g, int bits) { return four << ((4 + bits * g) % 8); }
 
 // {d, [m,] [qh,] qs}, or {d, int8 qs}.
-FileBlock read_plain_block(const BlockShape& shape, const uint8_t* at) {
-  FileBlock block = {};
+template <BlockShape S>
+FileBlock read_plain_block(const uint8_t* at) {
+  FileBlock block;
   std::memcpy(&block.scale, at, 2);
   at += 2;
-  if (shape.minima) {
+  if constexpr (S.minima) {
     std::memcpy(&block.minimum, at, 2);
     at += 2;
   }
-  if (shape.bits == 5) {
+  if constexpr (S.bits == 5) {
     const uint32_t bits = word_at(at);
+    block.upper[0] = 0;
     for (int64_t g = 0; g < 8; ++g) {
       // Copies that are seven bits apart have every fourth bit in the lowest place of a byte.
       const uint32_t four = ((bits >> 4 * g & 15u) * 0x00204081u) & 0x01010101u;
@@ -44,8 +45,7 @@ FileBlock read_plain_block(const BlockShape& shape, const uint8_t* at) {
     }
     at += 4;
   }
-  std::memcpy(block.codes, at, shape.bits == 8 ? 32 : 16);
-  for (uint8_t& code : block.codes) code ^= shape.bits == 8 ? 128 : 0;
+  std::memcpy(block.codes, at, S.bits == 8 ? 32 : 16);
   return block;
 }
 
@@ -59,8 +59,9 @@ void join_nibbles(const uint8_t* bytes, bool upper, uint8_t* codes) {
 
 // Sub-block j of {d, dmin, scales[12], [qh[32],] qs[128]}. The 12 bytes hold four scales, four
 // minima and the low nibbles of the other eight, whose upper bits fill the first eight bytes.
-FileBlock read_min_block(const BlockShape& shape, const uint8_t* at, int64_t j) {
-  FileBlock block = {};
+template <BlockShape S>
+FileBlock read_min_block(const uint8_t* at, int64_t j) {
+  FileBlock block;
   std::memcpy(&block.scale, at, 2);
   std::memcpy(&block.minimum, at + 2, 2);
   const uint8_t* packed = at + 4;
@@ -69,15 +70,19 @@ FileBlock read_min_block(const BlockShape& shape, const uint8_t* at, int64_t j) 
   block.minima = static_cast<uint8_t>(j < 4 ? packed[j + 4] & 63
                                             : (packed[j + 4] >> 4) | (packed[j] >> 6) << 4);
   const uint8_t* qh = at + 16;
-  join_nibbles(qh + (shape.bits == 5 ? 32 : 0) + j / 2 * 32, j % 2 == 1, block.codes);
-  for (int64_t g = 0; shape.bits == 5 && g < 8; ++g)
-    block.upper[0] |= upper_bits(word_at(qh + 4 * g) >> j & 0x01010101u, g, 1);
+  join_nibbles(qh + (S.bits == 5 ? 32 : 0) + j / 2 * 32, j % 2 == 1, block.codes);
+  if constexpr (S.bits == 5) {
+    block.upper[0] = 0;
+    for (int64_t g = 0; g < 8; ++g)
+      block.upper[0] |= upper_bits(word_at(qh + 4 * g) >> j & 0x01010101u, g, 1);
+  }
   return block;
 }
 
 // Sub-block j of {ql[128], qh[64], int8 scales[16], d}.
 FileBlock read_six_bit_block(const uint8_t* at, int64_t j) {
-  FileBlock block = {};
+  FileBlock block;
+  block.upper[0] = block.upper[1] = 0;
   std::memcpy(&block.scale, at + 208, 2);
   std::memcpy(block.scales, at + 192 + 2 * j, 2);
   join_nibbles(at + j / 4 * 64 + j % 2 * 32, j % 4 >= 2, block.codes);
@@ -89,46 +94,48 @@ FileBlock read_six_bit_block(const uint8_t* at, int64_t j) {
   return block;
 }
 
-FileBlock read_file_block(PanelFormat format, const uint8_t* row, int64_t b) {
-  const BlockShape shape = block_shape(format);
-  if (!shape.super) return read_plain_block(shape, row + b * file_block_bytes(format));
-  const uint8_t* super = row + b / kSuperBlocks * file_block_bytes(format);
-  return shape.minima ? read_min_block(shape, super, b % kSuperBlocks)
-                      : read_six_bit_block(super, b % kSuperBlocks);
+template <BlockShape S>
+FileBlock read_file_block(const uint8_t* row, int64_t b) {
+  if constexpr (!S.super) return read_plain_block<S>(row + b * file_block_bytes(S));
+  const uint8_t* super = row + b / kSuperBlocks * file_block_bytes(S);
+  if constexpr (S.minima) return read_min_block<S>(super, b % kSuperBlocks);
+  return read_six_bit_block(super, b % kSuperBlocks);
 }
 
-// The blocks of the outputs of a panel.
-void place_blocks(const BlockShape& shape, const FileBlock* blocks, const StoredBlock& to) {
-  auto* codes = const_cast<uint8_t*>(to.codes);
+// The block of output r of a panel.
+template <BlockShape S>
+void place_block(const FileBlock& block, int64_t r, const StoredBlock& to) {
+  auto* words = const_cast<uint8_t*>(to.codes) + 4 * r;
   auto* scales = const_cast<uint8_t*>(to.scales);
   auto* factors = const_cast<uint16_t*>(to.factors);
-  for (int64_t r = 0; r < kPanel; ++r) {
-    const FileBlock& block = blocks[r];
-    uint8_t* words = codes + 4 * r;
-    for (int64_t g = 0; g < (shape.bits == 8 ? 8 : 4); ++g, words += 4 * kPanel)
-      std::memcpy(words, block.codes + 4 * g, 4);
-    if (shape.bits == 5 || shape.bits == 6) std::memcpy(words, &block.upper[0], 4);
-    if (shape.bits == 6) std::memcpy(words + 4 * kPanel, &block.upper[1], 4);
-    if (!shape.super) {
-      std::memcpy(scales + 2 * r, &block.scale, 2);
-      if (shape.minima) std::memcpy(scales + 2 * (kPanel + r), &block.minimum, 2);
-      continue;
-    }
+  for (int64_t g = 0; g < (S.bits == 8 ? 8 : 4); ++g, words += 4 * kPanel) {
+    const uint32_t four = word_at(block.codes + 4 * g) ^ (S.bits == 8 ? 0x80808080u : 0);
+    std::memcpy(words, &four, 4);
+  }
+  if constexpr (S.bits == 5 || S.bits == 6) std::memcpy(words, &block.upper[0], 4);
+  if constexpr (S.bits == 6) std::memcpy(words + 4 * kPanel, &block.upper[1], 4);
+  if constexpr (!S.super) {
+    std::memcpy(scales + 2 * r, &block.scale, 2);
+    if constexpr (S.minima) std::memcpy(scales + 2 * (kPanel + r), &block.minimum, 2);
+  } else {
     factors[r] = block.scale;
-    if (shape.minima) factors[kPanel + r] = block.minimum;
+    if constexpr (S.minima) factors[kPanel + r] = block.minimum;
     scales[r] = block.scales[0];
-    scales[kPanel + r] = shape.minima ? block.minima : block.scales[1];
+    scales[kPanel + r] = S.minima ? block.minima : block.scales[1];
+  }
+}
+
+template <BlockShape S>
+void lay_blocks(int64_t in, const uint8_t* const* rows, std::byte* panel) {
+  for (int64_t b = 0; b < in / kQuantBlock; ++b) {
+    const StoredBlock to = stored_block(S, panel, b);
+    for (int64_t r = 0; r < kPanel; ++r)
+      place_block<S>(rows[r] ? read_file_block<S>(rows[r], b) : FileBlock{}, r, to);
   }
 }
 
 void packed_lay(PanelFormat format, int64_t in, const uint8_t* const* rows, std::byte* panel) {
-  const BlockShape shape = block_shape(format);
-  for (int64_t b = 0; b < in / kQuantBlock; ++b) {
-    FileBlock blocks[kPanel];
-    for (int64_t r = 0; r < kPanel; ++r)
-      blocks[r] = rows[r] ? read_file_block(format, rows[r], b) : FileBlock{};
-    place_blocks(shape, blocks, stored_block(shape, panel, b));
-  }
+  with_block_shape(format, [&](auto shape) { lay_blocks<shape()>(in, rows, panel); });
 }
 
 }  // namespace

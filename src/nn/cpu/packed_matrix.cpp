@@ -103,13 +103,17 @@ void PanelRows::visit(int64_t begin, int64_t end, const Take& take) const {
   }
 }
 
-const std::vector<const float*>& PanelRows::read(int64_t begin, int64_t end) {
+const std::vector<SourceRow>& PanelRows::read(int64_t begin, int64_t end) {
   kept_.clear();  // what was read for the last call leaves memory first
-  rows_.assign((end - begin) * kPanel, nullptr);
+  rows_.assign((end - begin) * kPanel, {});
   visit(begin, end, [&](const WeightMatrix& part, int64_t first, int64_t last, auto place) {
-    kept_.push_back(part.rows(first, last).to(at::kFloat).contiguous());
+    at::Tensor values = part.rows(first, last).contiguous();
+    const bool known = values.scalar_type() == at::kFloat || values.scalar_type() == at::kBFloat16;
+    const at::Tensor& kept = kept_.emplace_back(known ? values : values.to(at::kFloat));
+    const auto* bytes = static_cast<const std::byte*>(kept.const_data_ptr());
+    const auto stride = in() * static_cast<int64_t>(kept.element_size());
     for (int64_t r = 0; r < last - first; ++r)
-      rows_[place(r)] = data<float>(kept_.back()) + r * in();
+      rows_[place(r)] = {bytes + r * stride, kept.scalar_type()};
   });
   return rows_;
 }
@@ -142,6 +146,31 @@ std::vector<PanelRange> PanelRows::stored_runs() const {
 }
 
 namespace {
+
+float widened(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
+
+// The rows of a panel as floats: where they lie, or widened into memory that serves the next panel
+// as well. Whoever packs a panel does that for itself, a panel at a time: all rows that are read at
+// once would be new memory in float32.
+class FloatRows {
+ public:
+  const float* const* of(const SourceRow* rows, int64_t in) {
+    for (int64_t r = 0; r < kPanel; ++r) {
+      rows_[r] = static_cast<const float*>(rows[r].values);
+      if (!rows[r].values || rows[r].type == at::kFloat) continue;
+      room_.resize(static_cast<size_t>(kPanel * in));
+      float* to = room_.data() + r * in;
+      const auto* halves = static_cast<const uint16_t*>(rows[r].values);
+      for (int64_t k = 0; k < in; ++k) to[k] = widened(halves[k]);
+      rows_[r] = to;
+    }
+    return rows_;
+  }
+
+ private:
+  std::vector<float> room_;
+  const float* rows_[kPanel] = {};
+};
 
 // Of the rows of a panel.
 bool all_bfloat16(int64_t in, const float* const* rows) {
@@ -195,9 +224,11 @@ class PanelWriter {
     const int64_t in = source_.in(), panels = source_.panels(), step = panels_at_once(in);
     for (int64_t begin = 0; begin < panels && fits_; begin += step) {
       const int64_t end = std::min(begin + step, panels);
-      const std::vector<const float*>& rows = source_.read(begin, end);
+      const std::vector<SourceRow>& rows = source_.read(begin, end);
       at::parallel_for(begin, end, 1, [&](int64_t first, int64_t last) {
-        for (int64_t p = first; p < last; ++p) write_panel(p, rows.data() + (p - begin) * kPanel);
+        FloatRows& floats = floats_[static_cast<size_t>(at::get_thread_num())];
+        for (int64_t p = first; p < last; ++p)
+          write_panel(p, floats.of(rows.data() + (p - begin) * kPanel, in));
       });
     }
     return fits_;
@@ -239,6 +270,7 @@ class PanelWriter {
   std::byte* data_;
   int64_t bytes_;
   int64_t most_;  // exceptions of a panel: more would cost what the shorter panel saves
+  std::vector<FloatRows> floats_{static_cast<size_t>(at::get_num_threads())};  // by thread
   std::vector<std::vector<Exception>> found_;  // by panel; empty where the format has none
   std::atomic<bool> fits_{true};
 };
@@ -250,8 +282,6 @@ std::vector<PanelFormat> candidates(WeightFormat format) {
   if (format == WeightFormat::bf16) return {PanelFormat::bf16_in_12, plain};
   return {PanelFormat::f32_in_12, PanelFormat::f32_in_28, plain};
 }
-
-float widened(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
 at::Tensor as_floats(const at::Tensor& values) {
   return values.detach().to(at::kFloat).contiguous();

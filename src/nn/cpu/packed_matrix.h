@@ -87,6 +87,12 @@ struct PackedScratch {
   void fit(Activations form, int64_t values);  // grows to room for this many
 };
 
+// A row of a matrix, in whatever floating type it lies; null where a panel has none.
+struct SourceRow {
+  const void* values = nullptr;
+  at::ScalarType type = at::kFloat;
+};
+
 // What panels hold: the rows of matrices one under the other, or of two matrices [out, in] in
 // pairs, so that every panel has 16 rows of the first, then the same 16 of the second.
 class PanelRows {
@@ -95,10 +101,9 @@ class PanelRows {
 
   int64_t in() const { return parts_.front().in(); }
   int64_t panels() const;
-  // kPanel rows of `in` floats for each of the panels [begin, end), null where a panel has none;
-  // they stay until the next call.
-  const std::vector<const float*>& read(int64_t begin, int64_t end);
-  // The same of a file's blocks; panels within one of `stored_runs`.
+  // kPanel rows of `in` values for each of the panels [begin, end); they stay until the next call.
+  const std::vector<SourceRow>& read(int64_t begin, int64_t end);
+  // The same of a file's blocks, null where a panel has none; panels within one of `stored_runs`.
   const std::vector<const uint8_t*>& read_blocks(int64_t begin, int64_t end);
   // The runs in which all rows can be kept as the blocks that they are in their files; empty where
   // they cannot.
@@ -113,7 +118,7 @@ class PanelRows {
   std::vector<WeightMatrix> parts_;
   bool paired_;
   std::vector<at::Tensor> kept_;
-  std::vector<const float*> rows_;
+  std::vector<SourceRow> rows_;
   std::vector<const uint8_t*> block_rows_;
 };
 

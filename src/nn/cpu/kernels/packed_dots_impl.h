@@ -131,6 +131,36 @@ template <int Count, bool Loop, class F>
   }
 }
 
+// One group of four values of k, from number `k` of the block on.
+template <int Bits, int M, int N>
+[[gnu::always_inline]] inline void add_group(const IntegerRows& x, int64_t k,
+                                             const VecU (&codes)[N],
+                                             BlockDots<Bits> (&part)[M][N]) {
+  for_each_index<M>([&](auto m) __attribute__((always_inline)) {
+    const int8_t* four = x.values(m, k);
+    for_each_index<N>([&](auto n)
+                          __attribute__((always_inline)) { part[m][n].add(codes[n], four); });
+  });
+}
+
+// Adds a block of four bits, whose bytes are read once for both halves.
+template <int M, int N, class Prefetch>
+[[gnu::always_inline]] inline void add_nibbles(const StoredBlock& block, int64_t first,
+                                               const IntegerRows& x, const Prefetch& prefetch,
+                                               BlockDots<4> (&part)[M][N]) {
+  for_each_index<4>([&](auto g) __attribute__((always_inline)) {
+    prefetch(block.codes + g * kPanel * 4, 2);
+    VecU lower[N], upper[N];
+    for_each_index<N>([&](auto n) __attribute__((always_inline)) {
+      const VecU bytes = load_as<VecU>(block.codes + (g * kPanel + first + n * kLanes) * 4);
+      lower[n] = bytes & 0x0f0f0f0fu;
+      upper[n] = (bytes >> 4) & 0x0f0f0f0fu;
+    });
+    add_group(x, 4 * g, lower, part);
+    add_group(x, 16 + 4 * g, upper, part);
+  });
+}
+
 // Adds half a block: four groups of four values of k. Of many rows with N = 1 in loops: registers
 // do not hold the sums beside what g++ 12 makes of all groups at once.
 template <BlockShape S, int Half, int M, int N, class Prefetch>
@@ -151,11 +181,7 @@ template <BlockShape S, int Half, int M, int N, class Prefetch>
       for_each_index<N>([&](auto n) __attribute__((always_inline)) {
         codes[n] = lower_codes<S, Half>(block.codes, g, first + n * kLanes) | upper[n].next();
       });
-      for_each_index<M>([&](auto m) __attribute__((always_inline)) {
-        const int8_t* four = x.values(m, 16 * Half + 4 * g);
-        for_each_index<N>([&](auto n)
-                              __attribute__((always_inline)) { part[m][n].add(codes[n], four); });
-      });
+      add_group(x, 16 * Half + 4 * g, codes, part);
     });
     if constexpr (BlockDots<S.bits>::kGroups < 8) {
       for_each_index<M>([&](auto m) __attribute__((always_inline)) {

@@ -159,7 +159,11 @@ void panel_integers(const PanelRun& r, int64_t first = 0) {
       const auto prefetch = [&](const uint8_t* at, int lines) __attribute__((always_inline)) {
         if constexpr (N > 1) r.prefetch(at, lines);
       };
-      add_half<S, half(), M, N>(block, first, x, prefetch, part);
+      if constexpr (S.bits == 4 && N > 1) {
+        if constexpr (half == 0) add_nibbles(block, first, x, prefetch, part);
+      } else {
+        add_half<S, half(), M, N>(block, first, x, prefetch, part);
+      }
       if constexpr (half == 1 || kOwn) {
         for_each_index<N>([&](auto n) __attribute__((always_inline)) {
           const Vec scale = stored_scales<S>(block, half, first + n * kLanes);

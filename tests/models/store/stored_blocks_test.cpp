@@ -84,6 +84,20 @@ std::unique_ptr<PanelArena> arena_for(const PanelRows& rows) {
   return std::make_unique<PanelArena>(packed_bytes(WeightFormat::f32, rows));
 }
 
+// A matrix of blocks in panels, and its weights in float32.
+struct Laid {
+  at::Tensor values;
+  std::unique_ptr<PanelArena> arena;
+  PackedMatrix packed;
+
+  Laid(const Case& c, const at::Tensor& blocks, WeightFormat format)
+      : values(decoded(c.type, blocks)) {
+    const PanelRows rows({matrix(c, blocks)});
+    arena = arena_for(rows);
+    packed = pack(*arena, format, rows);
+  }
+};
+
 at::Tensor times(const PackedMatrix& w, const at::Tensor& x) {
   const at::Tensor y = at::empty({x.size(0), w.stride_out()}, at::kFloat);
   product(w, x.size(0), {.values = x.const_data_ptr<float>()}, 0, w.panels,
@@ -159,10 +173,8 @@ at::Tensor times_floats(const at::Tensor& weights, const at::Tensor& x) {
 
 TEST(StoredBlocks, AreTheWeightsOfTheFileBitForBit) {
   for (const Case& c : kCases) {
-    const at::Tensor blocks = random_blocks(c.type, 70, 1), values = decoded(c.type, blocks);
-    const PanelRows rows({matrix(c, blocks)});
-    const auto arena = arena_for(rows);
-    const PackedMatrix packed = pack(*arena, WeightFormat::f32, rows);
+    const Laid laid(c, random_blocks(c.type, 70, 1), WeightFormat::f32);
+    const auto& [values, arena, packed] = laid;
     EXPECT_TRUE(holds_blocks(packed.format())) << name(c.format);
     // Three panels take less than one of floats.
     EXPECT_LT(packed.bytes(), panel_bytes(PanelFormat::f32, kIn)) << name(c.format);
@@ -172,10 +184,8 @@ TEST(StoredBlocks, AreTheWeightsOfTheFileBitForBit) {
 
 TEST(StoredBlocks, ProductsAreThoseOfFloatsBitForBit) {
   for (const Case& c : kCases) {
-    const at::Tensor blocks = random_blocks(c.type, 70, 2), values = decoded(c.type, blocks);
-    const PanelRows rows({matrix(c, blocks)});
-    const auto arena = arena_for(rows);
-    const PackedMatrix packed = pack(*arena, WeightFormat::f32, rows);
+    const Laid laid(c, random_blocks(c.type, 70, 2), WeightFormat::f32);
+    const auto& [values, arena, packed] = laid;
     for (const int64_t count : {1, 2, 3, 8, 20}) {
       const at::Tensor x = at::randn({count, kIn});
       EXPECT_TRUE(times(packed, x).equal(times_floats(values, x)))
@@ -186,10 +196,8 @@ TEST(StoredBlocks, ProductsAreThoseOfFloatsBitForBit) {
 
 TEST(StoredBlocks, ProductsOfIntegersMatchDoublePrecisionWhateverTheRows) {
   for (const Case& c : kCases) {
-    const at::Tensor blocks = random_blocks(c.type, 70, 9), values = decoded(c.type, blocks);
-    const PanelRows rows({matrix(c, blocks)});
-    const auto arena = arena_for(rows);
-    const PackedMatrix packed = pack(*arena, WeightFormat::blocks, rows);
+    const Laid laid(c, random_blocks(c.type, 70, 9), WeightFormat::blocks);
+    const auto& [values, arena, packed] = laid;
     EXPECT_EQ(packed.reads, Activations::integers);
     EXPECT_TRUE(unpack(packed, 70).equal(values)) << name(c.format);
     for (const int64_t count : {1, 2, 3, 4, 7, 20})
@@ -211,10 +219,8 @@ TEST(StoredBlocks, ProductsOfTheLargestIntegersAreExact) {
             halves, [at](int64_t first) { return at == first || at == first + 1; });
         if (!half) bytes[i] = static_cast<uint8_t>(byte);
       }
-      const at::Tensor values = decoded(c.type, blocks);
-      const PanelRows rows({matrix(c, blocks)});
-      const auto arena = arena_for(rows);
-      const PackedMatrix packed = pack(*arena, WeightFormat::blocks, rows);
+      const Laid laid(c, blocks, WeightFormat::blocks);
+      const auto& [values, arena, packed] = laid;
       for (const float sign : {1.0f, -1.0f}) {
         expect_integer_products(packed, values, at::full({4, kIn}, sign * 3),
                                 std::string(name(c.format)) + " of " + std::to_string(byte));

@@ -167,14 +167,13 @@ template <BlockShape S, int Half, int M, int N, class Prefetch>
 [[gnu::always_inline]] inline void add_half(const StoredBlock& block, int64_t first,
                                             const IntegerRows& x, const Prefetch& prefetch,
                                             BlockDots<S.bits> (&part)[M][N]) {
-  constexpr int kChunk = S.bits == 6 ? 2 : 4;
-  for_each_index<4 / kChunk>([&](auto chunk) __attribute__((always_inline)) {
+  for_each_index<4 / kChunk<S>>([&](auto chunk) __attribute__((always_inline)) {
     UpperBits<S> upper[N];
     for_each_index<N>([&](auto n) __attribute__((always_inline)) {
       upper[n] = upper_bits_of<S, Half, chunk()>(block.codes, first + n * kLanes);
     });
-    repeat<kChunk, N == 1>([&](auto i) __attribute__((always_inline)) {
-      const int g = kChunk * chunk + i;
+    repeat<kChunk<S>, N == 1>([&](auto i) __attribute__((always_inline)) {
+      const int g = kChunk<S> * chunk + i;
       if constexpr (S.bits == 8 || Half == 0)
         prefetch(block.codes + (4 * Half + g) * kPanel * 4, 2);
       VecU codes[N];

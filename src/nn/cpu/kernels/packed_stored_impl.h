@@ -65,9 +65,12 @@ inline Vec stored_scales(const StoredBlock& block, int half, int64_t first) {
 // A product that stays one: added to another, the compiler would multiply anew with every sum.
 template <class V>
 inline V as_value(V v) {
-  if constexpr (is_pair<V>) return {as_value(v.low), as_value(v.high)};
-  if constexpr (!is_pair<V>) asm("" : "+x"(v));
-  return v;
+  if constexpr (is_pair<V>) {
+    return {as_value(v.low), as_value(v.high)};
+  } else {
+    asm("" : "+x"(v));
+    return v;
+  }
 }
 // What is added to code · scale, where it is stored.
 template <BlockShape S>
@@ -90,6 +93,8 @@ template <BlockShape S, int Half>
   const VecU bytes = load_as<VecU>(codes + (g * kPanel + first) * 4);
   return (Half == 0 ? bytes : bytes >> 4) & 0x0f0f0f0fu;
 }
+template <BlockShape S>
+constexpr int kChunk = S.bits == 6 ? 2 : 4;  // groups whose upper bits are taken from one word
 template <BlockShape S>
 struct UpperBits {
   VecU words;
@@ -149,9 +154,8 @@ template <BlockShape S, class F>
     for_each_index<4>([&](auto g) __attribute__((always_inline)) {
       VecU codes[2];
       for_each_index<2>([&](auto n) __attribute__((always_inline)) {
-        constexpr int kChunk = S.bits == 6 ? 2 : 4;
-        if constexpr (g % kChunk == 0)
-          upper[n] = upper_bits_of<S, half(), g / kChunk>(block.codes, n * kLanes);
+        if constexpr (g % kChunk<S> == 0)
+          upper[n] = upper_bits_of<S, half(), g / kChunk<S>>(block.codes, n * kLanes);
         codes[n] = lower_codes<S, half()>(block.codes, g, n * kLanes) | upper[n].next();
         if constexpr (!S.minima)
           codes[n] = bits_as<VecU>(bits_as<VecB>(codes[n]) - static_cast<uint8_t>(S.zero));

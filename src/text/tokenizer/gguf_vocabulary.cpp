@@ -1,6 +1,7 @@
 // A tokenizer as the metadata of a GGUF file.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -51,7 +52,10 @@ void describe(const HfTokenizer& tokenizer, GgufVocabulary& out) {
     throw Error("a tokenizer of type " + model.value("type", "") + " cannot be written to GGUF",
                 "Supported: BPE.");
   }
-  const Json vocabulary = model.at("vocab");
+  // Added tokens are found in a text before its pieces are, wherever else the vocabulary has them.
+  std::set<TokenId> added;
+  for (const Json& token : document.value("added_tokens", Json::array()))
+    added.insert(token.at("id").get<TokenId>());
   const auto pre = gguf_pre_tokenizer(tokenizer.json());
   const bool bytes = model.value("byte_fallback", false);
   if (!pre && !bytes) {
@@ -64,7 +68,7 @@ void describe(const HfTokenizer& tokenizer, GgufVocabulary& out) {
   for (TokenId id = 0; id < tokenizer.size(); ++id) {
     const std::string& piece = out.tokens[static_cast<size_t>(id)];
     int32_t& type = out.types[static_cast<size_t>(id)];
-    if (!vocabulary.contains(piece)) type = kAddedType;
+    if (added.contains(id)) type = kAddedType;
     if (!pre && spells_byte(piece)) type = kByteType;
     if (tokenizer.is_special(id)) type = kControlType;
   }

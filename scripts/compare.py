@@ -80,6 +80,14 @@ def table(a, files):
                    [llamacpp(kind, "perplexity", "perplexity", "--tokens", files.tokens)], "≥ 1", unit="perplexity",
                    better=-1)
 
+    def perplexity_of_files():
+        return Row("perplexity-files", "perplexity of 200 rows, 4-bit files of weights that lie on no grid",
+                   ours("eval", files.calibrated, "--data", files.some_rows, "--json",
+                        f"data.cache={a.work / 'cache'}", *templates("prompt.")),
+                   [Peer("llama.cpp Q4_K_M", [PEERS / "llamacpp.py", "perplexity",
+                                              lambda: files.scrambled_gguf("Q4_K_M"), "--tokens", files.tokens],
+                         "perplexity")], "≥ 1", unit="perplexity", better=-1)
+
     # A step with as few weights to read as any, and a chain in which every kind of stage has work to do.
     def sampling(name, title, *model):
         chain = ("[{repetition: 1.1}, {frequency: 0.1}, {presence: 0.1}, dry, {top_n_sigma: 2}, {top_k: 50}, "
@@ -117,6 +125,7 @@ def table(a, files):
         parallel(32),
         perplexity("q8", "Q8_0"),
         perplexity("q4", "Q4_0"),
+        perplexity_of_files(),
         sampling("sampling", "49,152 logits", "--model", a.model),
         sampling("sampling-256000", "256,000 logits (random weights)", "vocabulary=256000"),
         tokenized_start(),
@@ -143,6 +152,32 @@ class Files:
                 [self.a.continuo, "-q", "convert", self.a.model, "--to", "gguf", "--type", "f32", "--out", path]))
         return self.made(f"{kind}.gguf", lambda path: run_quietly(
             [sys.executable, PEERS / "llamacpp.py", "quantise", self.gguf("F32"), "--to", path, "--type", kind]))
+
+    def scrambled(self):
+        """The model out of weights that lie on no grid."""
+        return self.made("scrambled", lambda path: run_quietly(
+            [sys.executable, PEERS / "scramble.py", self.a.model, "--to", path]))
+
+    def scrambled_gguf(self, kind):
+        if kind == "F32":
+            return self.made("scrambled-F32.gguf", lambda path: run_quietly(
+                [self.a.continuo, "-q", "convert", self.scrambled(), "--to", "gguf", "--type", "f32", "--out", path]))
+        return self.made(f"scrambled-{kind}.gguf", lambda path: run_quietly(
+            [sys.executable, PEERS / "llamacpp.py", "quantise", self.scrambled_gguf("F32"), "--to", path, "--type",
+             kind]))
+
+    def calibrated(self):
+        """Blocks of 4 bits chosen by rows that are not measured."""
+        def rows(path):
+            self.write_rows(path, self.records()[1000:1300])
+
+        return self.made("calibrated-Q4_1.gguf", lambda path: run_quietly(
+            [self.a.continuo, "-q", "convert", self.scrambled(), "--to", "gguf", "--type", "q4_1", "--out", path,
+             "--calibrate", self.made("300-other-rows.jsonl", rows), *self.templates(),
+             f"data.cache={self.a.work / 'cache'}"]))
+
+    def templates(self):
+        return [f'prompt.prompt="{{{self.a.prompt_field}}}\\n"', f'prompt.completion="{{{self.a.completion_field}}}"']
 
     def records(self):
         return [json.loads(line) for line in open(self.a.data)]
@@ -183,8 +218,7 @@ class Files:
     def tokens(self):
         return self.made("tokens.jsonl", lambda path: run_quietly(
             [self.a.continuo, "-q", "eval", self.a.model, "--data", self.some_rows(), "--tokens", path,
-             f'prompt.prompt="{{{self.a.prompt_field}}}\\n"', f'prompt.completion="{{{self.a.completion_field}}}"',
-             f"data.cache={self.a.work / 'cache'}"]))
+             *self.templates(), f"data.cache={self.a.work / 'cache'}"]))
 
 
 def resolved(word):

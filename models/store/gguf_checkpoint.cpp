@@ -1,5 +1,9 @@
 #include "models/store/gguf_checkpoint.h"
 
+#include <algorithm>
+#include <array>
+#include <cctype>
+
 #include <ATen/TensorOperators.h>
 
 #include "models/store/gguf_config.h"
@@ -106,8 +110,10 @@ StoredTensor converted(const GgufFile& file, const std::string& name, GgufLayout
 GgmlType type_of(const std::string& name, const at::Tensor& tensor, GgmlType asked, bool& other) {
   if (tensor.dim() < 2 || name == "position_embd.weight") return GgmlType::kF32;
   GgmlType type = asked;
-  const bool four_bits = asked == GgmlType::kQ4_0 || asked == GgmlType::kQ4_K;
-  if (four_bits && (name == "token_embd.weight" || name == "output.weight")) type = GgmlType::kQ8_0;
+  const GgmlFormat& format = ggml_format(asked);
+  const bool under_eight_bits = format.block_bytes < format.block_size;
+  if (under_eight_bits && (name == "token_embd.weight" || name == "output.weight"))
+    type = GgmlType::kQ8_0;
   for (const GgmlType next : {GgmlType::kQ8_0, GgmlType::kF16}) {
     if (tensor.size(-1) % ggml_format(type).block_size == 0) break;
     type = next;
@@ -116,24 +122,28 @@ GgmlType type_of(const std::string& name, const at::Tensor& tensor, GgmlType ask
   return type;
 }
 
-// llama.cpp's number for what most of the file is (enum llama_ftype).
+// llama.cpp's number for what most of a file is (enum llama_ftype).
+struct FileType {
+  GgmlType type;
+  uint32_t number;
+};
+constexpr std::array kFileTypes{
+    FileType{GgmlType::kF32, 0},   FileType{GgmlType::kF16, 1},  FileType{GgmlType::kBF16, 32},
+    FileType{GgmlType::kQ8_0, 7},  FileType{GgmlType::kQ5_1, 9}, FileType{GgmlType::kQ5_0, 8},
+    FileType{GgmlType::kQ4_K, 14}, FileType{GgmlType::kQ4_1, 3}, FileType{GgmlType::kQ4_0, 2},
+};
+
 uint32_t file_type(GgmlType type) {
-  switch (type) {
-    case GgmlType::kF32:
-      return 0;
-    case GgmlType::kF16:
-      return 1;
-    case GgmlType::kQ4_0:
-      return 2;
-    case GgmlType::kQ8_0:
-      return 7;
-    case GgmlType::kQ4_K:
-      return 14;
-    case GgmlType::kBF16:
-      return 32;
-    default:
-      fail("files of type {} cannot be written", ggml_format(type).name);
-  }
+  const auto row = std::ranges::find(kFileTypes, type, &FileType::type);
+  if (row == kFileTypes.end()) fail("files of type {} cannot be written", ggml_format(type).name);
+  return row->number;
+}
+
+// Blocks that were made of a matrix whose inputs lie in rows, wherever the checkpoint has them.
+at::Tensor convert_blocks(const at::Tensor& blocks, GgufLayout layout, int64_t heads,
+                          const std::string& name) {
+  return layout == GgufLayout::kTransposed ? blocks
+                                           : convert_layout(blocks, layout, heads, name, true);
 }
 
 }  // namespace
@@ -155,15 +165,15 @@ GgufCheckpoint read_gguf_checkpoint(const GgufFile& file) {
 }
 
 GgufContent gguf_content(const json& config, const std::map<std::string, at::Tensor>& tensors,
-                         GgmlType type) {
+                         GgmlType type, const std::map<std::string, at::Tensor>& blocks) {
   const std::string model_type = config.value("model_type", "");
   const GgufArchitecture* a = gguf_architecture_of(model_type);
   if (!a)
     throw Error(fmt::format("models of the family '{}' have no counterpart in GGUF", model_type));
   GgufContent content{gguf_metadata(config, *a), {}, {}};
   content.metadata.emplace_back("general.file_type", file_type(type));
-  const bool blocks = ggml_format(type).block_size > 1;
-  if (blocks) content.metadata.emplace_back("general.quantization_version", uint32_t{2});
+  if (ggml_format(type).block_size > 1)
+    content.metadata.emplace_back("general.quantization_version", uint32_t{2});
   if (const at::Tensor factors = gguf_rope_factors(config); factors.defined()) {
     content.tensors.push_back({"rope_freqs.weight", factors, GgmlType::kF32});
   }
@@ -173,14 +183,26 @@ GgufContent gguf_content(const json& config, const std::map<std::string, at::Ten
     const auto match = gguf_tensor_name(*a, name);
     if (!match) fail("tensor '{}' has no name in GGUF's architecture '{}'", name, a->name);
     const GgufLayout layout = match->row->layout;
+    const int64_t heads = heads_of(layout, config);
+    const at::Tensor converted = convert_layout(tensor, layout, heads, name, true);
     bool other = false;
-    const GgmlType stored = type_of(match->name, tensor, type, other);
+    content.tensors.push_back(
+        {match->name, converted, type_of(match->name, converted, type, other)});
     if (other) content.other_types.push_back(match->name);
-    content.tensors.push_back({match->name,
-                               convert_layout(tensor, layout, heads_of(layout, config), name, true),
-                               stored});
+    if (const auto made = blocks.find(name); made != blocks.end())
+      content.tensors.back().blocks = convert_blocks(made->second, layout, heads, name);
   }
   return content;
+}
+
+std::vector<std::string> gguf_matrix_types() {
+  std::vector<std::string> names;
+  for (const FileType& row : kFileTypes) {
+    std::string name(ggml_format(row.type).name);
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+    names.push_back(std::move(name));
+  }
+  return names;
 }
 
 }  // namespace continuo

@@ -27,9 +27,15 @@ struct GgufContent {
   // Matrices that got another type because their rows are no whole blocks of the one asked for.
   std::vector<std::string> other_types;
 };
-// `type`: F32, F16, BF16, Q8_0, Q4_0 or Q4_K, of the matrices. Vectors stay F32. With 4 bits the
-// embedding and the head get 8, as they lose most. Error: a family or setting without counterpart.
+// `type`: of the matrices; one of gguf_matrix_types(). Vectors stay F32. With fewer than 8 bits the
+// embedding and the head get 8, as they lose most. `blocks`: those of matrices that have them
+// already, in that type, by their names in model.safetensors, [out, bytes of a row]. Error: a
+// family or setting without counterpart.
 GgufContent gguf_content(const nlohmann::json& config,
-                         const std::map<std::string, at::Tensor>& tensors, GgmlType type);
+                         const std::map<std::string, at::Tensor>& tensors, GgmlType type,
+                         const std::map<std::string, at::Tensor>& blocks = {});
+
+// The types that most of a file may have, by the names that llama.cpp gives them.
+std::vector<std::string> gguf_matrix_types();
 
 }  // namespace continuo

@@ -1,12 +1,18 @@
 // `continuo convert`: a model between the layouts of Hugging Face and GGUF.
 #include <CLI/CLI.hpp>
 
+#include "app/calibration.h"
+#include "app/compute_config.h"
 #include "app/gguf_model.h"
 #include "app/model_directory.h"
 #include "cli/commands.h"
+#include "core/config/config.h"
 #include "core/files.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "data/example_store.h"
+#include "data/example_stream.h"
 #include "io/model_tensors.h"
 #include "models/store/gguf_checkpoint.h"
 #include "text/prompt/chat_template_file.h"
@@ -20,7 +26,48 @@ namespace {
 struct ConvertArguments {
   fs::path source, out;
   std::string to, type = "f16";
+  std::vector<std::string> calibration, overrides;
 };
+
+// How rows are read by which codes of blocks are chosen.
+struct CalibrationConfig {
+  DeviceConfig device;
+  int64_t tokens = 16384;
+  PromptConfig prompt;
+  DataConfig data;
+};
+
+void fields(FieldVisitor& v, CalibrationConfig& c) {
+  fields(v, c.device);
+  v.field("tokens", c.tokens,
+          "The first so many of the rows' tokens are read, in one pass; more take more memory.",
+          Range::at_least(2));
+  v.section("prompt", c.prompt,
+            "Template of a model that brings none; a checkpoint's own prompt.yaml is the default.");
+  v.section("data", c.data, "How rows are read.");
+}
+
+std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const ModelDirectory& m,
+                                             GgmlType type) {
+  if (a.calibration.empty()) return {};
+  ConfigNode root;
+  for (const std::string& assignment : a.overrides) apply_override(root, assignment);
+  CalibrationConfig config;
+  Problems problems;
+  load_config(root, config, problems);
+  for (const std::string& file : a.calibration) config.data.train.emplace_back().path = file;
+  config.data = resolve_data_config(config.data, root, "data", problems);
+  problems.raise();
+  start_compute(config.device, ComputeType::kFloat32, /*frozen=*/true);
+  install_interrupt_handlers();
+  const PromptTemplate prompt =
+      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
+  const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
+                                        std::min(config.tokens, m.model.decoder->spec().context));
+  const auto batches = evaluation_batches(*store, config.tokens);
+  if (batches.empty()) throw Error("there are no rows to calibrate by");
+  return calibrate(m.model, make_batch(*store, batches.front()), type);
+}
 
 void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   const fs::path directory = resolve_model_directory(a.source);
@@ -32,7 +79,8 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   // Opening checks the whole: keys, shapes, tokenizer, template.
   const ModelDirectory model = open_model_directory(directory, {});
   const nlohmann::json config = read_json(directory / "config.json");
-  GgufContent content = gguf_content(config, read_model_tensors(directory), format.type);
+  GgufContent content = gguf_content(config, read_model_tensors(directory), format.type,
+                                     calibrated(a, model, format.type));
   const auto chat_template = read_chat_template(directory);
   add_gguf_tokenizer(*model.tokenizer, model.model.decoder->spec().embedding.vocabulary,
                      chat_template ? chat_template->source : "",
@@ -63,9 +111,13 @@ void convert_to_hf(const ConvertArguments& a) {
 }
 
 void convert(const ConvertArguments& a) {
+  const GgmlFormat& format = *find_ggml_format(a.type);
+  if (!a.calibration.empty() && (a.to == "hf" || format.block_size == 1)) {
+    throw Error("--calibrate chooses the codes of blocks, and there are none to choose",
+                "Use it with --to gguf and a --type of blocks: q4_1, q4_k, …");
+  }
   if (a.to == "hf") return convert_to_hf(a);
-  const GgmlFormat* format = find_ggml_format(a.type);
-  convert_to_gguf(a, *format);
+  convert_to_gguf(a, format);
 }
 
 }  // namespace
@@ -79,14 +131,20 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--to", args->to, "gguf, or hf: a Hugging Face directory in float32")
       ->required()
       ->check(CLI::IsMember({"gguf", "hf"}));
-  command
-      ->add_option("--type", args->type,
-                   "Of the matrices in the GGUF file: f32, f16, bf16, q8_0, q4_0 or q4_k")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k"}))
+  command->add_option("--type", args->type, "Of the matrices in the GGUF file")
+      ->check(CLI::IsMember(gguf_matrix_types()))
       ->capture_default_str();
   command->add_option("-o,--out", args->out,
                       "Where to write; default: model-TYPE.gguf in the model's directory, or a "
                       "directory named as the .gguf file");
+  command
+      ->add_option("--calibrate", args->calibration,
+                   "Data files (JSONL or text): codes of blocks are chosen so that products with "
+                   "what these rows put through the model come out right")
+      ->expected(1, -1)
+      ->allow_extra_args(false);
+  command->add_option("overrides", args->overrides, "key=value settings of --calibrate");
+  command->footer("Keys:\n" + config_help(CalibrationConfig{}));
   command->callback([args] { convert(*args); });
 }
 

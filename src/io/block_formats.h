@@ -7,6 +7,10 @@
 
 #include "io/half.h"
 
+namespace continuo {
+struct CodeLine;
+}
+
 namespace continuo::blocks {
 
 inline float load_half(const uint8_t* bytes) {
@@ -36,7 +40,8 @@ void q3_k_to_float(const uint8_t* blocks, float* values, int64_t count);
 void q4_k_to_float(const uint8_t* blocks, float* values, int64_t count);
 void q5_k_to_float(const uint8_t* blocks, float* values, int64_t count);
 void q6_k_to_float(const uint8_t* blocks, float* values, int64_t count);
-// quantise_q4_k.cpp
-void q4_k_from_float(const float* values, uint8_t* blocks, int64_t count);
+// quantise_q4_k.cpp (line_blocks.h)
+void q4_k_fit(const float* values, const float* weights, uint8_t* block, CodeLine* lines);
+void q4_k_write(const int8_t* codes, uint8_t* block);
 
 }  // namespace continuo::blocks

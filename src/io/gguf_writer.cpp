@@ -76,6 +76,10 @@ void check_tensor(const std::string& file, const GgufTensor& entry) {
     fail("{}: tensor '{}' has rows of {} values, {} needs a multiple of {}", file, entry.name, row,
          format.name, format.block_size);
   }
+  if (entry.blocks.defined() && static_cast<int64_t>(entry.blocks.nbytes()) != byte_size(entry)) {
+    fail("{}: tensor '{}' has {} bytes of blocks, {} needs {}", file, entry.name,
+         entry.blocks.nbytes(), format.name, byte_size(entry));
+  }
 }
 
 void check_all(const std::string& file, const GgufMetadata& metadata,
@@ -175,6 +179,11 @@ void convert(const GgufTensor& entry, std::span<const float> values, std::vector
 
 // In chunks of whole blocks, so that a large tensor needs no second copy of itself as float.
 void write_tensor(OutputFile& file, const GgufTensor& entry, const std::string& name) {
+  if (entry.blocks.defined()) {
+    const at::Tensor bytes = entry.blocks.contiguous();
+    file.write(bytes.const_data_ptr(), bytes.nbytes());
+    return;
+  }
   const at::Tensor flat = entry.tensor.detach().reshape({-1});
   if (is_verbatim(entry)) {
     const at::Tensor bytes = flat.cpu();

@@ -14,8 +14,11 @@ namespace continuo {
 struct GgufTensor {
   std::string name;
   at::Tensor tensor;  // any strides, CPU or CUDA; at most 4 dimensions
-  // F32, F16, BF16, Q8_0, Q4_0, Q4_K from any real dtype; I8…I64 and F64 from just that dtype.
+  // F32, F16, BF16 and the blocks that `quantise` makes from any real dtype; I8…I64 and F64 from
+  // just that dtype.
   GgmlType type = GgmlType::kF32;
+  // Of blocks that were made already: all their bytes, uint8, written in place of the tensor's.
+  at::Tensor blocks = {};
 };
 
 // Metadata and tensors stand in the file in the given order, tensors aligned to 32 bytes; flushed

@@ -7,6 +7,8 @@
 
 namespace continuo {
 
+inline constexpr float kLargestHalf = 65504;
+
 inline float half_to_float(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000U) << 16;
   const uint32_t exponent = (bits >> 10) & 31U, mantissa = bits & 1023U;

@@ -8,11 +8,10 @@
 
 #include "core/error.h"
 #include "io/block_formats.h"
+#include "io/line_blocks.h"
 
 namespace continuo {
 namespace {
-
-constexpr float kLargestHalf = 65504;
 
 template <class Number>
 void number_to_float(const uint8_t* blocks, float* values, int64_t count) {
@@ -51,13 +50,13 @@ constexpr std::array kFormats{
     GgmlFormat{Type::kF16, "F16", 1, 2, bits_to_float<half_to_float>,
                bits_from_float<float_to_half>},
     GgmlFormat{Type::kQ4_0, "Q4_0", 32, 18, blocks::q4_0_to_float, blocks::q4_0_from_float},
-    GgmlFormat{Type::kQ4_1, "Q4_1", 32, 20, blocks::q4_1_to_float, nullptr},
-    GgmlFormat{Type::kQ5_0, "Q5_0", 32, 22, blocks::q5_0_to_float, nullptr},
-    GgmlFormat{Type::kQ5_1, "Q5_1", 32, 24, blocks::q5_1_to_float, nullptr},
+    GgmlFormat{Type::kQ4_1, "Q4_1", 32, 20, blocks::q4_1_to_float, nearest_blocks<Type::kQ4_1>},
+    GgmlFormat{Type::kQ5_0, "Q5_0", 32, 22, blocks::q5_0_to_float, nearest_blocks<Type::kQ5_0>},
+    GgmlFormat{Type::kQ5_1, "Q5_1", 32, 24, blocks::q5_1_to_float, nearest_blocks<Type::kQ5_1>},
     GgmlFormat{Type::kQ8_0, "Q8_0", 32, 34, blocks::q8_0_to_float, blocks::q8_0_from_float},
     GgmlFormat{Type::kQ2_K, "Q2_K", 256, 84, blocks::q2_k_to_float, nullptr},
     GgmlFormat{Type::kQ3_K, "Q3_K", 256, 110, blocks::q3_k_to_float, nullptr},
-    GgmlFormat{Type::kQ4_K, "Q4_K", 256, 144, blocks::q4_k_to_float, blocks::q4_k_from_float},
+    GgmlFormat{Type::kQ4_K, "Q4_K", 256, 144, blocks::q4_k_to_float, nearest_blocks<Type::kQ4_K>},
     GgmlFormat{Type::kQ5_K, "Q5_K", 256, 176, blocks::q5_k_to_float, nullptr},
     GgmlFormat{Type::kQ6_K, "Q6_K", 256, 210, blocks::q6_k_to_float, nullptr},
     GgmlFormat{Type::kIQ2_XXS, "IQ2_XXS", 256, 66, nullptr, nullptr},

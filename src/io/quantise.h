@@ -8,41 +8,9 @@
 #include <span>
 #include <string_view>
 
-namespace continuo {
+#include "io/ggml_type.h"
 
-// Numbers as they stand in files.
-enum class GgmlType : uint32_t {
-  kF32 = 0,
-  kF16 = 1,
-  kQ4_0 = 2,
-  kQ4_1 = 3,
-  kQ5_0 = 6,
-  kQ5_1 = 7,
-  kQ8_0 = 8,
-  kQ2_K = 10,
-  kQ3_K = 11,
-  kQ4_K = 12,
-  kQ5_K = 13,
-  kQ6_K = 14,
-  kIQ2_XXS = 16,
-  kIQ2_XS = 17,
-  kIQ3_XXS = 18,
-  kIQ1_S = 19,
-  kIQ4_NL = 20,
-  kIQ3_S = 21,
-  kIQ2_S = 22,
-  kIQ4_XS = 23,
-  kI8 = 24,
-  kI16 = 25,
-  kI32 = 26,
-  kI64 = 27,
-  kF64 = 28,
-  kIQ1_M = 29,
-  kBF16 = 30,
-  kTQ1_0 = 34,
-  kTQ2_0 = 35,
-  kMXFP4 = 39,
-};
+namespace continuo {
 
 struct GgmlFormat {
   using ToFloat = void (*)(const uint8_t* blocks, float* values, int64_t count);
@@ -68,9 +36,10 @@ const GgmlFormat& ggml_format(GgmlType type);
 // cannot be decoded.
 void dequantise(GgmlType type, std::span<const std::byte> blocks, std::span<float> values);
 
-// The other way round. Q4_0 and Q8_0 give the bytes of ggml's reference quantiser, Q4_K searches
-// its scales. Error: sizes that do not fit, a format that cannot be produced, and for F16 and
-// quantised formats a value that is not finite or beyond ±65504 (the largest half).
+// The other way round. Q4_0 and Q8_0 give the bytes of ggml's reference quantiser, the others
+// search their scales (line_blocks.h). Error: sizes that do not fit, a format that cannot be
+// produced, and for F16 and quantised formats a value that is not finite or beyond ±65504 (the
+// largest half).
 void quantise(GgmlType type, std::span<const float> values, std::span<std::byte> blocks);
 
 }  // namespace continuo

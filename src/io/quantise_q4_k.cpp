@@ -1,11 +1,12 @@
-// float → Q4_K. Each of the eight sub-blocks is approximated by scale·q − min, q in 0…15, with the
-// least weighted square error; then scales and minima are rounded to 6 bits under the super-block's
-// two half-precision factors, again choosing by error.
+// The lines and codes of Q4_K. Each of the eight sub-blocks is approximated by scale·q − min, q in
+// 0…15, with the least weighted square error; then scales and minima are rounded to 6 bits under
+// the super-block's two half-precision factors, again choosing by error.
 #include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "io/block_formats.h"
+#include "io/line_blocks.h"
 
 namespace continuo::blocks {
 namespace {
@@ -17,16 +18,6 @@ struct Fit {
   float scale = 0, min = 0;  // both ≥ 0
   float error = 0;
 };
-
-// Large weights matter more than their share of the squared error says.
-std::array<float, kSub> importance(const float* x) {
-  float squares = 0;
-  for (int i = 0; i < kSub; ++i) squares += x[i] * x[i];
-  const float typical = std::sqrt(squares / kSub);
-  std::array<float, kSub> weights;
-  for (int i = 0; i < kSub; ++i) weights[static_cast<size_t>(i)] = typical + std::abs(x[i]);
-  return weights;
-}
 
 // The q nearest to `value`. Adding 1.5·2²³ rounds to an integer and lets the loops vectorise.
 float nearest(float value) {
@@ -144,33 +135,26 @@ void pack_codes(const Codes& codes, int j, uint8_t* packed) {
 
 }  // namespace
 
-void q4_k_from_float(const float* values, uint8_t* blocks, int64_t count) {
-  for (; count > 0; --count, blocks += 144, values += kSize) {
-    std::array<std::array<float, kSub>, kSubs> weights;
-    std::array<Fit, kSubs> fits;
-    for (size_t j = 0; j < kSubs; ++j) {
-      weights[j] = importance(values + j * kSub);
-      fits[j] = search(values + j * kSub, weights[j].data());
-    }
-    const float d = factor(fits, &Fit::scale), dmin = factor(fits, &Fit::min);
+void q4_k_fit(const float* values, const float* weights, uint8_t* block, CodeLine* lines) {
+  std::array<Fit, kSubs> fits;
+  for (int j = 0; j < kSubs; ++j)
+    fits[static_cast<size_t>(j)] = search(values + j * kSub, weights + j * kSub);
+  const float d = factor(fits, &Fit::scale), dmin = factor(fits, &Fit::min);
+  store_half(d, block);
+  store_half(dmin, block + 2);
+  for (int j = 0; j < kSubs; ++j) {
+    const Codes codes =
+        choose_codes(values + j * kSub, weights + j * kSub, fits[static_cast<size_t>(j)], d, dmin);
+    pack_codes(codes, j, block + 4);
+    lines[j] = {d * static_cast<float>(codes.scale), -dmin * static_cast<float>(codes.min)};
+  }
+}
 
-    std::memset(blocks, 0, 144);
-    store_half(d, blocks);
-    store_half(dmin, blocks + 2);
-    for (int j = 0; j < kSubs; ++j) {
-      const float* const x = values + j * kSub;
-      const auto at = static_cast<size_t>(j);
-      const Codes codes = choose_codes(x, weights[at].data(), fits[at], d, dmin);
-      pack_codes(codes, j, blocks + 4);
-      const float scale = d * static_cast<float>(codes.scale);
-      const float min = dmin * static_cast<float>(codes.min);
-      const float inverse = scale > 0 ? 1 / scale : 0;
-      uint8_t* const qs = blocks + 16 + j / 2 * kSub;
-      for (int i = 0; i < kSub; ++i) {
-        const auto q = static_cast<uint8_t>(nearest((x[i] + min) * inverse));
-        qs[i] = static_cast<uint8_t>(qs[i] | q << (j % 2 * 4));
-      }
-    }
+void q4_k_write(const int8_t* codes, uint8_t* block) {
+  for (int j = 0; j < kSubs; ++j) {
+    uint8_t* const qs = block + 16 + j / 2 * kSub;
+    for (int i = 0; i < kSub; ++i)
+      qs[i] = static_cast<uint8_t>(qs[i] | codes[j * kSub + i] << (j % 2 * 4));
   }
 }
 

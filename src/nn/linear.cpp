@@ -78,6 +78,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
 }
 
 at::Tensor LinearImpl::forward(const at::Tensor& x) {
+  if (observer) observer(x);
   if (adapter) return adapter->forward(*this, x);
   return linear(x, weight, product_weight(x.scalar_type()), bias);
 }

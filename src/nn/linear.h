@@ -3,6 +3,7 @@
 // changes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -88,6 +89,9 @@ struct LinearImpl : torch::nn::Module {
   at::Tensor passing;
   // Usually none. No part of the module's parameters.
   std::shared_ptr<LinearAdapter> adapter;
+  // Told of what the layer is about to multiply in a pass without gradients, [N, in]; usually
+  // nobody. It may give the layer another weight.
+  std::function<void(const at::Tensor& x)> observer;
 
  private:
   CastCache cast_;

@@ -52,6 +52,33 @@ class ModelKinds : public testing::Test {
   TempDir directory_;
 };
 
+TEST_F(ModelKinds, FilesOfBlocksGoByRows) {
+  const std::vector<std::string> plain = {"convert", "base", "--to", "gguf", "--type", "q4_1"};
+  const auto with = [&](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<std::string> by_rows = {"--calibrate", "rows.jsonl", "data.cache=cache"};
+  must(with(plain, {"--out", "nearest.gguf"}));
+  must(with(with(plain, by_rows), {"--out", "calibrated.gguf"}));
+  const std::string nearest = test::read_file(directory_ / "nearest.gguf");
+  const std::string calibrated = test::read_file(directory_ / "calibrated.gguf");
+  EXPECT_EQ(nearest.size(), calibrated.size());
+  EXPECT_NE(nearest, calibrated);
+  EXPECT_EQ(prompt_ids("calibrated.gguf"), prompt_ids("base"));
+
+  const auto refused = [&](const std::vector<std::string>& words, const std::string& why) {
+    const Outcome outcome = run(directory_, words);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_NE(outcome.err.find(why), std::string::npos) << outcome.err;
+    EXPECT_FALSE(fs::exists(directory_ / "none.gguf"));
+  };
+  refused(with({"convert", "base", "--to", "gguf", "--out", "none.gguf"}, by_rows),
+          "there are none to choose");
+  refused(with(plain, {"--out", "none.gguf", "--calibrate", "nothing.jsonl"}), "nothing.jsonl");
+  refused(with(with(plain, by_rows), {"--out", "none.gguf", "token=3"}), "unknown key token");
+}
+
 TEST_F(ModelKinds, EveryCommandTakesEveryKind) {
   train("full", "base.gguf");
   train("adapter", "base.gguf", "lora: {rank: 2}\n");

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -69,6 +70,9 @@ TEST(Quantise, ErrorsOfGaussianWeights) {
   EXPECT_LT(relative_error(GgmlType::kBF16, values), 2e-3);
   EXPECT_LT(relative_error(GgmlType::kQ8_0, values), 0.006);
   EXPECT_LT(relative_error(GgmlType::kQ4_0, values), 0.095);
+  EXPECT_LT(relative_error(GgmlType::kQ4_1, values), 0.072);
+  EXPECT_LT(relative_error(GgmlType::kQ5_0, values), 0.042);
+  EXPECT_LT(relative_error(GgmlType::kQ5_1, values), 0.036);
   EXPECT_LT(relative_error(GgmlType::kQ4_K, values), 0.075);
   EXPECT_EQ(relative_error(GgmlType::kF32, values), 0);
 }
@@ -88,8 +92,22 @@ TEST(Quantise, ValuesOnTheGridOfQ4KAreExact) {
   for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(back[i], values[i], 2e-3) << i;
 }
 
+// The very values, out of every code.
+TEST(Quantise, ValuesOnALineAreFoundAgain) {
+  for (const auto& [type, least, most] :
+       {std::tuple{GgmlType::kQ4_1, 0, 15}, {GgmlType::kQ5_0, -16, 15}, {GgmlType::kQ5_1, 0, 31}}) {
+    std::vector<float> values(96);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int code = static_cast<int>(i * 7) % (most - least + 1) + least;
+      values[i] = 0.375F * static_cast<float>(code) - (least == 0 ? 1.5F : 0.0F);
+    }
+    EXPECT_EQ(there_and_back(type, values), values) << ggml_format(type).name;
+  }
+}
+
 TEST(Quantise, DegenerateBlocks) {
-  for (const GgmlType type : {GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_K}) {
+  for (const GgmlType type : {GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0,
+                              GgmlType::kQ5_1, GgmlType::kQ4_K}) {
     for (const float value : {0.0F, -0.0F, 1e-41F, -1e-41F, 1e-20F, -1e-38F}) {
       for (const float back : there_and_back(type, std::vector<float>(256, value))) {
         EXPECT_EQ(back, 0.0F) << ggml_format(type).name << " " << value;
@@ -109,8 +127,8 @@ TEST(Quantise, ValuesThatCannotBeStored) {
   for (const float value : bad) {
     std::vector<float> values(256, 1.0F);
     values[77] = value;
-    for (const GgmlType type :
-         {GgmlType::kF16, GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_K}) {
+    for (const GgmlType type : {GgmlType::kF16, GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4_1,
+                                GgmlType::kQ5_0, GgmlType::kQ5_1, GgmlType::kQ4_K}) {
       EXPECT_TRUE(contains(error_text([&] { encode(type, values); }), "cannot be stored as"));
     }
     EXPECT_EQ(error_text([&] { encode(GgmlType::kBF16, values); }), "");

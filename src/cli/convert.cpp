@@ -31,14 +31,14 @@ struct ConvertArguments {
 
 // How rows are read by which codes of blocks are chosen.
 struct CalibrationConfig {
-  DeviceConfig device;
+  int64_t threads = 0;
   int64_t tokens = 16384;
   PromptConfig prompt;
   DataConfig data;
 };
 
 void fields(FieldVisitor& v, CalibrationConfig& c) {
-  fields(v, c.device);
+  threads_field(v, c.threads);
   v.field("tokens", c.tokens,
           "The first so many of the rows' tokens are read, in one pass; more take more memory.",
           Range::at_least(2));
@@ -58,7 +58,7 @@ std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const Mo
   for (const std::string& file : a.calibration) config.data.train.emplace_back().path = file;
   config.data = resolve_data_config(config.data, root, "data", problems);
   problems.raise();
-  start_compute(config.device, ComputeType::kFloat32, /*frozen=*/true);
+  set_threads(config.threads);
   install_interrupt_handlers();
   const PromptTemplate prompt =
       root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
@@ -66,7 +66,9 @@ std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const Mo
                                         std::min(config.tokens, m.model.decoder->spec().context));
   const auto batches = evaluation_batches(*store, config.tokens);
   if (batches.empty()) throw Error("there are no rows to calibrate by");
-  return calibrate(m.model, make_batch(*store, batches.front()), type);
+  const Batch batch = make_batch(*store, batches.front());
+  log_info("calibrating by {} tokens of {} rows", batch.tokens.size(0), batch.rows.size());
+  return calibrate(m.model, batch, type);
 }
 
 void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
@@ -116,6 +118,8 @@ void convert(const ConvertArguments& a) {
     throw Error("--calibrate chooses the codes of blocks, and there are none to choose",
                 "Use it with --to gguf and a --type of blocks: q4_1, q4_k, …");
   }
+  if (a.calibration.empty() && !a.overrides.empty())
+    throw Error(a.overrides[0] + " is a setting of --calibrate, which is not there");
   if (a.to == "hf") return convert_to_hf(a);
   convert_to_gguf(a, format);
 }

@@ -76,6 +76,7 @@ TEST_F(ModelKinds, FilesOfBlocksGoByRows) {
   refused(with({"convert", "base", "--to", "gguf", "--out", "none.gguf"}, by_rows),
           "there are none to choose");
   refused(with(plain, {"--out", "none.gguf", "--calibrate", "nothing.jsonl"}), "nothing.jsonl");
+  refused(with(plain, {"--out", "none.gguf", "tokens=300"}), "tokens=300 is a setting of");
   refused(with(with(plain, by_rows), {"--out", "none.gguf", "token=3"}), "unknown key token");
 }
 

@@ -23,12 +23,17 @@ float nearest_code(float value, float minimum, float inverse, float least, float
   return (std::clamp((value - minimum) * inverse, least, most) + kShift) - kShift;
 }
 
-// Sums over the values of a line that say what a choice of codes is worth.
-struct LineSums {
-  float w = 0, c = 0, cc = 0, x = 0, cx = 0;
+struct ExactLine {
+  double scale = 0, minimum = 0;
+};
 
-  void add(float weight, float code, float value) {
-    const float weighted = weight * code;
+// Sums over the values of a line that say what a choice of codes is worth. In double: one weight
+// may be millions of times the others, and their differences still say where those lie.
+struct LineSums {
+  double w = 0, c = 0, cc = 0, x = 0, cx = 0;
+
+  void add(double weight, double code, double value) {
+    const double weighted = weight * code;
     w += weight;
     c += weighted;
     cc += weighted * code;
@@ -36,15 +41,15 @@ struct LineSums {
     cx += weighted * value;
   }
   // The line of least squares.
-  CodeLine line() const {
-    const float determinant = w * cc - c * c;
+  ExactLine line() const {
+    const double determinant = w * cc - c * c;
     if (!(determinant > 0)) return {0, w > 0 ? x / w : 0};
     return {(w * cx - c * x) / determinant, (cc * x - c * cx) / determinant};
   }
   // The same with the minimum zero.
-  CodeLine through_zero() const { return {cc > 0 ? cx / cc : 0, 0}; }
+  ExactLine through_zero() const { return {cc > 0 ? cx / cc : 0, 0}; }
   // What a line of least squares takes off the sum of squares.
-  float gain(const CodeLine& line) const { return line.scale * cx + line.minimum * x; }
+  double gain(const ExactLine& line) const { return line.scale * cx + line.minimum * x; }
 };
 
 LineSums sums_of(const float* values, const float* weights, float inverse, float minimum,
@@ -58,17 +63,17 @@ LineSums sums_of(const float* values, const float* weights, float inverse, float
 
 // The best line so far.
 struct Search {
-  CodeLine best;
-  float gain = -1;
+  ExactLine best;
+  double gain = -1;
 
-  void consider(const CodeLine& line, float gained) {
+  void consider(const ExactLine& line, double gained) {
     if (!(gained > gain)) return;
     gain = gained;
     best = line;
   }
 };
 
-float as_half(float value) { return half_to_float(float_to_half(value)); }
+float as_half(double value) { return half_to_float(float_to_half(static_cast<float>(value))); }
 
 // Tries spreads of the codes over the whole range and with either end moved by 3 % of it, then
 // twice what the best one's line says: the search of packed weights (packed_pack_impl.h).
@@ -86,7 +91,8 @@ CodeLine fit_with_minimum(const float* values, const float* weights, float most)
       consider(least + range * below, most / (1 - below - above) / range);
   }
   for (int round = 0; round < 2; ++round) {
-    const CodeLine line = search.best;
+    const CodeLine line = {static_cast<float>(search.best.scale),
+                           static_cast<float>(search.best.minimum)};
     consider(line.minimum, inverse_scale(line));
   }
   return {as_half(search.best.scale), as_half(search.best.minimum)};

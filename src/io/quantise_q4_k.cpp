@@ -28,24 +28,25 @@ float nearest(float value) {
 // The best scale and min for q = nearest((x + min)·inverse), by weighted least squares.
 Fit fit_to(const float* x, const float* w, float min, float inverse) {
   std::array<float, kSub> q;
-  float sum_w = 0, sum_q = 0, sum_qq = 0, sum_x = 0, sum_qx = 0;
+  double sum_w = 0, sum_q = 0, sum_qq = 0, sum_x = 0, sum_qx = 0;  // as in LineSums
   for (size_t i = 0; i < kSub; ++i) {
     q[i] = nearest((x[i] + min) * inverse);
-    sum_w += w[i];
-    sum_q += w[i] * q[i];
-    sum_qq += w[i] * q[i] * q[i];
-    sum_x += w[i] * x[i];
-    sum_qx += w[i] * q[i] * x[i];
+    const double weight = w[i], weighted = weight * q[i];
+    sum_w += weight;
+    sum_q += weighted;
+    sum_qq += weighted * q[i];
+    sum_x += weight * x[i];
+    sum_qx += weighted * x[i];
   }
   Fit fit;
-  const float determinant = sum_w * sum_qq - sum_q * sum_q;
+  const double determinant = sum_w * sum_qq - sum_q * sum_q;
   if (determinant > 0) {
-    fit.scale = (sum_w * sum_qx - sum_x * sum_q) / determinant;
-    fit.min = (sum_q * sum_qx - sum_qq * sum_x) / determinant;
+    fit.scale = static_cast<float>((sum_w * sum_qx - sum_x * sum_q) / determinant);
+    fit.min = static_cast<float>((sum_q * sum_qx - sum_qq * sum_x) / determinant);
   }
   if (determinant <= 0 || fit.min < 0) {
     fit.min = 0;
-    fit.scale = sum_qq > 0 ? sum_qx / sum_qq : 0;
+    fit.scale = static_cast<float>(sum_qq > 0 ? sum_qx / sum_qq : 0);
   }
   fit.scale = std::max(fit.scale, 0.0F);
   for (size_t i = 0; i < kSub; ++i) {

@@ -94,6 +94,22 @@ TEST(CalibratedBlocks, LinesWeighValuesByTheirInputs) {
   }
 }
 
+// As some channels of trained models are: the others still get lines of their own.
+TEST(CalibratedBlocks, AnInputThatDwarfsTheOthersTakesNothingFromThem) {
+  const at::Tensor matrix = normal({32, 256}, 15);
+  const at::Tensor inputs = normal({4000, 256}, 16);
+  at::Tensor dwarfing = inputs.clone();
+  for (int64_t i = 9; i < 256; i += 32) dwarfing.select(1, i).mul_(3000);
+  for (const GgmlType type : kTypes) {
+    SCOPED_TRACE(ggml_format(type).name);
+    const auto missed = [&](const at::Tensor& x) {
+      const at::Tensor made = calibrated_blocks(type, matrix, InputFactor(x));
+      return squares(values_of(type, made, 256) - matrix);
+    };
+    EXPECT_LT(missed(dwarfing), 4 * missed(inputs));
+  }
+}
+
 TEST(CalibratedBlocks, ValuesOnAGridStayThere) {
   at::Tensor matrix = at::empty({8, 256}, at::kFloat);
   float* at = matrix.mutable_data_ptr<float>();

@@ -68,12 +68,12 @@ class Calibration {
   void round(const std::string& parameter, LinearImpl& layer, const at::Tensor& x) {
     if (interrupted()) throw Error("interrupted");
     release();
-    if (!input_.is_same(x)) {
-      factor_.emplace(x);
-      input_ = x;  // held, so that no other takes its place
-    }
     const std::string name = model_.family->checkpoint_name(parameter);
     try {
+      if (!input_.is_same(x)) {
+        factor_.emplace(x);
+        input_ = x;  // held, so that no other takes its place
+      }
       const at::Tensor made = calibrated_blocks(type_, layer.weight, *factor_);
       keep(name, model_.family->place(parameter, model_.decoder->spec()), made);
       layer.passing = values_of(type_, made, layer.weight.size(1)).to(x.options());

@@ -6,6 +6,7 @@
 #include "app/gguf_model.h"
 #include "app/model_directory.h"
 #include "cli/commands.h"
+#include "cli/row_files.h"
 #include "core/config/config.h"
 #include "core/files.h"
 #include "core/interrupt.h"
@@ -52,17 +53,11 @@ std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const Mo
   if (a.calibration.empty()) return {};
   ConfigNode root;
   for (const std::string& assignment : a.overrides) apply_override(root, assignment);
-  CalibrationConfig config;
-  Problems problems;
-  load_config(root, config, problems);
-  for (const std::string& file : a.calibration) config.data.train.emplace_back().path = file;
-  config.data = resolve_data_config(config.data, root, "data", problems);
-  problems.raise();
+  const auto config = load_settings_of_rows<CalibrationConfig>(root, a.calibration);
   set_threads(config.threads);
   install_interrupt_handlers();
-  const PromptTemplate prompt =
-      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
-  const auto store = open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
+  const auto store = open_example_store(config.data, config.data.train, *m.tokenizer,
+                                        prompt_of(root, config.prompt, m),
                                         std::min(config.tokens, m.model.decoder->spec().context));
   const auto batches = evaluation_batches(*store, config.tokens);
   if (batches.empty()) throw Error("there are no rows to calibrate by");

@@ -8,6 +8,7 @@
 #include "app/model_directory.h"
 #include "app/ranks.h"
 #include "cli/commands.h"
+#include "cli/row_files.h"
 #include "cli/token_report.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
@@ -91,8 +92,7 @@ int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfi
   const std::unique_ptr<Decoder> served = served_decoder(m, config.compute, compute);
   Decoder& decoder = served ? *served : *m.model.decoder;
   decoder.set_compute({.dtype = served ? at::kFloat : compute.dtype});
-  const PromptTemplate prompt =
-      root.find("prompt") ? PromptTemplate(config.prompt).bound_to(*m.tokenizer) : m.prompt;
+  const PromptTemplate prompt = prompt_of(root, config.prompt, m);
   const auto store = first_rank_first(ranks, "rank 0's data", [&] {
     return open_example_store(config.data, config.data.train, *m.tokenizer, prompt,
                               config.context.value_or(decoder.spec().context));
@@ -126,12 +126,7 @@ int eval_as_rank(const EvalArguments& a, const ConfigNode& root, const EvalConfi
 int eval(const EvalArguments& a) {
   ConfigNode root = a.config.empty() ? ConfigNode{} : load_yaml(a.config);
   for (const std::string& assignment : a.overrides) apply_override(root, assignment);
-  EvalConfig config;
-  Problems problems;
-  load_config(root, config, problems);
-  for (const std::string& file : a.files) config.data.train.emplace_back().path = file;
-  config.data = resolve_data_config(config.data, root, "data", problems);
-  problems.raise();
+  auto config = load_settings_of_rows<EvalConfig>(root, a.files);
   return run_ranks(config.ranks, config.compute,
                    [&](Communicator& ranks) { return eval_as_rank(a, root, config, ranks); });
 }

@@ -185,7 +185,7 @@ class Block {
         nearest_code(value, lines_[line].minimum, inverses_[line],
                      static_cast<float>(format_.least), static_cast<float>(format_.most));
     codes_[static_cast<size_t>(i)] = static_cast<int8_t>(code);
-    return code * lines_[line].scale + lines_[line].minimum;
+    return lines_[line].value(code);
   }
   void end(uint8_t* block) const { format_.write(codes_.data(), block); }
 

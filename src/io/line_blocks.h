@@ -15,7 +15,7 @@ inline constexpr int kMostLines = 8;  // of a block of any format
 struct CodeLine {
   float scale = 0, minimum = 0;  // as a block holds them
 
-  float value(int code) const { return static_cast<float>(code) * scale + minimum; }
+  float value(float code) const { return code * scale + minimum; }
 };
 
 struct LineFormat {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a build needs: Debian packages, and LibTorch in .venv (unless CMAKE_PREFIX_PATH names one).
 # Safe to run again; quick and quiet when nothing is to do.
-#   scripts/setup.sh [--tests]           also clang-format and lizard, for the tests `format` and `functions`
-#                    [--benchmarks]      also what -DCONTINUO_BENCHMARKS=ON needs
+#   scripts/setup.sh [--tests]    also clang-format and lizard, for the tests `format` and `functions`, and what the
+#                                 kernels' benchmark is compiled with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/versions.sh
@@ -15,8 +15,10 @@ say() { printf '%s\n' "$*" >&2; }
 tests=
 for option in "$@"; do
   case $option in
-    --tests) tests=yes ;;
-    --benchmarks) PACKAGES+=(libbenchmark-dev) ;;
+    --tests)
+      tests=yes
+      PACKAGES+=(libbenchmark-dev)
+      ;;
     *) say "There is no option $option"; exit 2 ;;
   esac
 done

@@ -7,25 +7,79 @@
 namespace continuo {
 namespace {
 
-// sum[i] + Σ_j w[4i + j] · x[j]: unsigned codes, four signed activations for every lane.
-template <class I, class U>
-inline I dot4(I sum, U codes, int32_t x) {
 #if defined(__AVX512VNNI__)
-  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, _mm512_set1_epi32(x));
-#else
-  if constexpr (is_pair<I>) {
-    return {dot4(sum.low, codes.low, x), dot4(sum.high, codes.high, x)};
-  } else {
-    const I wide = bits_as<I>(codes);
-    int8_t parts[4];
-    std::memcpy(parts, &x, sizeof parts);
-    for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
-    return sum;
-  }
-#endif
+// sum[i] + Σ_j w[4i + j] · x[j]: unsigned codes, four signed activations for every lane.
+inline VecI dot4(VecI sum, VecU codes, int32_t x) {
+  return (VecI)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, _mm512_set1_epi32(x));
 }
+#elif defined(__AVX2__)
+// In parts of one register. Of every two bytes the products, added, in 16 bits: unsigned with
+// signed.
+template <class P, class U>
+[[gnu::always_inline]] inline P byte_products(U codes, U x) {
+  if constexpr (is_pair<P>) {
+    using Part = decltype(P::low);
+    return {byte_products<Part>(codes.low, x.low), byte_products<Part>(codes.high, x.high)};
+  } else {
+#if defined(__AVX512F__)
+    return (P)_mm512_maddubs_epi16((__m512i)codes, (__m512i)x);
+#else
+    return (P)_mm256_maddubs_epi16((__m256i)codes, (__m256i)x);
+#endif
+  }
+}
+// Of every two integers of 16 bits the sum, in 32.
+template <class I, class P>
+[[gnu::always_inline]] inline I pair_sums(P pairs) {
+  if constexpr (is_pair<I>) {
+    using Part = decltype(I::low);
+    return {pair_sums<Part>(pairs.low), pair_sums<Part>(pairs.high)};
+  } else {
+#if defined(__AVX512F__)
+    return (I)_mm512_madd_epi16((__m512i)pairs, _mm512_set1_epi16(1));
+#else
+    return (I)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
+#endif
+  }
+}
+// Of signed bytes the sizes; and x where they are positive, −x where they are negative. Of w = 0
+// either will do.
+template <class U>
+[[gnu::always_inline]] inline U byte_sizes(U w) {
+  if constexpr (is_pair<U>) {
+    return {byte_sizes(w.low), byte_sizes(w.high)};
+  } else {
+#if defined(__AVX512F__)
+    return (U)_mm512_abs_epi8((__m512i)w);
+#else
+    return (U)_mm256_abs_epi8((__m256i)w);
+#endif
+  }
+}
+template <class U>
+[[gnu::always_inline]] inline U with_sign_of(U w, U x) {
+  if constexpr (is_pair<U>) {
+    return {with_sign_of(w.low, x.low), with_sign_of(w.high, x.high)};
+  } else {
+#if defined(__AVX512F__)
+    const __m512i zero = _mm512_setzero_si512();
+    return (U)_mm512_mask_sub_epi8((__m512i)x, _mm512_movepi8_mask((__m512i)w), zero, (__m512i)x);
+#else
+    return (U)_mm256_sign_epi8((__m256i)x, (__m256i)w);
+#endif
+  }
+}
+#else
+inline VecI dot4(VecI sum, VecU codes, int32_t x) {
+  const VecI wide = bits_as<VecI>(codes);
+  int8_t parts[4];
+  std::memcpy(parts, &x, sizeof parts);
+  for (int j = 0; j < 4; ++j) sum += ((wide >> (8 * j)) & 0xff) * parts[j];
+  return sum;
+}
+#endif
 
-inline int32_t four_bytes(const int8_t* at) {
+[[gnu::always_inline]] inline int32_t four_bytes(const int8_t* at) {
   int32_t value;
   std::memcpy(&value, at, sizeof value);
   return value;
@@ -33,48 +87,28 @@ inline int32_t four_bytes(const int8_t* at) {
 
 // start + Σ code · x of up to 32 values of k for sixteen outputs, four at a time; codes have so
 // many bits. start(zero, sum): where sums begin so that a code of `zero` counts nothing, if Σ x is
-// `sum`.
-template <int Bits>
-struct BlockDots {
-  static constexpr int kGroups = 8;  // of four values that may be added before a `fold`
-  static int32_t start(int zero, int32_t sum) { return -zero * sum; }
-  VecI sum;
-
-  BlockDots() = default;
-  explicit BlockDots(int32_t from) : sum(VecI{} + from) {}
-  void add(VecU codes, const int8_t* x) { sum = dot4(sum, codes, four_bytes(x)); }
-  void fold() {}
-  VecI total() const { return sum; }
-};
-#if defined(__AVX2__) && !defined(__AVX512F__)
+// `sum`. kGroups: of four values, that may be added before a `fold`.
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
 // Two products of the unsigned with the signed come as one sum of 16 bits, several of which fit
 // into those: 8 · 2 · 15 · 127 < 2^15 of four bits, 4 and 2 times two of five and six.
 template <int Bits>
-  requires(Bits < 8)
-struct BlockDots<Bits> {
+struct BlockDots {
   static constexpr int kGroups = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;
   static int32_t start(int zero, int32_t sum) { return -zero * sum; }
-  Lanes<int16_t, 2 * kLanes> pairs;
+  using Pairs = Lanes<int16_t, 2 * kLanes>;
+  Pairs pairs;
   VecI sum;
 
   BlockDots() = default;
   explicit BlockDots(int32_t from) : pairs{}, sum(VecI{} + from) {}
   void add(VecU codes, const int8_t* x) {
-    using Half = decltype(pairs.low);
-    const __m256i four = _mm256_set1_epi32(four_bytes(x));
-    pairs.low += (Half)_mm256_maddubs_epi16((__m256i)codes.low, four);
-    pairs.high += (Half)_mm256_maddubs_epi16((__m256i)codes.high, four);
+    pairs += byte_products<Pairs>(codes, broadcast<VecU>(four_bytes(x)));
   }
   void fold() {
     sum = total();
-    pairs = decltype(pairs){};
+    pairs = Pairs{};
   }
-  VecI total() const {
-    using Half = decltype(VecI::low);
-    const __m256i ones = _mm256_set1_epi16(1);
-    return {sum.low + (Half)_mm256_madd_epi16((__m256i)pairs.low, ones),
-            sum.high + (Half)_mm256_madd_epi16((__m256i)pairs.high, ones)};
-  }
+  VecI total() const { return sum + pair_sums<VecI>(pairs); }
 };
 
 // Of eight bits 2 · 255 · 127 does not fit, but 2 · 128 · 127 does: codes lose their zero, 128, and
@@ -88,20 +122,25 @@ struct BlockDots<8> {
   BlockDots() = default;
   explicit BlockDots(int32_t from) : sum(VecI{} + from) {}
   void add(VecU codes, const int8_t* x) {
-    const __m256i four = _mm256_set1_epi32(four_bytes(x));
-    add(sum.low, (__m256i)codes.low, four);
-    add(sum.high, (__m256i)codes.high, four);
+    const VecU w = codes ^ 0x80808080u;
+    sum += pair_sums<VecI>(byte_products<Lanes<int16_t, 2 * kLanes>>(
+        byte_sizes(w), with_sign_of(w, broadcast<VecU>(four_bytes(x)))));
   }
   void fold() {}
   VecI total() const { return sum; }
+};
+#else
+template <int Bits>
+struct BlockDots {
+  static constexpr int kGroups = 8;
+  static int32_t start(int zero, int32_t sum) { return -zero * sum; }
+  VecI sum;
 
- private:
-  template <class I>
-  static void add(I& to, __m256i codes, __m256i x) {
-    const __m256i w = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    to += (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-  }
+  BlockDots() = default;
+  explicit BlockDots(int32_t from) : sum(VecI{} + from) {}
+  void add(VecU codes, const int8_t* x) { sum = dot4(sum, codes, four_bytes(x)); }
+  void fold() {}
+  VecI total() const { return sum; }
 };
 #endif
 

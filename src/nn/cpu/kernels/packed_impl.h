@@ -36,7 +36,7 @@ inline float from_half(uint16_t bits) { return static_cast<float>(bits_as<_Float
 // loops that it unrolls late, keep the sums in memory.
 template <int N, class F>
 [[gnu::always_inline]] inline void for_each_index(const F& f) {
-  [&]<int... I>(std::integer_sequence<int, I...>) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, I>()), ...);
   }(std::make_integer_sequence<int, N>());
 }

@@ -189,10 +189,11 @@ void panel_integers(const PanelRun& r, int64_t first = 0) {
 }
 
 // As many rows at once as the registers hold.
+constexpr int kMostInteger = 4;
 #if defined(__AVX512F__)
-constexpr int kMostFloat = 8, kMostInteger = 6, kMostWhole = 6;
+constexpr int kMostFloat = 8, kMostWhole = 4;
 #else
-constexpr int kMostFloat = 3, kMostInteger = 4, kMostWhole = 2;
+constexpr int kMostFloat = 3, kMostWhole = 2;
 #endif
 
 // Few rows read all of a panel at once; more read one half of it, then the other.

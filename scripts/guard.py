@@ -74,8 +74,10 @@ def decide(measured, floor=FLOOR, looks=2):
     return verdicts
 
 
-def figure_of(what, key):
-    return lambda lines: next(line[key] for line in reversed(lines) if what in (None, line["what"]))
+def figure_of(what, key, **settings):
+    """Of the last line of that kind with those settings."""
+    return lambda lines: next(line[key] for line in reversed(lines)
+                              if what in (None, line["what"]) and settings.items() <= line.items())
 
 
 def memory(name):
@@ -90,22 +92,23 @@ def table(a):
         return lambda binary, source, log, context: measure(
             [*binary, "-q", "bench", *words, "--model", a.model, "roof=false"], log, **context)
 
-    def decode(weights, *figures):
-        prompt = 16 if not figures else 128 if a.quick else 512
-        return Row(f"decode-{weights}",
+    def generate(weights):
+        prompt = 128 if a.quick else 512
+        return Row(f"generate-{weights}",
                    bench("generate", f"dtype={'fp32' if weights == 'fp32' else 'bf16'}", f"weights={weights}",
-                         "batches=[1]", f"new_tokens={tokens}", f"repeats={repeats}", f"prefill={prompt}"),
-                   [Figure(f"decode, {weights}", "tokens/s", figure_of("decode", "decode_tokens_per_s")), *figures,
-                    memory(f"decode, {weights}")])
+                         "batches=[1,8]", f"new_tokens={tokens}", f"repeats={repeats}", f"prefill={prompt}"),
+                   [Figure(f"prefill, {weights}", "tokens/s", figure_of("prefill", "tokens_per_s")),
+                    *(Figure(f"decode, {weights}, {n}", "tokens/s", figure_of("decode", "decode_tokens_per_s", batch=n))
+                      for n in (1, 8)),
+                    memory(f"generate, {weights}")])
 
     def sft(dtype):
         return Row(f"sft-{dtype}", bench("train", f"dtype={dtype}", f"steps={steps}", "warmup=1", *shape),
                    [Figure(f"training step, {dtype}", "tokens/s", figure_of("train", "real_tokens_per_s")),
                     memory(f"training step, {dtype}")])
 
-    prefill = Figure("prefill, bf16", "tokens/s", figure_of("prefill", "tokens_per_s"))
     # Without AVX-512 bf16 means fp32 when training, so that a quick look at it is enough.
-    rows = [decode("fp32"), decode("bf16", prefill), decode("q8"), decode("q4"), sft("bf16"),
+    rows = [*map(generate, ("fp32", "bf16", "q8", "q4")), sft("bf16"),
             *([] if a.quick else [sft("fp32")]),
             Row("start", start, [Figure("start (--help)", "CPU s", figure_of("start", "cpu_s"), better=-1)])]
     if a.build:

@@ -23,8 +23,8 @@ class SliceSize {
   int64_t limit(double slowdown, int64_t most) const {
     constexpr int64_t kFirst = 16;  // before any was seen
     // Seconds of a pass. With sampling, and what passes vary by, two tokens are then not more than
-    // 60 ms apart; within them a prompt gets two thirds of a pass where it can.
-    constexpr double kShort = 0.040, kUnnoticed = 0.047, kLive = 0.35;
+    // 60 ms apart; within them a prompt gets seven tenths of a pass where it can.
+    constexpr double kShort = 0.032, kUnnoticed = 0.047, kLive = 0.30;
     // So much longer may a pass become even while all are slow, so that a prompt is read.
     const double least = std::min(0.5, slowdown - 1);
     if (asks_ || alone_ <= 0) return 0;

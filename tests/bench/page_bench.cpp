@@ -40,7 +40,7 @@ void attend(benchmark::State& state, const Kernels& kernels) {
   const Page<T> page(kernels);
   const auto q = values<float>(queries * kDim);
   const std::vector<KeyRange> ranges(queries, {0, kPageKeys});
-  std::vector<float> scores(kPageScores), out(queries * kDim);
+  std::vector<float> scores(page_scratch(kDim)), out(queries * kDim);
   std::vector<AttentionPart> parts(queries);
   const PageInput<T> input = {.queries = queries,
                               .key_dim = kDim,

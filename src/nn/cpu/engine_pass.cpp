@@ -85,7 +85,7 @@ EnginePass::EnginePass(const ModelSpec& spec, const RaggedInput& input, PagedKVC
 
 void AttentionScratch::fit(int64_t queries, int64_t key_dim, int64_t value_dim) {
   continuo::fit(query, queries * key_dim);
-  continuo::fit(scores, kPageScores);
+  continuo::fit(scores, page_scratch(key_dim));
   continuo::fit(page_out, queries * padded_dim(value_dim));
   continuo::fit(out, queries * padded_dim(value_dim));
   const auto count = static_cast<size_t>(queries);

@@ -63,7 +63,7 @@ PagedKVCache::PagedKVCache(std::span<const LayerCache> layers) {
     const int64_t size = element_bytes(spec.format);
     layers_.push_back(
         {.spec = spec,
-         .key_bytes = spec.key_dim * size,
+         .key_bytes = key_width(spec.key_dim) * size,
          .value_bytes = padded_dim(spec.value_dim) * size,
          .scale_bytes = spec.format == KVFormat::q8 ? static_cast<int64_t>(sizeof(float)) : 0,
          .state = {}});
@@ -110,12 +110,12 @@ std::shared_ptr<PagedKVCache::Page> PagedKVCache::copy_page(const Layer& layer, 
   auto page =
       std::make_shared<Page>(capacity, capacity * layer.spec.kv_heads * layer.head_bytes(), bytes_);
   if (!from) return page;
-  // Keys lie in groups of tokens, so the last group is copied whole.
+  // Keys lie in groups of tokens, and values may in pairs, so the last group is copied whole.
   const int64_t tokens = (held + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
   for (int64_t head = 0; head < layer.spec.kv_heads; ++head) {
     const HeadPage source = part(layer, *from, head), target = part(layer, *page, head);
     std::memcpy(target.keys, source.keys, tokens * layer.key_bytes);
-    std::memcpy(target.values, source.values, held * layer.value_bytes);
+    std::memcpy(target.values, source.values, tokens * layer.value_bytes);
     std::memcpy(target.key_scales, source.key_scales, held * layer.scale_bytes);
     std::memcpy(target.value_scales, source.value_scales, held * layer.scale_bytes);
   }

@@ -34,7 +34,10 @@ template <class T>
 struct FilledPage {
   FilledPage(const Kernels& table, int64_t dim, int64_t length, const std::vector<float>& keys,
              const std::vector<float>& values)
-      : k(kPageKeys * dim), v(kPageKeys * padded_dim(dim)), ks(kPageKeys), vs(kPageKeys) {
+      : k(kPageKeys * key_width(dim)),
+        v(kPageKeys * padded_dim(dim)),
+        ks(kPageKeys),
+        vs(kPageKeys) {
     for (int64_t t = 0; t < length; ++t) {
       table.page<T>().write({.key_dim = dim,
                              .value_dim = dim,
@@ -53,7 +56,7 @@ struct FilledPage {
 
 template <class T>
 void expect_softmax_average(const Kernels& table, double tolerance, float softcap) {
-  for (const int64_t dim : {6, 16, 64, 80, 256}) {
+  for (const int64_t dim : {5, 6, 16, 64, 80, 256}) {
     const int64_t length = 250, queries = 19;
     const std::vector<float> q = page_numbers(queries * dim, 5), k = page_numbers(length * dim, 6),
                              v = page_numbers(length * dim, 7);
@@ -62,7 +65,7 @@ void expect_softmax_average(const Kernels& table, double tolerance, float softca
     std::vector<KeyRange> ranges;
     for (int32_t i = 0; i < queries; ++i) ranges.push_back({i % 4 == 0 ? 0 : 7 * i, 13 * i + 1});
     ranges[5] = {9, 9};  // sees nothing here
-    std::vector<float> scores(kPageScores), out(queries * padded_dim(dim));
+    std::vector<float> scores(page_scratch(dim)), out(queries * padded_dim(dim));
     std::vector<AttentionPart> parts(queries);
     const PageInput<T> input = {.queries = queries,
                                 .key_dim = dim,

@@ -4,7 +4,10 @@
 //   keys    in groups of kKeyGroup tokens, [capacity / kKeyGroup][dim][kKeyGroup]: a vector holds
 //           one dimension of as many keys as it has lanes, so that nothing is summed across lanes
 //   values  [capacity][padded dim], the last ones zero
-// as float, bfloat16, or int8 with a float scale for every key and every value.
+// as float, bfloat16, or int8 with a float scale for every key and every value. Of bfloat16 two
+// dimensions of a key and two tokens' values lie side by side, [dim / 2][kKeyGroup][2] and
+// [capacity / 2][padded dim][2], as instructions multiply them: with queries and exponentials that
+// are rounded to bfloat16 too, whatever the instruction set. What no token was written to is zero.
 // A score is one accumulator over ascending dimensions, an output one accumulator over ascending
 // tokens, whatever the number of queries: the bits of a query do not depend on those beside it.
 #pragma once
@@ -19,6 +22,7 @@ inline constexpr int64_t kPageKeys = 256;
 inline constexpr int64_t kKeyGroup = 16;
 
 constexpr int64_t padded_dim(int64_t dim) { return (dim + kKeyGroup - 1) / kKeyGroup * kKeyGroup; }
+constexpr int64_t key_width(int64_t dim) { return (dim + 1) / 2 * 2; }  // as keys lie in pages
 
 // A query's share of a page, or of the pages before: Σ exp(score − high), beside Σ exp(score −
 // high) · value. Nothing was seen where total is 0.
@@ -53,11 +57,15 @@ struct PageToken {
 
 template <class T>
 struct PageKernels {
-  // → parts [queries], out [queries, padded value_dim]. scores: room for kPageScores.
-  void (*attend)(const PageInput<T>& input, float* scores, AttentionPart* parts, float* out);
+  // → parts [queries], out [queries, padded value_dim]. scratch: room for page_scratch(key_dim).
+  void (*attend)(const PageInput<T>& input, float* scratch, AttentionPart* parts, float* out);
   void (*write)(const PageToken<T>& token);
 };
-inline constexpr int64_t kPageScores = 16 * kPageKeys;
+// The scores and queries of a group of queries.
+inline constexpr int64_t kMostPageQueries = 8;
+constexpr int64_t page_scratch(int64_t key_dim) {
+  return kMostPageQueries * (kPageKeys + key_width(key_dim));
+}
 
 // Elementwise passes of the engine over rows of float32.
 struct EngineKernels {

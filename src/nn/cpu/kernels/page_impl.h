@@ -11,17 +11,113 @@ constexpr int kMostQueries = 8, kAccumulators = 16;
 #else
 constexpr int kMostQueries = 6, kAccumulators = 6;
 #endif
-static_assert(kMostQueries * kPageKeys <= kPageScores && kKeyGroup == kLanes);
+static_assert(kMostQueries <= kMostPageQueries && kKeyGroup == kLanes);
 
-// Scores of M queries with V groups of keys, before the scale.
+// Sums of products of sixteen lanes of a page with factors, kStep of them at a time.
+template <class T>
+struct PageDots {
+  static constexpr int kStep = 1;
+  using Factor = float;
+
+  // Calls f(values, i): what add multiplies with factor number i of the step.
+  template <class F>
+  [[gnu::always_inline]] static void each(const T* at, const F& f) {
+    f(load(at), 0);
+  }
+  static Vec add(Vec sum, Vec values, const float* factor) { return sum + values * splat(*factor); }
+  static Vec put(float* factors, Vec x) {
+    store(factors, x);
+    return x;
+  }
+};
+#if defined(__AVX512BF16__)
+template <>
+struct PageDots<uint16_t> {
+  static constexpr int kStep = 2;
+  using Factor = uint16_t;
+
+  template <class F>
+  [[gnu::always_inline]] static void each(const uint16_t* at, const F& f) {
+    f(load_as<VecU>(at), 0);
+  }
+  static Vec add(Vec sum, VecU values, const uint16_t* factors) {
+    return dot2(sum, values, load_as<uint32_t>(factors));
+  }
+  // Rounds sixteen factors. → what became of them
+  static Vec put(uint16_t* factors, Vec x) {
+    store(factors, x);
+    return load(factors);
+  }
+};
+#else
+template <>
+struct PageDots<uint16_t> : PageDots<float> {
+  static constexpr int kStep = 2;
+
+  template <class F>
+  [[gnu::always_inline]] static void each(const uint16_t* at, const F& f) {
+    const VecU both = load_as<VecU>(at);
+    f(bits_as<Vec>(both << 16), 0);
+    f(bits_as<Vec>(both & 0xffff0000u), 1);
+  }
+  static Vec put(float* factors, Vec x) {
+    uint16_t halves[kLanes];
+    store(halves, x);
+    const Vec rounded = load(halves);
+    store(factors, rounded);
+    return rounded;
+  }
+};
+#endif
+
+// Rows of factors; of a group of queries, or of their scores.
+template <class T>
+struct FactorRows {
+  using Factor = typename PageDots<T>::Factor;
+  const Factor* at;
+  int64_t stride;
+};
+
+// M queries as the products read them: as they are, or rounded into the scratch.
+template <int M, class T>
+inline FactorRows<T> query_factors(const PageInput<T>& in, int64_t query, float* scratch) {
+  using Factor = typename PageDots<T>::Factor;
+  const float* q = in.q + query * in.key_dim;
+  const int64_t width = key_width(in.key_dim);
+  if constexpr (PageDots<T>::kStep == 1) {
+    return {q, in.key_dim};
+  } else {
+    auto* factors = reinterpret_cast<Factor*>(scratch);
+    for (int m = 0; m < M; ++m, q += in.key_dim) {
+      Factor* own = factors + m * width;
+      int64_t d = 0;
+      for (; d + kLanes <= in.key_dim; d += kLanes) PageDots<T>::put(own + d, load(q + d));
+      if (d == in.key_dim) continue;
+      float rest[kLanes] = {};
+      Factor rounded[kLanes];
+      for (int64_t i = d; i < in.key_dim; ++i) rest[i - d] = q[i];
+      PageDots<T>::put(rounded, load(rest));
+      for (int64_t i = d; i < width; ++i) own[i] = rounded[i - d];
+    }
+    return {factors, width};
+  }
+}
+
+// Scores of M queries with V groups of keys, before the softmax.
 template <int M, int V, class T>
-inline void score_groups(const PageInput<T>& in, const float* q, int64_t group, float* scores) {
+inline void score_groups(const PageInput<T>& in, const FactorRows<T>& q, int64_t group,
+                         float* scores) {
+  using Dots = PageDots<T>;
   Vec sums[M][V] = {};
-  const T* keys = in.keys + group * in.key_dim * kKeyGroup;
-  for (int64_t d = 0; d < in.key_dim; ++d) {
+  const int64_t width = key_width(in.key_dim);
+  const T* keys = in.keys + group * width * kKeyGroup;
+  for (int64_t d = 0; d < in.key_dim; d += Dots::kStep) {
     for (int v = 0; v < V; ++v) {
-      const Vec k = load(keys + (v * in.key_dim + d) * kKeyGroup);
-      for (int m = 0; m < M; ++m) sums[m][v] += k * splat(q[m * in.key_dim + d]);
+      Dots::each(keys + (v * width + d) * kKeyGroup,
+                 [&](auto k, int i) __attribute__((always_inline)) {
+                   for (int m = 0; m < M; ++m)
+                     sums[m][v] = Dots::add(sums[m][v], k, q.at + m * q.stride + d + i);
+                 });
     }
   }
   for (int v = 0; v < V; ++v) {
@@ -40,11 +136,11 @@ inline Vec capped(Vec x, float cap) {
   return (1.0f - 2.0f / (e + 1.0f)) * cap;
 }
 
-// Raw scores of the groups [first, last) become exp(score − high), zero where the query sees
-// nothing; of int8 the values' scales go in with them.
+// The largest of the scores of the groups [first, last) that the query sees; what it does not see
+// becomes −∞, and what is capped is capped.
 template <class T>
-inline AttentionPart softmax_part(const PageInput<T>& in, KeyRange range, int64_t first,
-                                  int64_t last, float* scores) {
+inline float highest_score(const PageInput<T>& in, KeyRange range, int64_t first, int64_t last,
+                           float* scores) {
   static constexpr int32_t kCounting[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
                                                 8, 9, 10, 11, 12, 13, 14, 15};
   const VecI lanes = load_as<VecI>(kCounting);
@@ -53,22 +149,39 @@ inline AttentionPart softmax_part(const PageInput<T>& in, KeyRange range, int64_
     float* at = scores + g * kKeyGroup;
     Vec s = load(at);
     if (in.softcap > 0) s = capped(s, in.softcap);
-    const VecI place = lanes + static_cast<int32_t>(g * kKeyGroup);
-    s = select(place >= broadcast<VecI>(range.begin), s, splat(-__builtin_inff()));
-    s = select(place < broadcast<VecI>(range.end), s, splat(-__builtin_inff()));
-    store(at, s);
+    const bool whole = g * kKeyGroup >= range.begin && (g + 1) * kKeyGroup <= range.end;
+    if (!whole) {
+      const VecI place = lanes + static_cast<int32_t>(g * kKeyGroup);
+      s = select(place >= broadcast<VecI>(range.begin), s, splat(-__builtin_inff()));
+      s = select(place < broadcast<VecI>(range.end), s, splat(-__builtin_inff()));
+    }
+    if (!whole || in.softcap > 0) store(at, s);
     highs = max(highs, s);
   }
-  const float high = max(highs);
+  return max(highs);
+}
+
+// Raw scores of the groups [first, last) become factors exp(score − high) in the same place, zero
+// where the query sees nothing; of int8 the values' scales go in with them.
+template <class T>
+inline AttentionPart softmax_part(const PageInput<T>& in, KeyRange range, int64_t first,
+                                  int64_t last, float* scores) {
+  using Dots = PageDots<T>;
+  const float high = highest_score(in, range, first, last, scores);
+  // Factors are no wider than scores, so none is overwritten before it is read.
+  auto* factors = reinterpret_cast<typename Dots::Factor*>(scores);
   Vec totals{};
   for (int64_t g = first; g < last; ++g) {
-    float* at = scores + g * kKeyGroup;
-    const Vec e = exp(load(at) - high);
-    totals += e;
-    if constexpr (sizeof(T) == 1) {
-      store(at, e * load(in.value_scales + g * kKeyGroup));
+    const int64_t at = g * kKeyGroup;
+    const Vec x = load(scores + at) - high;
+    if constexpr (Dots::kStep == 2) {
+      const Vec e = select(x < splat(-87.0f), Vec{}, exp_nonpositive<4>(x));
+      totals += Dots::put(factors + at, e);
     } else {
-      store(at, e);
+      Vec e = exp(x);
+      totals += e;
+      if constexpr (sizeof(T) == 1) e = e * load(in.value_scales + at);
+      Dots::put(factors + at, e);
     }
   }
   return {high, sum(totals)};
@@ -77,14 +190,18 @@ inline AttentionPart softmax_part(const PageInput<T>& in, KeyRange range, int64_
 // Σ weight · value over the tokens [begin, end), for V vectors of M queries' outputs.
 template <int M, int V, class T>
 inline void weigh_values(const PageInput<T>& in, int64_t begin, int64_t end, int64_t column,
-                         const float* weights, float* out) {
+                         const FactorRows<T>& weights, float* out) {
+  using Dots = PageDots<T>;
   const int64_t width = padded_dim(in.value_dim);
   Vec sums[M][V] = {};
-  const T* values = in.values + begin * width + column;
-  for (int64_t t = begin; t < end; ++t, values += width) {
+  const T* values = in.values + begin * width + column * Dots::kStep;
+  for (int64_t t = begin; t < end; t += Dots::kStep, values += Dots::kStep * width) {
     for (int v = 0; v < V; ++v) {
-      const Vec x = load(values + v * kLanes);
-      for (int m = 0; m < M; ++m) sums[m][v] += x * splat(weights[m * kPageKeys + t]);
+      Dots::each(values + v * kLanes * Dots::kStep,
+                 [&](auto x, int i) __attribute__((always_inline)) {
+                   for (int m = 0; m < M; ++m)
+                     sums[m][v] = Dots::add(sums[m][v], x, weights.at + m * weights.stride + t + i);
+                 });
     }
   }
   for (int m = 0; m < M; ++m) {
@@ -93,11 +210,14 @@ inline void weigh_values(const PageInput<T>& in, int64_t begin, int64_t end, int
 }
 
 template <int M, class T>
-void attend_queries(const PageInput<T>& in, int64_t query, float* scores, AttentionPart* parts,
+void attend_queries(const PageInput<T>& in, int64_t query, float* scratch, AttentionPart* parts,
                     float* out) {
+  using Dots = PageDots<T>;
+  using Factor = typename Dots::Factor;
   constexpr int kTogether =
       kAccumulators / M > 4 ? 4 : (kAccumulators / M > 0 ? kAccumulators / M : 1);
-  const float* q = in.q + query * in.key_dim;
+  float* scores = scratch;
+  const FactorRows<T> q = query_factors<M>(in, query, scratch + M * kPageKeys);
   const KeyRange* ranges = in.ranges + query;
   const int64_t width = padded_dim(in.value_dim);
   int64_t begin = kPageKeys, end = 0;
@@ -106,10 +226,13 @@ void attend_queries(const PageInput<T>& in, int64_t query, float* scores, Attent
     begin = begin < ranges[m].begin ? begin : ranges[m].begin;
     end = end > ranges[m].end ? end : ranges[m].end;
   }
+  begin -= begin % Dots::kStep;
   const int64_t first = begin / kKeyGroup, last = (end + kKeyGroup - 1) / kKeyGroup;
   int64_t g = first;
   for (; g + kTogether <= last; g += kTogether) score_groups<M, kTogether>(in, q, g, scores);
   for (; g < last; ++g) score_groups<M, 1>(in, q, g, scores);
+  const FactorRows<T> weights = {reinterpret_cast<const Factor*>(scores),
+                                 kPageKeys * static_cast<int64_t>(sizeof(float) / sizeof(Factor))};
   for (int m = 0; m < M; ++m) {
     float* own = scores + m * kPageKeys;
     if (ranges[m].begin < ranges[m].end) {
@@ -117,21 +240,22 @@ void attend_queries(const PageInput<T>& in, int64_t query, float* scores, Attent
       continue;
     }
     parts[query + m] = {-__builtin_inff(), 0};
-    for (int64_t i = first * kKeyGroup; i < last * kKeyGroup; ++i) own[i] = 0;
+    auto* factors = reinterpret_cast<Factor*>(own);
+    for (int64_t i = first * kKeyGroup; i < last * kKeyGroup; ++i) factors[i] = 0;
   }
   out += query * width;
   int64_t column = 0;
   for (; column + kTogether * kLanes <= width; column += kTogether * kLanes)
-    weigh_values<M, kTogether>(in, begin, end, column, scores, out);
-  for (; column < width; column += kLanes) weigh_values<M, 1>(in, begin, end, column, scores, out);
+    weigh_values<M, kTogether>(in, begin, end, column, weights, out);
+  for (; column < width; column += kLanes) weigh_values<M, 1>(in, begin, end, column, weights, out);
 }
 
 template <class T>
-void attend_page(const PageInput<T>& in, float* scores, AttentionPart* parts, float* out) {
+void attend_page(const PageInput<T>& in, float* scratch, AttentionPart* parts, float* out) {
   for (int64_t query = 0; query < in.queries; query += kMostQueries) {
     const int64_t rest = in.queries - query;
     with_constant<kMostQueries>(rest < kMostQueries ? rest : kMostQueries, [&](auto count) {
-      attend_queries<count()>(in, query, scores, parts, out);
+      attend_queries<count()>(in, query, scratch, parts, out);
     });
   }
 }
@@ -161,10 +285,12 @@ void write_token(const PageToken<T>& token) {
               own_scale = value_scale<T>(value_dim, value);
   const float key_inverse = key_scale > 0 ? 1 / key_scale : 0,
               inverse = own_scale > 0 ? 1 / own_scale : 0;
-  T* k = keys + at / kKeyGroup * key_dim * kKeyGroup + at % kKeyGroup;
-  for (int64_t d = 0; d < key_dim; ++d) put_value(k + d * kKeyGroup, key[d], key_inverse);
-  T* v = values + at * padded_dim(value_dim);
-  for (int64_t d = 0; d < value_dim; ++d) put_value(v + d, value[d], inverse);
+  constexpr int kStep = PageDots<T>::kStep;
+  T* k = keys + at / kKeyGroup * key_width(key_dim) * kKeyGroup + at % kKeyGroup * kStep;
+  for (int64_t d = 0; d < key_dim; ++d)
+    put_value(k + d / kStep * kKeyGroup * kStep + d % kStep, key[d], key_inverse);
+  T* v = values + at / kStep * kStep * padded_dim(value_dim) + at % kStep;
+  for (int64_t d = 0; d < value_dim; ++d) put_value(v + d * kStep, value[d], inverse);
   if constexpr (sizeof(T) == 1) {
     key_scales[at] = key_scale;
     value_scales[at] = own_scale;

@@ -23,7 +23,7 @@ struct StreamsBenchConfig {
   int64_t prompt = 2000;
   int64_t steps = 60;
   int64_t rounds = 5;
-  double slowdown = 2.6;
+  double slowdown = 2.7;
   int64_t prefill_chunk = 512;
 };
 

@@ -25,6 +25,7 @@ struct PageDots {
     f(load(at), 0);
   }
   static Vec add(Vec sum, Vec values, const float* factor) { return sum + values * splat(*factor); }
+  // Sixteen factors, rounded to what is multiplied. → what became of them
   static Vec put(float* factors, Vec x) {
     store(factors, x);
     return x;
@@ -43,7 +44,6 @@ struct PageDots<uint16_t> {
   static Vec add(Vec sum, VecU values, const uint16_t* factors) {
     return dot2(sum, values, load_as<uint32_t>(factors));
   }
-  // Rounds sixteen factors. → what became of them
   static Vec put(uint16_t* factors, Vec x) {
     store(factors, x);
     return load(factors);

@@ -125,14 +125,13 @@ void quantise(benchmark::State& state, const Kernels& kernels) {
 
 template <PanelFormat format, Activations reads>
 void add_products(std::vector<KernelBench>& table, const std::string& name) {
-  table.insert(table.end(), {{"product/" + name + "/1_row", product<format, 1, reads>},
-                             {"product/" + name + "/2_rows", product<format, 2, reads>},
-                             {"product/" + name + "/4_rows", product<format, 4, reads>},
-                             {"product/" + name + "/6_rows", product<format, 6, reads>},
-                             {"product/" + name + "/8_rows", product<format, 8, reads>},
-                             {"product/" + name + "/16_rows", product<format, 16, reads>},
-                             {"product/" + name + "/32_rows", product<format, 32, reads>},
-                             {"product/" + name + "/64_rows", product<format, 64, reads>}});
+  const auto add = [&]<int64_t... rows>(std::integer_sequence<int64_t, rows...>) {
+    (table.push_back(
+         {"product/" + name + "/" + std::to_string(rows) + (rows == 1 ? "_row" : "_rows"),
+          product<format, rows, reads>}),
+     ...);
+  };
+  add(std::integer_sequence<int64_t, 1, 2, 4, 6, 8, 16, 32, 64>());
 }
 
 template <PanelFormat format>

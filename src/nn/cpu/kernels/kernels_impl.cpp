@@ -35,10 +35,10 @@ inline void with_constant(int64_t count, const F& f) {
 
 #include "nn/cpu/kernels/attention_impl.h"
 #include "nn/cpu/kernels/cross_entropy_impl.h"
+#include "nn/cpu/kernels/engine_rows_impl.h"
 #include "nn/cpu/kernels/gemm_impl.h"
 #include "nn/cpu/kernels/machine_impl.h"
 #include "nn/cpu/kernels/packed_impl.h"
-#include "nn/cpu/kernels/page_impl.h"
 #include "nn/cpu/kernels/row_impl.h"
 
 namespace continuo {

@@ -29,6 +29,9 @@ void fields(FieldVisitor& v, CudaConfig& c) {
           "Kernels of our own: those that have passed their tests on a GPU, or all.");
   v.field("deterministic", c.deterministic,
           "The same run gives the same bits; attention's backward pass is slower.");
+  v.field("nccl", c.nccl,
+          "Ranks send tensors from GPU to GPU by NCCL, which no test has run on GPUs yet; false: "
+          "by way of the host.");
 }
 
 void fields(FieldVisitor& v, DeviceConfig& c) {

@@ -25,6 +25,7 @@ std::span<const EnumName> enum_names(CudaKernels);
 struct CudaConfig {
   CudaKernels kernels = CudaKernels::kProven;
   bool deterministic = false;
+  bool nccl = false;
 };
 void fields(FieldVisitor& v, CudaConfig& c);
 

@@ -116,8 +116,8 @@ std::string resume_hash(const ExperimentConfig& config) {
   std::string text = dump_config(c);
   // Runs from before these keys go on.
   for (const std::string_view unchosen :
-       {"cuda:\n  kernels: proven\n  deterministic: false\n", "ranks: 0\n", "rank_timeout: 1800\n",
-        "  shard: none\n", "  base_weights: auto\n"}) {
+       {"cuda:\n  kernels: proven\n  deterministic: false\n  nccl: false\n", "ranks: 0\n",
+        "rank_timeout: 1800\n", "  shard: none\n", "  base_weights: auto\n"}) {
     if (const size_t at = text.find(unchosen); at != std::string::npos)
       text.erase(at, unchosen.size());
   }

@@ -80,6 +80,12 @@ int run_ranks(const RanksConfig& config, DeviceConfig& machine,
   return run_as_rank(config, placement, body);
 }
 
+void connect_gpus(Communicator& ranks, c10::Device device, const CudaConfig& config) {
+  if (ranks.size() == 1 || !config.nccl || ranks.connect_gpus(device)) return;
+  throw CommonError("cuda.nccl: not every rank has a GPU of its own, or this build has no NCCL",
+                    "Start as many ranks as there are GPUs, or leave cuda.nccl at false.");
+}
+
 std::vector<size_t> own_items(const Communicator& ranks, size_t count) {
   std::vector<size_t> items;
   const auto size = static_cast<size_t>(ranks.size());

@@ -34,6 +34,10 @@ int64_t share_of_cores(const RankPlacement& placement);
 int run_ranks(const RanksConfig& config, DeviceConfig& machine,
               const std::function<int(Communicator&)>& body);
 
+// Before ranks exchange tensors of `device`: by NCCL, where the configuration wants it. Error: it
+// does, and this build or the ranks' GPUs do not allow it.
+void connect_gpus(Communicator& ranks, c10::Device device, const CudaConfig& config);
+
 // What `make` gives, made by the first rank before the others: what it leaves on disk they find.
 template <class Make>
 auto first_rank_first(Communicator& ranks, std::string_view what, Make make) {

@@ -92,6 +92,7 @@ class Switched : public Communicator {
     }
     return {};
   }
+  bool connect_gpus(at::Device own) override { return real_.connect_gpus(own); }
   std::vector<double> gather(std::span<const double> mine, std::string_view what) override {
     if (!silent_) return real_.gather(mine, what);
     std::vector<double> all;
@@ -290,6 +291,7 @@ void print_predictions(const RankFigures& f, double tokens_per_rank, const Compu
 
 int bench_as_rank(const std::string& directory, const RanksBenchConfig& c, Communicator& ranks) {
   const Compute compute = start_compute(c.machine, c.dtype, false);
+  connect_gpus(ranks, compute.device, c.machine.cuda);
   RankBench bench(c, compute, directory, ranks);
   const StepSeconds silent = bench.measure(true), real = bench.measure(false);
   const auto [sums, weights] = bench.exchange_seconds();

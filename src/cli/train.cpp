@@ -267,6 +267,7 @@ std::optional<Checkpoint> find_previous(CheckpointWriter* checkpoints, bool resu
 int train_as_rank(const Experiment& e, const DeviceConfig& machine, const std::string& file,
                   bool resume, Communicator& ranks) {
   const Compute compute = start_compute(machine, e.config.train.dtype, e.config.lora.enabled());
+  connect_gpus(ranks, compute.device, machine.cuda);
   install_interrupt_handlers();
 
   std::optional<CheckpointWriter> checkpoints;

@@ -20,6 +20,7 @@ class SoloCommunicator : public Communicator {
     if (!part.is_alias_of(whole)) whole.copy_(part);
     return {};
   }
+  bool connect_gpus(at::Device) override { return false; }
   std::vector<double> gather(std::span<const double> mine, std::string_view) override {
     return {mine.begin(), mine.end()};
   }

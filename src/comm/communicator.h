@@ -55,7 +55,9 @@ class Communicator {
   // What the ranks are at, for errors: "step 12".
   virtual void enter(std::string stage) = 0;
 
-  // `what` completes "waiting for …" in an error. Tensors are contiguous and on the CPU.
+  // `what` completes "waiting for …" in an error. Tensors are contiguous; those of a GPU go by way
+  // of the host's memory, and both calls wait until they have left the GPU, unless connect_gpus()
+  // said that they need not.
 
   // whole [size·n] → part [n]: piece `rank()` of the sum over ranks, added in the order of ranks,
   // so that its bits depend on nothing but the values.
@@ -64,6 +66,10 @@ class Communicator {
   // part [n] → whole [size·n], in the order of ranks. `part` may be its own place in `whole`.
   virtual Pending all_gather(const at::Tensor& whole, const at::Tensor& part,
                              std::string_view what) = 0;
+
+  // Whether tensors of the ranks' devices go directly between them from now on (c10d's NCCL): where
+  // this build can, and every rank has a GPU of its own. `own`: this rank's.
+  virtual bool connect_gpus(at::Device own) = 0;
 
   // Of the host: what decisions are made of. Every rank gives as many values; → all of them, in the
   // order of ranks.

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 namespace continuo {
 
@@ -11,6 +12,8 @@ namespace {
 
 // After so long, and then as often, a wait looks whether the connections still stand.
 constexpr std::chrono::seconds kLookEvery{1};
+// Between two questions whether a device is done.
+constexpr std::chrono::microseconds kAskAgain{20};
 constexpr int kProbe = std::numeric_limits<int>::max();  // a tag that no message has
 
 }  // namespace
@@ -44,6 +47,23 @@ void ConnectionWatch::wait(const std::vector<Work>& works) {
   for (const Work& work : works) {
     if (!work->wait()) throw std::runtime_error("a connection broke");
   }
+}
+
+void ConnectionWatch::wait_on_host(const Work& work, std::chrono::seconds timeout) const {
+  const Clock::time_point start = Clock::now();
+  Clock::time_point looked = start;
+  while (!work->isCompleted()) {
+    const Clock::time_point now = Clock::now();
+    if (now - start > timeout)
+      throw std::runtime_error(fmt::format("nothing came for {} s", timeout.count()));
+    if (now - looked > kLookEvery) {
+      if (broken()) throw std::runtime_error("a connection broke");
+      looked = now;
+    }
+    std::this_thread::sleep_for(kAskAgain);
+  }
+  if (const std::exception_ptr error = work->exception()) std::rethrow_exception(error);
+  work->wait();  // the stream of what comes next as well
 }
 
 // A connection that is broken refuses new messages at once; one that nobody will ever send is

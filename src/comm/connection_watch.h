@@ -25,6 +25,9 @@ class ConnectionWatch {
   // Until all are done; one call at a time. Throws what Gloo throws, or std::runtime_error: a
   // connection broke.
   void wait(const std::vector<Work>& works);
+  // Until work of a device is done there, for whose wait() only the device waits. Throws what the
+  // work ended with, or std::runtime_error: a connection of the host's broke, or `timeout` is over.
+  void wait_on_host(const Work& work, std::chrono::seconds timeout) const;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <set>
 
-#include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -13,13 +13,19 @@
 
 #include "comm/communicator.h"
 #include "comm/connection_watch.h"
+#include "comm/direct_exchange.h"
 #include "comm/meeting.h"
+#include "comm/ordered_sum.h"
 
 namespace continuo {
 
 namespace {
 
 using Work = ConnectionWatch::Work;
+
+at::Tensor host_memory_for(const at::Tensor& tensor) {
+  return at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
+}
 
 class GlooCommunicator : public Communicator {
  public:
@@ -39,11 +45,13 @@ class GlooCommunicator : public Communicator {
                          std::string_view what) override;
   Pending all_gather(const at::Tensor& whole, const at::Tensor& part,
                      std::string_view what) override;
+  bool connect_gpus(at::Device own) override;
   std::vector<double> gather(std::span<const double> mine, std::string_view what) override;
   std::vector<std::string> gather_text(std::string_view mine, std::string_view what) override;
   void stop(std::string_view reason) noexcept override {
     meeting_.leave_reason(fmt::format("rank {} stopped: {}", rank(), reason));
     // The others notice by their broken connections, and find the reason while the store is there.
+    direct_.reset();
     watch_.reset();
     gloo_.reset();
     meeting_.wait_for_readers();
@@ -54,6 +62,9 @@ class GlooCommunicator : public Communicator {
   // Runs what may throw c10d's or Gloo's exceptions; the latter are plain std::exceptions.
   template <class Function>
   void guarded(std::string_view what, Function function);
+  // What `start` gives, whose end is guarded as its beginning is.
+  template <class Start>
+  Pending guarded_exchange(std::string_view what, Start start);
   // One piece to and from every other rank.
   std::vector<Work> exchange(const std::vector<at::Tensor>& to, std::vector<at::Tensor> from);
   std::vector<at::Tensor> pieces(const at::Tensor& whole) const {
@@ -65,6 +76,7 @@ class GlooCommunicator : public Communicator {
   Meeting meeting_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
   std::optional<ConnectionWatch> watch_;
+  std::optional<DirectExchange> direct_;
   std::string stage_ = "starting";
   int tag_ = 0;  // of messages between two ranks: the same number on both, for calls are in order
 };
@@ -94,6 +106,27 @@ void GlooCommunicator::guarded(std::string_view what, Function function) {
   }
 }
 
+template <class Start>
+Pending GlooCommunicator::guarded_exchange(std::string_view what, Start start) {
+  Pending pending;
+  guarded(what, [&] { pending = start(); });
+  return Pending([this, pending, what = std::string(what)]() mutable {
+    guarded(what, [&] { pending.wait(); });
+  });
+}
+
+bool GlooCommunicator::connect_gpus(at::Device own) {
+  const std::vector<std::string> gpus = gather_text(gpu_name(own), "the others' GPUs");
+  const std::set<std::string> distinct(gpus.begin(), gpus.end());
+  if (distinct.size() < gpus.size() || distinct.contains("")) return false;
+  guarded("the others' GPUs", [&] {
+    direct_.emplace(open_nccl(meeting_.store(), static_cast<int>(rank()), static_cast<int>(size()),
+                              own, timeout_),
+                    *watch_, timeout_);
+  });
+  return true;
+}
+
 std::vector<Work> GlooCommunicator::exchange(const std::vector<at::Tensor>& to,
                                              std::vector<at::Tensor> from) {
   std::vector<Work> works;
@@ -111,6 +144,16 @@ std::vector<Work> GlooCommunicator::exchange(const std::vector<at::Tensor>& to,
 // reduce-scatter copies the whole and reduces all of it.
 Pending GlooCommunicator::reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
                                          std::string_view what) {
+  if (direct_ && whole.is_cuda())
+    return guarded_exchange(what, [&] { return direct_->reduce_scatter(part, whole); });
+  if (!whole.is_cpu()) {
+    const at::Tensor leaving = whole.to(at::kCPU), sum = host_memory_for(part);
+    Pending arriving = reduce_scatter(sum, leaving, what);
+    return Pending([leaving, sum, part, arriving]() mutable {
+      arriving.wait();
+      part.copy_(sum);
+    });
+  }
   const std::vector<at::Tensor> mine = pieces(whole);
   std::vector<at::Tensor> theirs;
   for (int64_t r = 0; r < size(); ++r)
@@ -119,15 +162,22 @@ Pending GlooCommunicator::reduce_scatter(const at::Tensor& part, const at::Tenso
   guarded(what, [&] { works = exchange(mine, theirs); });
   return Pending([this, part, theirs, works, what = std::string(what)] {
     guarded(what, [&] { watch_->wait(works); });
-    // The first sum first: `part` may be where this rank's own summand lies.
-    at::Tensor sum = at::add(theirs[0], theirs[1]);
-    for (size_t r = 2; r < theirs.size(); ++r) sum.add_(theirs[r]);
-    part.copy_(sum);
+    ordered_sum(part, theirs);
   });
 }
 
 Pending GlooCommunicator::all_gather(const at::Tensor& whole, const at::Tensor& part,
                                      std::string_view what) {
+  if (direct_ && whole.is_cuda())
+    return guarded_exchange(what, [&] { return direct_->all_gather(whole, part); });
+  if (!whole.is_cpu()) {
+    const at::Tensor arrived = host_memory_for(whole);
+    Pending arriving = all_gather(arrived, part.to(at::kCPU), what);
+    return Pending([arrived, whole, arriving]() mutable {
+      arriving.wait();
+      whole.copy_(arrived);
+    });
+  }
   const std::vector<at::Tensor> places = pieces(whole);
   const at::Tensor& own = places[static_cast<size_t>(rank())];
   if (own.const_data_ptr() != part.const_data_ptr()) own.copy_(part);

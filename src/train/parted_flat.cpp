@@ -24,7 +24,7 @@ PartedFlat::PartedFlat(NamedParameters parameters, Communicator& ranks,
   const at::Tensor& first = parameters_[0].second;
   int64_t size = 0;
   for (const auto& [name, parameter] : parameters_) {
-    if (parameter.scalar_type() != first.scalar_type() || !parameter.is_cpu() ||
+    if (parameter.scalar_type() != first.scalar_type() || parameter.device() != first.device() ||
         parameter.requires_grad() != trained_ || (trained_ && first.scalar_type() != at::kFloat))
       fail("'{}' cannot be parted with '{}'", name, parameters_[0].first);
     places_.push_back({size, parameter.numel()});
@@ -81,7 +81,7 @@ void PartedFlat::reduce() {
   if (first.defined() && first.is_contiguous() && first.numel() == exact_.numel()) {
     leaving_ = std::exchange(first, {}).view({-1});  // of an embedding it is large
   } else {
-    leaving_ = at::zeros({exact_.numel()}, at::kFloat);
+    leaving_ = at::zeros({exact_.numel()}, exact_.options());
   }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& gradient = parameters_[i].second.mutable_grad();
@@ -89,7 +89,7 @@ void PartedFlat::reduce() {
     place(leaving_, i).copy_(gradient);
     gradient.reset();
   }
-  part_ = at::empty({own_.numel()}, at::kFloat);
+  part_ = at::empty({own_.numel()}, own_.options());
   reducing_ = ranks_.reduce_scatter(part_, leaving_, "the gradients");
 }
 

@@ -14,7 +14,7 @@ namespace continuo {
 
 class PartedFlat {
  public:
-  // Takes over parameters in memory, on the CPU, all of one dtype, and trained (then float32) or
+  // Takes over parameters in memory, of one device, all of one dtype, and trained (then float32) or
   // frozen; their own memory goes at once. `products`: the dtype in which ranks send each other
   // what products read of them; by default their own. `ranks` outlives it.
   PartedFlat(NamedParameters parameters, Communicator& ranks,

@@ -51,8 +51,7 @@ RankedGradients::RankedGradients(const NamedParameters& parameters, Communicator
   std::vector<PlannedParameter> planned;
   for (const auto& [name, parameter] : parameters) {
     if (!parameter.requires_grad()) continue;
-    if (parameter.scalar_type() != at::kFloat || !parameter.is_cpu())
-      fail("{}: ranks train float32 weights on the CPU", name);
+    if (parameter.scalar_type() != at::kFloat) fail("{}: ranks train float32 weights", name);
     parameters_.emplace_back(name, parameter);
     planned.push_back(
         {parameter.numel(), parameter.dim() >= 2, passing_ && passing_->multiplies(parameter)});
@@ -80,7 +79,8 @@ RankedGradients::~RankedGradients() {
 
 void RankedGradients::lay_out(Flat& bucket) {
   const c10::NoGradGuard no_grad;
-  bucket.weights = at::zeros({bucket.size}, at::kFloat);
+  const at::Tensor& first = parameters_[bucket.pieces.front().parameter].second;
+  bucket.weights = at::zeros({bucket.size}, first.options().requires_grad(false));
   for (const BucketPiece& p : bucket.pieces) {
     const at::Tensor& parameter = parameters_[p.parameter].second;
     bucket_of_[p.parameter] = buckets_.size() - 1;
@@ -145,7 +145,7 @@ void RankedGradients::send_next() {
 void RankedGradients::send(Flat& bucket) {
   const c10::NoGradGuard no_grad;
   bucket.wait();  // weights that no pass has asked for
-  bucket.gradients = at::empty({bucket.size}, at::kFloat);
+  bucket.gradients = at::empty({bucket.size}, bucket.weights.options());
   int64_t filled = 0;
   const auto zero_up_to = [&](int64_t end) {
     if (end > filled) bucket.gradients.narrow(0, filled, end - filled).zero_();
@@ -159,7 +159,7 @@ void RankedGradients::send(Flat& bucket) {
     filled = p.at + p.count;
   }
   zero_up_to(bucket.size);
-  bucket.part = at::empty({bucket.size / ranks_.size()}, at::kFloat);
+  bucket.part = at::empty({bucket.size / ranks_.size()}, bucket.weights.options());
   bucket.pending = ranks_.reduce_scatter(bucket.part, bucket.gradients, "the gradients");
 }
 

@@ -29,9 +29,9 @@ class RankedGradients : public Gradients, public WeightGate {
     int64_t bucket_bytes = int64_t{32} << 20;
   };
 
-  // Takes those of `parameters` that require a gradient (float32 on the CPU) and lays their data
-  // into buckets. Where all are the decoder's own, their way to the other ranks passes behind its
-  // next pass; its compute dtype stays as it is. `ranks` and the decoder outlive this.
+  // Takes those of `parameters` that require a gradient (float32, of one device) and lays their
+  // data into buckets. Where all are the decoder's own, their way to the other ranks passes behind
+  // its next pass; its compute dtype stays as it is. `ranks` and the decoder outlive this.
   RankedGradients(const NamedParameters& parameters, Communicator& ranks, Options options,
                   Decoder* decoder = nullptr);
   ~RankedGradients() override;

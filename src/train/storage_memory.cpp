@@ -1,6 +1,7 @@
 #include "train/storage_memory.h"
 
 #include <c10/core/Allocator.h>
+#include <c10/core/DeviceGuard.h>
 
 namespace continuo {
 
@@ -11,6 +12,7 @@ void drop_memory(const at::Tensor& tensor) {
 }
 
 void take_memory(const at::Tensor& tensor) {
+  const c10::DeviceGuard guard(tensor.device());
   c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
   storage->set_data_ptr_noswap(
       c10::GetAllocator(tensor.device().type())->allocate(tensor.nbytes()));

@@ -2,12 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include "nn/unset_parameter.h"
+#include "support/backend.h"
 #include "support/ranks.h"
 
 namespace continuo {
@@ -21,9 +21,10 @@ void check(bool holds, const char* what) {
 
 // A norm between two matrices; 40 + 8 + 21 elements.
 NamedParameters some_parameters() {
-  return {{"first", at::arange(40, at::kFloat).view({4, 10}).clone().requires_grad_()},
-          {"norm", at::arange(8, at::kFloat).add(100).requires_grad_()},
-          {"second", at::arange(21, at::kFloat).view({3, 7}).add(200).requires_grad_()}};
+  const auto numbers = at::TensorOptions(at::kFloat).device(test::device());
+  return {{"first", at::arange(40, numbers).view({4, 10}).clone().requires_grad_()},
+          {"norm", at::arange(8, numbers).add(100).requires_grad_()},
+          {"second", at::arange(21, numbers).view({3, 7}).add(200).requires_grad_()}};
 }
 
 TEST(PartedFlat, IsThereBetweenGatherAndRelease) {
@@ -115,7 +116,7 @@ TEST(PartedFlat, AddsTheGradientsOfRanksAndOfPasses) {
       flat.wait();
       for (size_t i : {0, 2}) {  // none of the norm
         parameters[i].second.mutable_grad() =
-            at::full(parameters[i].second.sizes(), value + static_cast<double>(ranks.rank()));
+            at::full_like(parameters[i].second.detach(), value + static_cast<double>(ranks.rank()));
       }
       flat.release();
       flat.reduce();

@@ -22,13 +22,10 @@ using test::RunOptions;
 using test::RunResult;
 using test::train_run;
 
-// Trains in so many processes (one: in this one); expects that all of them end well.
+// Trains in so many processes, one as well: one that has run backward passes of a device cannot
+// fork. Expects that all of them end well.
 void train_on(int64_t ranks, const fs::path& run_dir,
               const std::shared_ptr<const ExampleStore>& store, const RunOptions& options) {
-  if (ranks == 1) {
-    train_run(run_dir, store, options);
-    return;
-  }
   const auto ends = run_ranks(ranks, [&](Communicator& communicator) {
     RunOptions own = options;
     own.ranks = &communicator;
@@ -241,11 +238,11 @@ TEST(Ranks, AMaskedMicroBatchHangsNobody) {
     SftObjective objective;
     return accumulate(step, objective, {.decoder = model, .gradients = gradients}).gradient_norm;
   };
-  const auto one = test::tiny_model(test::byte_model_spec());
-  LocalGradients local(test::named_parameters(*one));
-  const double expected = norm(local, *one, true, true);
   const auto ends = run_ranks(2, [&](Communicator& ranks) {
     const test::Threads thread(1);
+    const auto one = test::tiny_model(test::byte_model_spec());
+    LocalGradients local(test::named_parameters(*one));
+    const double expected = norm(local, *one, true, true);
     const auto model = test::tiny_model(test::byte_model_spec());
     RankedGradients gradients(test::named_parameters(*model), ranks, {});
     const double got = norm(gradients, *model, ranks.is_first(), false);
@@ -318,6 +315,7 @@ class Watched : public Communicator {
     before_(what);
     return inner_.all_gather(whole, part, what);
   }
+  bool connect_gpus(at::Device own) override { return inner_.connect_gpus(own); }
   std::vector<double> gather(std::span<const double> mine, std::string_view what) override {
     before_(what);
     return inner_.gather(mine, what);

@@ -80,6 +80,7 @@ struct Memory : c10::Allocator {
 };
 
 Memory g_memory;
+REGISTER_ALLOCATOR(kType, &g_memory)
 
 at::Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> dtype,
                  std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>,

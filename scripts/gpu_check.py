@@ -4,14 +4,17 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
 
 PEAK = 989e12  # multiply-adds of bf16 a second, times two: an H100's or H200's data sheet
 TESTS = ("nn", "models", "toys", "generate", "train")
-# Tests that fork or start processes: ranks are the CPU's until NCCL is there.
-NOT_ON_A_GPU = "*Rank*:*Kill*"
+# Tests that fork: a process that has used the GPU cannot. Those of ranks have processes of their own.
+FORKING = "*Rank*:*PartedFlat*:*LoraTraining*:*Kill*"
+RANKS = "PartedFlat.*:Ranks.CountTheWeightsOfAllRows:Ranks.AMaskedMicroBatchHangsNobody:*RanksShardTest.TrainInBfloat16*"
+KERNELS = "*CudaKernel*"
 SHAPES = {
     "1.2B": dict(layers=16, hidden=2048, heads=32, kv_heads=8, intermediate=8192, context=131072, tie_embeddings="true"),
     "8B": dict(layers=32, hidden=4096, heads=32, kv_heads=8, intermediate=14336, context=131072, tie_embeddings="false"),
@@ -75,11 +78,11 @@ class Check:
         self.out.flush()
         print(f"{name:48} {figure:>28}  {verdict}", flush=True)
 
-    def test(self, name, binary, filter, seconds, **variables):
+    def test(self, name, binary, filter, seconds, under=(), **variables):
         environment = {**os.environ, "CONTINUO_TEST_DEVICE": "cuda", "GTEST_FILTER": filter, **variables}
         start = time.time()
         try:
-            done = subprocess.run([f"bin/{binary}_test"], env=environment, timeout=seconds, capture_output=True,
+            done = subprocess.run([*under, f"bin/{binary}_test"], env=environment, timeout=seconds, capture_output=True,
                                   text=True, errors="replace")
             text, code = done.stdout + done.stderr, done.returncode
         except subprocess.TimeoutExpired as over:
@@ -134,11 +137,23 @@ def copy_bandwidth():
 
 
 def run_tests(check, quick):
-    check.test("kernels against double, all of them", "nn", "*CudaKernel*:*BackendTest*/cuda:*SlotCache*", 90,
+    check.test("kernels against double, all of them", "nn", f"{KERNELS}:*BackendTest*/cuda:*SlotCache*", 90,
                CONTINUO_CUDA_KERNELS="all")
+    check.test("graphs", "nn", "GraphExecutor*", 60, CONTINUO_CUDA_KERNELS="all")
     for kernels in ("proven", "all"):
-        for name in TESTS[:2] if quick or kernels == "all" else TESTS:
-            check.test(f"{name}, {kernels} kernels", name, f"-{NOT_ON_A_GPU}", 90, CONTINUO_CUDA_KERNELS=kernels)
+        names = TESTS[:2] if quick else TESTS if kernels == "proven" else ("nn", "models", "generate")
+        for name in names:
+            check.test(f"{name}, {kernels} kernels", name, f"-{FORKING}", 90, CONTINUO_CUDA_KERNELS=kernels)
+    if quick:
+        return
+    check.test("ranks that share the GPU, by way of the host", "train", RANKS, 120)
+    sanitizer = shutil.which("compute-sanitizer", path=f"{os.environ['PATH']}:/usr/local/cuda/bin")
+    for tool in ("memcheck", "racecheck"):
+        if sanitizer:
+            check.test(f"kernels under {tool}", "nn", KERNELS, 60,
+                       under=(sanitizer, f"--tool={tool}", "--error-exitcode=1"), CONTINUO_CUDA_KERNELS="all")
+        else:
+            check.note(f"kernels under {tool}", "none", "compute-sanitizer is not there")
 
 
 def run_figures(check, quick):

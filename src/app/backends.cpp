@@ -4,6 +4,7 @@
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cpu/matmul.h"
 #include "nn/cuda/backend.h"
+#include "nn/cuda/device_graph.h"
 
 namespace continuo {
 
@@ -12,6 +13,7 @@ void install_backends() {
   own_matmul(at::kFloat);
   install_backend(at::kCPU, host_backend());
   install_cuda_kernels(built_cuda_kernels());
+  install_device_graphs(built_device_graphs());
   install_backend(at::kCUDA, cuda_backend(CudaKernels::kProven));
 }
 

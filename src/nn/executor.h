@@ -73,6 +73,8 @@ class Executor {
   virtual std::unique_ptr<KVCache> make_cache() const = 0;
   // Error: a document longer than the learned positions.
   virtual PassResult run(const Pass& pass) = 0;
+  // [n, hidden] of its results, in any dtype → [n, V] float32, as it gives them.
+  virtual at::Tensor logits(const at::Tensor& rows) = 0;
   // The head's values as `run` sees them.
   virtual Head head() const = 0;
   // The matrices as passes see them, for as long as the executor lives.

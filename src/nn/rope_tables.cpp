@@ -25,6 +25,10 @@ RopeTables::RopeTables(const ModelSpec& spec) {
   }
 }
 
+void RopeTables::reserve(int64_t length, at::Device device) {
+  for (RopeTable& table : tables_) table.ensure(length, device);
+}
+
 std::vector<Rotation> RopeTables::rotations(const RaggedInput& input,
                                             std::span<const int64_t> lengths) {
   std::vector<Rotation> rotations;

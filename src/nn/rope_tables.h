@@ -16,6 +16,8 @@ class RopeTables {
  public:
   explicit RopeTables(const ModelSpec& spec);
 
+  // Room for documents of so many tokens: tables stay where they are up to there.
+  void reserve(int64_t length, at::Device device);
   // For a pass over documents of `lengths` tokens, those in a cache included → one rotation for
   // every table.
   std::vector<Rotation> rotations(const RaggedInput& input, std::span<const int64_t> lengths);

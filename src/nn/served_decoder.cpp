@@ -1,8 +1,5 @@
 #include "nn/served_decoder.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/tanh.h>
 #include <c10/core/GradMode.h>
 
 namespace continuo {
@@ -18,14 +15,12 @@ at::Tensor ServedDecoder::forward(const RaggedInput& input) {
 
 at::Tensor ServedDecoder::logits(const at::Tensor& rows) {
   const c10::NoGradGuard no_grad;
-  const Head h = executor_->head();
-  const at::Tensor raw = at::linear(rows.to(at::kFloat), h.product.values(at::kFloat));
-  return h.softcap > 0 ? at::tanh(raw / h.softcap) * h.softcap : raw;
+  return executor_->logits(rows);
 }
 
-Head ServedDecoder::head(at::ScalarType dtype) {
+Head ServedDecoder::head(at::ScalarType) {
   Head head = executor_->head();
-  if (head.product.in_memory()) head.product = head.product.values(dtype).to(dtype);
+  head.served = [this](const at::Tensor& rows) { return logits(rows); };
   return head;
 }
 

@@ -96,6 +96,8 @@ class Transformer : public Decoder {
   at::Device device() const override { return embedding_.device(); }
   // The weights as executors take them; adapters are left out.
   ModelWeights weights() const;
+  // Tables of positions up to this length stay where they are from now on.
+  void reserve_positions(int64_t length) { rope_.reserve(length, device()); }
   // By its name, where each parameter that may stay in its file says that it did: one that is set
   // here is unset among the parameters, and served all the same. Modules read it anew for every
   // product.

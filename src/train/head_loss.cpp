@@ -1,6 +1,7 @@
 #include "train/head_loss.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
@@ -11,6 +12,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "core/error.h"
 #include "nn/backend.h"
 #include "nn/kept_weight.h"
 
@@ -42,6 +44,7 @@ struct HeadPass {
   ProductWeight head;
   at::Tensor targets;
   double softcap = 0;
+  std::function<at::Tensor(const at::Tensor&)> served = {};  // instead of both (nn/head.h)
   LossOptions options = {};
   // Of which gradients are wanted, in the type of the second.
   bool hidden_gradient = false, head_gradient = false;
@@ -135,9 +138,9 @@ void run_chunk(const HeadPass& pass, int64_t begin, int64_t n, HeadPassResult& r
   const int64_t padding = padding_rows(n, pass.hidden.device(), pass.hidden.scalar_type());
   const at::Tensor h = padded(pass.hidden.narrow(0, begin, n), padding);
   const at::Tensor t = padded(pass.targets.narrow(0, begin, n), padding);
-  at::Tensor logits = head_logits(pass, h);
+  at::Tensor logits = pass.served ? pass.served(h) : head_logits(pass, h);
   at::Tensor slope;  // d(logits)/d(product) where it is not 1
-  if (pass.softcap > 0) {
+  if (pass.softcap > 0 && !pass.served) {
     logits = at::tanh(logits / pass.softcap);
     if (pass.gradient()) slope = 1 - logits * logits;
     logits.mul_(pass.softcap);
@@ -246,8 +249,10 @@ HeadPass head_pass(const at::Tensor& hidden, const Head& head, const at::Tensor&
   const bool grad = c10::GradMode::is_enabled();
   HeadPass pass{hidden.contiguous(), head.product, targets};
   pass.softcap = head.softcap;
+  pass.served = head.served;
   pass.hidden_gradient = grad && hidden.requires_grad();
   pass.head_gradient = grad && head.weight.requires_grad();
+  if (pass.served && pass.gradient()) fail("a head that is served has no gradients");
   pass.head_dtype = head.weight.scalar_type();
   return pass;
 }

@@ -16,6 +16,7 @@
 #include "nn/cpu/kernels/kernels.h"
 #include "nn/cuda/backend.h"
 #include "support/backend.h"
+#include "support/cuda_on_cpu/replayed_graph.h"
 
 namespace {
 
@@ -23,7 +24,8 @@ constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in tests/CMakeLists.txt
 
 class SeedOfEachTest : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo&) override {
-    at::manual_seed(c10::default_rng_seed_val);
+    // Of the CPU alone: asking for a GPU's would begin its use, and tests of ranks could not fork.
+    at::globalContext().defaultGenerator(at::kCPU).set_current_seed(c10::default_rng_seed_val);
   }
 };
 
@@ -36,6 +38,7 @@ void install_backends() {
   using namespace continuo;
   const at::Device device = test::device();
   install_cuda_kernels(&cuda::compiled_kernels());
+  install_device_graphs(device.is_cuda() ? built_device_graphs() : test::make_replayed_graph);
   install_backend(at::kCPU, host_backend());
   if (device.is_cpu()) return;
   const bool all = setting("CONTINUO_CUDA_KERNELS") == "all";

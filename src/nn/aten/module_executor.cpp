@@ -179,8 +179,7 @@ PassResult ModuleExecutor::run(const Pass& pass) {
     }
   }
   if (pass.wanted.empty()) return result;
-  result.logits =
-      model_->logits(result.hidden.index_select(0, index_tensor(pass.wanted, device())));
+  result.logits = logits(result.hidden.index_select(0, index_tensor(pass.wanted, device())));
   return result;
 }
 

@@ -23,6 +23,7 @@ class ModuleExecutor : public Executor {
   std::string description() const override;
   std::unique_ptr<KVCache> make_cache() const override;
   PassResult run(const Pass& pass) override;
+  at::Tensor logits(const at::Tensor& rows) override { return model_->logits(rows.to(dtype())); }
   Head head() const override { return model_->head(dtype()); }
   WeightMatrix matrix(const MatrixPlace& place) const override;
   WeightMatrix head_matrix() const override { return model_->weights().head; }

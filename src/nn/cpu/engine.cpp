@@ -244,7 +244,8 @@ PassResult CpuEngine::run(const Pass& pass) {
       parts.push_back(forward(rows_of_pass(pass, r, std::min(rows, r + kMostRows))));
     result.hidden = at::cat(parts);
   }
-  if (!pass.wanted.empty()) result.logits = logits(data<float>(result.hidden), pass.wanted);
+  if (pass.wanted.empty()) return result;
+  result.logits = logits(result.hidden.index_select(0, index_tensor(pass.wanted, device())));
   return result;
 }
 

@@ -31,6 +31,7 @@ class CpuEngine : public Executor {
   std::string description() const override;
   std::unique_ptr<KVCache> make_cache() const override;
   PassResult run(const Pass& pass) override;
+  at::Tensor logits(const at::Tensor& rows) override;
   Head head() const override;
   WeightMatrix matrix(const MatrixPlace& place) const override;
   WeightMatrix head_matrix() const override;
@@ -132,8 +133,6 @@ class CpuEngine : public Executor {
   void merge_units(const EnginePass& pass, int64_t layer, const AttentionTile& tile, int64_t head);
   void write_attended(const EngineLayer& layer, const AttentionTile& tile, int64_t head,
                       const AttentionPart* parts, const float* out);
-
-  at::Tensor logits(const float* hidden, const std::vector<int64_t>& rows);
 
   std::shared_ptr<Transformer> model_;
   ExecutorOptions options_;

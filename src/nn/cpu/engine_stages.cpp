@@ -173,13 +173,13 @@ void CpuEngine::run(const EnginePass& pass, const Team::Member& member) {
     norm_.apply(hidden, residual_.data() + r * hidden, pass.out + r * hidden);
 }
 
-at::Tensor CpuEngine::logits(const float* hidden, const std::vector<int64_t>& wanted) {
-  const auto rows = static_cast<int64_t>(wanted.size());
-  const int64_t stride = head_.stride_in(), width = spec().embedding.hidden,
+at::Tensor CpuEngine::logits(const at::Tensor& hidden) {
+  const at::Tensor from = hidden.to(at::kFloat).contiguous();
+  const int64_t rows = from.size(0), stride = head_.stride_in(), width = spec().embedding.hidden,
                 vocabulary = spec().embedding.vocabulary;
   std::vector<float> x(rows * stride, 0.0f);
   for (int64_t r = 0; r < rows; ++r)
-    std::copy_n(hidden + wanted[r] * width, width, x.data() + r * stride);
+    std::copy_n(data<float>(from) + r * width, width, x.data() + r * stride);
   const at::Tensor out = at::empty({rows, head_.stride_out()}, at::TensorOptions(at::kFloat));
   fit_scratch(rows * stride);
   const auto& [tied, softcap] = spec().head;  // tied or not, the weights are given

@@ -15,11 +15,9 @@ namespace continuo::cuda {
 
 namespace {
 
-// What LibTorch's operator takes; it knows no soft caps (its backward pass has the constant 0).
 bool fits_flash(const AttendInput& in) {
-  const int64_t dim = in.q.size(2);
   const bool narrow = in.q.scalar_type() == at::kBFloat16 || in.q.scalar_type() == at::kHalf;
-  return narrow && in.options.softcap == 0 && dim % 8 == 0 && dim <= 256;
+  return narrow && attends_in_one_kernel(in.q.size(2), in.options.softcap);
 }
 
 at::Tensor offsets_of(const AttendInput& in) {
@@ -39,6 +37,11 @@ std::optional<int64_t> left_of(const AttendOptions& options) {
 }
 
 }  // namespace
+
+// What LibTorch's operator takes; it knows no soft caps (its backward pass has the constant 0).
+bool attends_in_one_kernel(int64_t dim, double softcap) {
+  return softcap == 0 && dim % 8 == 0 && dim <= 256;
+}
 
 AttendValues attend(const AttendInput& in) {
   if (!fits_flash(in)) return aten::attend(in);

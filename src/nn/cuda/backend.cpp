@@ -28,6 +28,7 @@ Backend all() {
   backend.gate = {.forward = cuda::gate, .backward = cuda::gate_backward};
   backend.loss = {.cross_entropy = cuda::cross_entropy};
   backend.dropout = {.mask = cuda::dropout_mask};
+  backend.make_executor = cuda::make_executor;
   return backend;
 }
 

@@ -17,7 +17,13 @@ AttendValues attend(const AttendInput& input);
 AttendGradients attend_backward(const AttendInput& input, const AttendValues& values,
                                 const at::Tensor& dout);
 std::unique_ptr<KVCache> make_cache(std::span<const LayerCache> layers, at::Device device);
+// Whether attention of such heads in bfloat16 is that kernel, or the reference instead.
+bool attends_in_one_kernel(int64_t dim, double softcap);
 at::Tensor attend_cached(const AttendInput& input, const CachedSequences& cached, int64_t layer);
+
+// Records decoding passes where device graphs are installed.
+std::unique_ptr<Executor> make_executor(const std::shared_ptr<Transformer>& model,
+                                        const ExecutorOptions& options);
 
 // By kernels of our own.
 at::Tensor quantised_product(const at::Tensor& x, const QuantisedWeight& w);

@@ -37,13 +37,47 @@ const SlotPlan& SlotCache::plan(std::span<const int64_t> ids,
     starts.push_back(start(ids[d]));
     lengths.push_back(past + count);
   }
-  starts.push_back(rows_);
-  const at::Device device = layers_.front().keys.device();
-  plan_ = {.rows = index_tensor(rows, device),
-           .starts = offset_tensor(starts, device),
-           .lengths = offset_tensor(lengths, device),
-           .longest = std::ranges::max(lengths)};
+  plan_ = on_device(rows, std::move(starts), lengths);
   return *plan_;
+}
+
+SlotPlan SlotCache::on_device(const std::vector<int64_t>& rows, std::vector<int64_t> starts,
+                              const std::vector<int64_t>& lengths) const {
+  const at::Device device = layers_.front().keys.device();
+  starts.push_back(rows_);
+  return {.rows = index_tensor(rows, device),
+          .starts = offset_tensor(starts, device),
+          .lengths = offset_tensor(lengths, device),
+          .longest = std::ranges::max(lengths)};
+}
+
+SlotPlan SlotCache::plan_of_tokens(std::span<const int64_t> ids, int64_t count) {
+  if (nobodys_.room == 0) nobodys_ = take(kChunk);
+  std::vector<int64_t> rows, starts, lengths;
+  for (const int64_t id : ids) {
+    rows.push_back(start(id) + length(id));
+    starts.push_back(start(id));
+    lengths.push_back(length(id) + 1);
+  }
+  const auto places = static_cast<size_t>(count);
+  rows.resize(places, nobodys_.start);
+  starts.resize(places, nobodys_.start);
+  lengths.resize(places, 1);
+  return on_device(rows, std::move(starts), lengths);
+}
+
+std::unique_ptr<SlotCache> SlotCache::recorded(const SlotPlan& plan) const {
+  auto cache =
+      std::make_unique<SlotCache>(std::span<const LayerCache>(), layers_.front().keys.device());
+  cache->layers_ = layers_;
+  cache->rows_ = rows_;
+  cache->is_recorded_ = true;
+  for (int64_t d = 0; d < plan.lengths.size(0); ++d) {
+    const int64_t id = cache->add();
+    cache->commit(id, plan.longest - 1);
+  }
+  cache->plan_ = plan;
+  return cache;
 }
 
 int64_t SlotCache::bytes() const {
@@ -69,6 +103,7 @@ void SlotCache::removed(int64_t sequence) {
 }
 
 void SlotCache::make_room(int64_t sequence, int64_t length) {
+  if (is_recorded_) return;
   plan_.reset();
   const Run held = runs_[sequence];
   if (length <= held.room) return;
@@ -79,7 +114,9 @@ void SlotCache::make_room(int64_t sequence, int64_t length) {
   runs_[sequence] = grown;
 }
 
-void SlotCache::grown(int64_t /*sequence*/) { plan_.reset(); }
+void SlotCache::grown(int64_t /*sequence*/) {
+  if (!is_recorded_) plan_.reset();
+}
 
 SlotCache::Run SlotCache::take(int64_t room) {
   const auto fits = std::ranges::find_if(free_, [&](const Run& run) { return run.room >= room; });

@@ -3,6 +3,7 @@
 // by half.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -36,6 +37,13 @@ class SlotCache : public KVCache {
   // Of the pass under way, between `prepare` and `commit` of its sequences: made by its first layer
   // and read by the others.
   const SlotPlan& plan(std::span<const int64_t> ids, const std::vector<int64_t>& boundaries);
+  // Of a pass of one token a sequence, which are prepared: as a plan of `count`, those behind them
+  // nobody's sequences of one token.
+  SlotPlan plan_of_tokens(std::span<const int64_t> ids, int64_t count);
+  // The same memory for passes that are recorded with this plan, whose tensors later passes fill:
+  // as many sequences as it has, all one token shorter than its longest. Preparing and committing
+  // change nothing in the memory. It is good until this cache's tensors grow.
+  std::unique_ptr<SlotCache> recorded(const SlotPlan& plan) const;
   int64_t bytes() const override;
 
  private:
@@ -51,6 +59,8 @@ class SlotCache : public KVCache {
   void make_room(int64_t sequence, int64_t length) override;
   void grown(int64_t sequence) override;
 
+  SlotPlan on_device(const std::vector<int64_t>& rows, std::vector<int64_t> starts,
+                     const std::vector<int64_t>& lengths) const;
   Run take(int64_t room);  // the lowest free rows; grows the tensors where there are none
   void give_back(Run run);
   void copy_rows(int64_t from, int64_t to, int64_t count);
@@ -60,7 +70,9 @@ class SlotCache : public KVCache {
   int64_t rows_ = 0;
   std::vector<Run> runs_;  // by sequence
   std::vector<Run> free_;  // by start; neighbours are one
+  Run nobodys_;            // where the tokens of padding go
   std::optional<SlotPlan> plan_;
+  bool is_recorded_ = false;
 };
 
 }  // namespace continuo

@@ -17,6 +17,8 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include "support/cuda_on_cpu/replayed_graph.h"
+
 namespace continuo::test {
 
 namespace {
@@ -121,7 +123,11 @@ at::Tensor on_device(const at::Tensor& t) {
   return result;
 }
 
+bool g_recording = false;
+
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
+  TORCH_CHECK(!g_recording || from.is_cpu() == to.is_cpu(),
+              "the host and the device exchange something while a graph is recorded");
   on_cpu(to).copy_(on_cpu(from));
   return to;
 }
@@ -209,7 +215,35 @@ void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
 }
 
+// Does the work again where a device would launch it. What the work reads must be the device's:
+// nothing may go between it and the host.
+class Replayed : public DeviceGraph {
+ public:
+  void record(const std::function<void()>& work) override {
+    work();
+    work_ = work;
+    replay();
+  }
+  void replay() override {
+    g_recording = true;
+    try {
+      work_();
+    } catch (...) {
+      g_recording = false;
+      throw;
+    }
+    g_recording = false;
+  }
+
+ private:
+  std::function<void()> work_;
+};
+
 }  // namespace
+
+std::unique_ptr<DeviceGraph> make_replayed_graph(at::Device) {
+  return std::make_unique<Replayed>();
+}
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
   m.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_cpu>());

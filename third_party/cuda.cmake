@@ -28,4 +28,18 @@ if(CONTINUO_TORCH_HAS_CUDA)
                      ${CMAKE_CUDA_TOOLKIT_ROOT_DIR}/lib64 /usr/local/cuda/lib64)
   add_library(cudart_imported INTERFACE)
   target_link_libraries(cudart_imported INTERFACE ${CUDART_LIB})
+  # LibTorch's headers of streams and graphs ask for those of all of CUDA's libraries; the wheels beside it have them.
+  find_path(CUDA_LIBRARY_HEADERS cusparse.h HINTS ${TORCH_ROOT}/../nvidia/cu13/include
+            ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  find_path(NCCL_HEADERS nccl.h HINTS ${TORCH_ROOT}/../nvidia/nccl/include)
+  if(CUDA_LIBRARY_HEADERS)
+    target_include_directories(cudart_imported SYSTEM INTERFACE ${CUDA_LIBRARY_HEADERS}
+                                                                ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    target_compile_definitions(cudart_imported INTERFACE CONTINUO_CUDA_GRAPHS)
+  endif()
+  if(CUDA_LIBRARY_HEADERS AND NCCL_HEADERS)
+    target_include_directories(c10d_imported SYSTEM INTERFACE ${NCCL_HEADERS})
+    target_compile_definitions(c10d_imported INTERFACE USE_C10D_NCCL)
+    target_link_libraries(c10d_imported INTERFACE cudart_imported)
+  endif()
 endif()

@@ -25,7 +25,8 @@ constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in tests/CMakeLists.txt
 class SeedOfEachTest : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo&) override {
     // Of the CPU alone: asking for a GPU's would begin its use, and tests of ranks could not fork.
-    at::globalContext().defaultGenerator(at::kCPU).set_current_seed(c10::default_rng_seed_val);
+    at::Generator generator = at::globalContext().defaultGenerator(at::kCPU);
+    generator.set_current_seed(c10::default_rng_seed_val);
   }
 };
 

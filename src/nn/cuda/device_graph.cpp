@@ -1,6 +1,6 @@
 #include "nn/cuda/device_graph.h"
 
-#ifdef CONTINUO_CUDA_KERNELS
+#ifdef CONTINUO_CUDA_GRAPHS
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -18,7 +18,7 @@ void install_device_graphs(MakeDeviceGraph make) { g_make = make; }
 
 MakeDeviceGraph installed_device_graphs() { return g_make; }
 
-#ifdef CONTINUO_CUDA_KERNELS
+#ifdef CONTINUO_CUDA_GRAPHS
 
 namespace {
 

@@ -105,8 +105,7 @@ PassResult GraphExecutor::run(const Pass& pass) {
 
 GraphExecutor::Recorded* GraphExecutor::recorded(int64_t rows, SlotCache& cache, int64_t longest) {
   Shape& shape = shapes_[{rows, longest}];
-  const at::Tensor& keys = cache.layer(0).keys;
-  if (!shape.keys.is_same(keys)) shape = {.keys = keys, .passes = 0, .recorded = {}};
+  if (shape.recorded.graph && !shape.recorded.slots->shares_memory_of(cache)) shape = {};
   if (shape.recorded.graph) return &shape.recorded;
   if (++shape.passes <= kPassesBefore) return nullptr;
   shape.recorded.rows = rows;

@@ -30,13 +30,12 @@ class GraphExecutor : public ModuleExecutor {
     int64_t rows = 0;
     at::Tensor words, positions;       // [rows] int64
     SlotPlan plan;                     // of as many sequences
-    std::unique_ptr<SlotCache> slots;  // that plan, over the cache's tensors
+    std::shared_ptr<SlotCache> slots;  // that plan, over the cache's tensors
     at::Tensor hidden, logits;         // [rows, hidden], [rows, V]
     std::unique_ptr<DeviceGraph> graph;
   };
-  // A shape of passes, and how many have come in a row over the same cache's tensors.
+  // A shape of passes, and how many came before it was recorded.
   struct Shape {
-    at::Tensor keys;
     int64_t passes = 0;
     Recorded recorded;
   };

@@ -66,9 +66,9 @@ SlotPlan SlotCache::plan_of_tokens(std::span<const int64_t> ids, int64_t count) 
   return on_device(rows, std::move(starts), lengths);
 }
 
-std::unique_ptr<SlotCache> SlotCache::recorded(const SlotPlan& plan) const {
+std::shared_ptr<SlotCache> SlotCache::recorded(const SlotPlan& plan) {
   auto cache =
-      std::make_unique<SlotCache>(std::span<const LayerCache>(), layers_.front().keys.device());
+      std::make_shared<SlotCache>(std::span<const LayerCache>(), layers_.front().keys.device());
   cache->layers_ = layers_;
   cache->rows_ = rows_;
   cache->is_recorded_ = true;
@@ -77,6 +77,8 @@ std::unique_ptr<SlotCache> SlotCache::recorded(const SlotPlan& plan) const {
     cache->commit(id, plan.longest - 1);
   }
   cache->plan_ = plan;
+  std::erase_if(recorded_, [](const auto& known) { return known.expired(); });
+  recorded_.push_back(cache);
   return cache;
 }
 
@@ -157,6 +159,11 @@ void SlotCache::copy_rows(int64_t from, int64_t to, int64_t count) {
 }
 
 void SlotCache::resize(int64_t rows) {
+  // Or the old tensors would stay beside the new ones.
+  for (const std::weak_ptr<SlotCache>& known : recorded_) {
+    if (const std::shared_ptr<SlotCache> cache = known.lock()) cache->layers_.clear();
+  }
+  recorded_.clear();
   for (Layer& layer : layers_) {
     for (at::Tensor* all : {&layer.keys, &layer.values}) {
       at::Tensor larger = at::empty({rows, all->size(1), all->size(2)}, all->options());

@@ -42,8 +42,12 @@ class SlotCache : public KVCache {
   SlotPlan plan_of_tokens(std::span<const int64_t> ids, int64_t count);
   // The same memory for passes that are recorded with this plan, whose tensors later passes fill:
   // as many sequences as it has, all one token shorter than its longest. Preparing and committing
-  // change nothing in the memory. It is good until this cache's tensors grow.
-  std::unique_ptr<SlotCache> recorded(const SlotPlan& plan) const;
+  // change nothing in the memory. When this cache's tensors grow it loses them.
+  std::shared_ptr<SlotCache> recorded(const SlotPlan& plan);
+  // Whether it was recorded of `cache`, and still has its memory.
+  bool shares_memory_of(const SlotCache& cache) const {
+    return !layers_.empty() && layers_[0].keys.is_same(cache.layers_[0].keys);
+  }
   int64_t bytes() const override;
 
  private:
@@ -73,6 +77,7 @@ class SlotCache : public KVCache {
   Run nobodys_;            // where the tokens of padding go
   std::optional<SlotPlan> plan_;
   bool is_recorded_ = false;
+  std::vector<std::weak_ptr<SlotCache>> recorded_;
 };
 
 }  // namespace continuo

@@ -171,8 +171,8 @@ class Files:
         def rows(path):
             self.write_rows(path, self.records()[1000:1300])
 
-        return self.made("calibrated-Q4_1.gguf", lambda path: run_quietly(
-            [self.a.continuo, "-q", "convert", self.scrambled(), "--to", "gguf", "--type", "q4_1", "--out", path,
+        return self.made("calibrated-Q4_1_M.gguf", lambda path: run_quietly(
+            [self.a.continuo, "-q", "convert", self.scrambled(), "--to", "gguf", "--type", "q4_1_m", "--out", path,
              "--calibrate", self.made("300-other-rows.jsonl", rows), *self.templates(),
              f"data.cache={self.a.work / 'cache'}"]))
 

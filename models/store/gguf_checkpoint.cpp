@@ -139,6 +139,22 @@ uint32_t file_type(GgmlType type) {
   return row->number;
 }
 
+constexpr std::string_view kMixedName = "q4_1_m";
+
+const GgufArchitecture& written_architecture(const json& config) {
+  const std::string model_type = config.value("model_type", "");
+  const GgufArchitecture* a = gguf_architecture_of(model_type);
+  if (!a)
+    throw Error(fmt::format("models of the family '{}' have no counterpart in GGUF", model_type));
+  return *a;
+}
+
+GgufTensorMatch name_in_file(const GgufArchitecture& a, const std::string& name) {
+  const auto match = gguf_tensor_name(a, name);
+  if (!match) fail("tensor '{}' has no name in GGUF's architecture '{}'", name, a.name);
+  return *match;
+}
+
 // Blocks that were made of a matrix whose inputs lie in rows, wherever the checkpoint has them.
 at::Tensor convert_blocks(const at::Tensor& blocks, GgufLayout layout, int64_t heads,
                           const std::string& name) {
@@ -164,15 +180,22 @@ GgufCheckpoint read_gguf_checkpoint(const GgufFile& file) {
   return result;
 }
 
+GgmlType GgufTypes::of(std::string_view tensor) const {
+  const auto has = [&](std::string_view part) { return tensor.find(part) != tensor.npos; };
+  const bool router = has(".ffn_gate_inp.");
+  return !router && (has(".ffn_gate") || has(".ffn_up")) ? mlp_in : others;
+}
+
+GgmlType gguf_matrix_type(const json& config, const std::string& name, const GgufTypes& types) {
+  return types.of(name_in_file(written_architecture(config), name).name);
+}
+
 GgufContent gguf_content(const json& config, const std::map<std::string, at::Tensor>& tensors,
-                         GgmlType type, const std::map<std::string, at::Tensor>& blocks) {
-  const std::string model_type = config.value("model_type", "");
-  const GgufArchitecture* a = gguf_architecture_of(model_type);
-  if (!a)
-    throw Error(fmt::format("models of the family '{}' have no counterpart in GGUF", model_type));
-  GgufContent content{gguf_metadata(config, *a), {}, {}};
-  content.metadata.emplace_back("general.file_type", file_type(type));
-  if (ggml_format(type).block_size > 1)
+                         const GgufTypes& types, const std::map<std::string, at::Tensor>& blocks) {
+  const GgufArchitecture& a = written_architecture(config);
+  GgufContent content{gguf_metadata(config, a), {}, {}};
+  content.metadata.emplace_back("general.file_type", file_type(types.mlp_in));
+  if (ggml_format(types.mlp_in).block_size > 1)
     content.metadata.emplace_back("general.quantization_version", uint32_t{2});
   if (const at::Tensor factors = gguf_rope_factors(config); factors.defined()) {
     content.tensors.push_back({"rope_freqs.weight", factors, GgmlType::kF32});
@@ -180,28 +203,36 @@ GgufContent gguf_content(const json& config, const std::map<std::string, at::Ten
   const bool tied = config.value("tie_word_embeddings", false);
   for (const auto& [name, tensor] : tensors) {
     if (name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")) continue;
-    const auto match = gguf_tensor_name(*a, name);
-    if (!match) fail("tensor '{}' has no name in GGUF's architecture '{}'", name, a->name);
-    const GgufLayout layout = match->row->layout;
+    const auto match = name_in_file(a, name);
+    const GgufLayout layout = match.row->layout;
     const int64_t heads = heads_of(layout, config);
     const at::Tensor converted = convert_layout(tensor, layout, heads, name, true);
     bool other = false;
     content.tensors.push_back(
-        {match->name, converted, type_of(match->name, converted, type, other)});
-    if (other) content.other_types.push_back(match->name);
+        {match.name, converted, type_of(match.name, converted, types.of(match.name), other)});
+    if (other) content.other_types.push_back(match.name);
     if (const auto made = blocks.find(name); made != blocks.end())
       content.tensors.back().blocks = convert_blocks(made->second, layout, heads, name);
   }
   return content;
 }
 
-std::vector<std::string> gguf_matrix_types() {
+std::optional<GgufTypes> gguf_types(std::string_view name) {
+  if (name == kMixedName) return GgufTypes(GgmlType::kQ4_1, GgmlType::kQ5_1);
+  const GgmlFormat* format = find_ggml_format(name);
+  const bool written =
+      format && std::ranges::find(kFileTypes, format->type, &FileType::type) != kFileTypes.end();
+  return written ? std::optional<GgufTypes>(format->type) : std::nullopt;
+}
+
+std::vector<std::string> gguf_type_names() {
   std::vector<std::string> names;
   for (const FileType& row : kFileTypes) {
     std::string name(ggml_format(row.type).name);
     std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
     names.push_back(std::move(name));
   }
+  names.emplace_back(kMixedName);
   return names;
 }
 

@@ -14,6 +14,8 @@
 namespace continuo {
 namespace {
 
+using TypeOf = std::function<GgmlType(const std::string& name)>;
+
 // [out, in] float32: what blocks of rows say.
 at::Tensor values_of(GgmlType type, const at::Tensor& blocks, int64_t in) {
   at::Tensor values = at::empty({blocks.size(0), in}, at::kFloat);
@@ -26,19 +28,16 @@ at::Tensor values_of(GgmlType type, const at::Tensor& blocks, int64_t in) {
 // Watches a model's layers as long as it lives.
 class Calibration {
  public:
-  Calibration(const Model& model, GgmlType type)
+  Calibration(const Model& model, const TypeOf& type_of)
       : model_(model),
-        type_(type),
-        layers_(layers_of(*model.decoder, type)),
+        layers_(layers_of(model, type_of)),
         progress_({.title = "Calibrating", .total = std::ssize(layers_), .unit = "matrices"}) {
-    for (const auto& [parameter, layer] : layers_)
-      layer->observer = [this, &parameter, layer](const at::Tensor& x) {
-        round(parameter, *layer, x);
-      };
+    for (const Layer& layer : layers_)
+      layer.layer->observer = [this, &layer](const at::Tensor& x) { round(layer, x); };
   }
   ~Calibration() {
     release();
-    for (const auto& [parameter, layer] : layers_) layer->observer = nullptr;
+    for (const Layer& layer : layers_) layer.layer->observer = nullptr;
   }
   Calibration(const Calibration&) = delete;
   Calibration& operator=(const Calibration&) = delete;
@@ -50,35 +49,40 @@ class Calibration {
 
  private:
   struct Layer {
-    std::string parameter;
+    std::string parameter, name;  // in the model, in its checkpoint
+    GgmlType type;
     LinearImpl* layer;
   };
 
-  static std::vector<Layer> layers_of(const Transformer& decoder, GgmlType type) {
+  static std::vector<Layer> layers_of(const Model& model, const TypeOf& type_of) {
     std::vector<Layer> layers;
-    for (const auto& item : decoder.named_modules()) {
+    for (const auto& item : model.decoder->named_modules()) {
       auto* const layer = dynamic_cast<LinearImpl*>(item.value().get());
-      if (layer && layer->weight.size(1) % ggml_format(type).block_size == 0)
-        layers.push_back({item.key() + ".weight", layer});
+      if (!layer) continue;
+      const std::string parameter = item.key() + ".weight",
+                        name = model.family->checkpoint_name(parameter);
+      const GgmlType type = type_of(name);
+      if (layer->weight.size(1) % ggml_format(type).block_size == 0)
+        layers.push_back({parameter, name, type, layer});
     }
     return layers;
   }
 
   // The layer reads `x` next.
-  void round(const std::string& parameter, LinearImpl& layer, const at::Tensor& x) {
+  void round(const Layer& at, const at::Tensor& x) {
     if (interrupted()) throw Error("interrupted");
     release();
-    const std::string name = model_.family->checkpoint_name(parameter);
+    LinearImpl& layer = *at.layer;
     try {
       if (!input_.is_same(x)) {
         factor_.emplace(x);
         input_ = x;  // held, so that no other takes its place
       }
-      const at::Tensor made = calibrated_blocks(type_, layer.weight, *factor_);
-      keep(name, model_.family->place(parameter, model_.decoder->spec()), made);
-      layer.passing = values_of(type_, made, layer.weight.size(1)).to(x.options());
+      const at::Tensor made = calibrated_blocks(at.type, layer.weight, *factor_);
+      keep(at.name, model_.family->place(at.parameter, model_.decoder->spec()), made);
+      layer.passing = values_of(at.type, made, layer.weight.size(1)).to(x.options());
     } catch (const Error& error) {
-      fail("tensor '{}': {}", name, error.what());
+      fail("tensor '{}': {}", at.name, error.what());
     }
     rounded_ = &layer;
     progress_.add();
@@ -99,7 +103,6 @@ class Calibration {
   }
 
   const Model& model_;
-  GgmlType type_;
   std::vector<Layer> layers_;
   Progress progress_;
   at::Tensor input_;
@@ -110,9 +113,10 @@ class Calibration {
 
 }  // namespace
 
-std::map<std::string, at::Tensor> calibrate(const Model& model, const Batch& batch, GgmlType type) {
+std::map<std::string, at::Tensor> calibrate(const Model& model, const Batch& batch,
+                                            const TypeOf& type_of) {
   const c10::NoGradGuard no_grad;
-  Calibration calibration(model, type);
+  Calibration calibration(model, type_of);
   model.decoder->forward(
       {.tokens = batch.tokens, .positions = batch.positions, .boundaries = batch.boundaries});
   return calibration.take();

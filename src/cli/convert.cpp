@@ -49,7 +49,8 @@ void fields(FieldVisitor& v, CalibrationConfig& c) {
 }
 
 std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const ModelDirectory& m,
-                                             GgmlType type) {
+                                             const nlohmann::json& model_config,
+                                             const GgufTypes& types) {
   if (a.calibration.empty()) return {};
   ConfigNode root;
   for (const std::string& assignment : a.overrides) apply_override(root, assignment);
@@ -63,10 +64,12 @@ std::map<std::string, at::Tensor> calibrated(const ConvertArguments& a, const Mo
   if (batches.empty()) throw Error("there are no rows to calibrate by");
   const Batch batch = make_batch(*store, batches.front());
   log_info("calibrating by {} tokens of {} rows", batch.tokens.size(0), batch.rows.size());
-  return calibrate(m.model, batch, type);
+  return calibrate(m.model, batch, [&](const std::string& name) {
+    return gguf_matrix_type(model_config, name, types);
+  });
 }
 
-void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
+void convert_to_gguf(const ConvertArguments& a, const GgufTypes& types) {
   const fs::path directory = resolve_model_directory(a.source);
   if (is_gguf_file(directory) || is_adapter_directory(directory)) {
     throw Error(directory.string() + " is no whole Hugging Face directory",
@@ -76,15 +79,15 @@ void convert_to_gguf(const ConvertArguments& a, const GgmlFormat& format) {
   // Opening checks the whole: keys, shapes, tokenizer, template.
   const ModelDirectory model = open_model_directory(directory, {});
   const nlohmann::json config = read_json(directory / "config.json");
-  GgufContent content = gguf_content(config, read_model_tensors(directory), format.type,
-                                     calibrated(a, model, format.type));
+  GgufContent content = gguf_content(config, read_model_tensors(directory), types,
+                                     calibrated(a, model, config, types));
   const auto chat_template = read_chat_template(directory);
   add_gguf_tokenizer(*model.tokenizer, model.model.decoder->spec().embedding.vocabulary,
                      chat_template ? chat_template->source : "",
                      exports_bos(*model.tokenizer, model.prompt), content.metadata);
   if (!content.other_types.empty()) {
     log_info("{} matrices have rows that are no whole blocks of {} values; they keep more bits",
-             content.other_types.size(), format.block_size);
+             content.other_types.size(), ggml_format(types.mlp_in).block_size);
   }
   const fs::path out = a.out.empty() ? directory / fmt::format("model-{}.gguf", a.type) : a.out;
   const fs::path part = out.string() + ".part";
@@ -108,15 +111,15 @@ void convert_to_hf(const ConvertArguments& a) {
 }
 
 void convert(const ConvertArguments& a) {
-  const GgmlFormat& format = *find_ggml_format(a.type);
-  if (!a.calibration.empty() && (a.to == "hf" || format.block_size == 1)) {
+  const GgufTypes types = *gguf_types(a.type);
+  if (!a.calibration.empty() && (a.to == "hf" || ggml_format(types.mlp_in).block_size == 1)) {
     throw Error("--calibrate chooses the codes of blocks, and there are none to choose",
                 "Use it with --to gguf and a --type of blocks: q4_1, q4_k, …");
   }
   if (a.calibration.empty() && !a.overrides.empty())
     throw Error(a.overrides[0] + " is a setting of --calibrate, which is not there");
   if (a.to == "hf") return convert_to_hf(a);
-  convert_to_gguf(a, format);
+  convert_to_gguf(a, types);
 }
 
 }  // namespace
@@ -130,8 +133,11 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--to", args->to, "gguf, or hf: a Hugging Face directory in float32")
       ->required()
       ->check(CLI::IsMember({"gguf", "hf"}));
-  command->add_option("--type", args->type, "Of the matrices in the GGUF file")
-      ->check(CLI::IsMember(gguf_matrix_types()))
+  command
+      ->add_option("--type", args->type,
+                   "Of the matrices in the GGUF file; q4_1_m: q4_1 for the gates and ups of MLPs, "
+                   "q5_1 for the others")
+      ->check(CLI::IsMember(gguf_type_names()))
       ->capture_default_str();
   command->add_option("-o,--out", args->out,
                       "Where to write; default: model-TYPE.gguf in the model's directory, or a "

@@ -37,12 +37,19 @@ at::Tensor logits_of(const Model& model, const Batch& batch) {
       {.tokens = batch.tokens, .positions = batch.positions, .boundaries = batch.boundaries}));
 }
 
-// The model that a file of `type` gives back.
-Model through_file(const fs::path& directory, GgmlType type,
+std::map<std::string, at::Tensor> calibrated(const Model& model, const fs::path& directory,
+                                             const Batch& batch, const GgufTypes& types) {
+  const nlohmann::json config = read_json(directory / "config.json");
+  return calibrate(model, batch,
+                   [&](const std::string& name) { return gguf_matrix_type(config, name, types); });
+}
+
+// The model that a file of `types` gives back.
+Model through_file(const fs::path& directory, const GgufTypes& types,
                    const std::map<std::string, at::Tensor>& blocks = {}) {
   const test::TempDir temp;
   const GgufContent content = gguf_content(read_json(directory / "config.json"),
-                                           read_model_tensors(directory), type, blocks);
+                                           read_model_tensors(directory), types, blocks);
   write_gguf(temp / "model.gguf", content.metadata, content.tensors);
   return load_model(temp / "model.gguf", {.held = Held::memory});
 }
@@ -57,7 +64,7 @@ TEST_P(CalibrationTest, BlocksStandWhereTheirMatrixDoes) {
   const Model model = load_model(directory);
   const Batch batch = random_batch(model.decoder->spec().embedding.vocabulary, 16, 12);
   const at::Tensor before = logits_of(model, batch);
-  const auto blocks = calibrate(model, batch, GgmlType::kQ8_0);
+  const auto blocks = calibrated(model, directory, batch, GgmlType::kQ8_0);
   EXPECT_TRUE(logits_of(model, batch).equal(before)) << "the model has changed";
 
   const Model back = through_file(directory, GgmlType::kQ8_0, blocks);
@@ -92,20 +99,24 @@ TEST(Calibration, TheFileComputesWhatTheModelDoesMoreNearly) {
     return (logits_of(other, seen) - wanted).square().mean().item<double>();
   };
   const double nearest = missed(through_file(directory, GgmlType::kQ4_1));
-  const double calibrated =
-      missed(through_file(directory, GgmlType::kQ4_1, calibrate(model, seen, GgmlType::kQ4_1)));
-  EXPECT_LT(calibrated, 0.8 * nearest);
+  const auto by_rows = [&](const GgufTypes& types) {
+    return missed(through_file(directory, types, calibrated(model, directory, seen, types)));
+  };
+  const double alike = by_rows(GgmlType::kQ4_1), mixed = by_rows(*gguf_types("q4_1_m"));
+  EXPECT_LT(alike, 0.8 * nearest);
+  EXPECT_LT(mixed, 0.9 * alike);
 }
 
 TEST(Calibration, ValuesThatATypeCannotHoldAreNamed) {
   install_backends();
-  const Model model = load_model(golden_family("llama"), {.held = Held::memory});
+  const fs::path directory = golden_family("llama");
+  const Model model = load_model(directory, {.held = Held::memory});
   const Batch batch = random_batch(model.decoder->spec().embedding.vocabulary, 2, 8);
   {
     const c10::NoGradGuard no_grad;
     model.decoder->named_parameters()["blocks_1.attention.key.weight"].select(0, 3).fill_(1e6);
   }
-  test::expect_error([&] { calibrate(model, batch, GgmlType::kQ4_1); },
+  test::expect_error([&] { calibrated(model, directory, batch, GgmlType::kQ4_1); },
                      {"model.layers.1.self_attn.k_proj.weight", "cannot be stored as Q4_1"});
   for (const LinearImpl* layer : linear_layers(*model.decoder))
     EXPECT_FALSE(layer->passing.defined() || layer->observer);

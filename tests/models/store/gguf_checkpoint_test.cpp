@@ -21,8 +21,8 @@ fs::path golden_family(const std::string& name) {
   return fs::path(CONTINUO_SOURCE_DIR) / "tests/golden/families" / name;
 }
 
-GgufContent content_of(const fs::path& directory, GgmlType type = GgmlType::kF32) {
-  return gguf_content(read_json(directory / "config.json"), read_model_tensors(directory), type);
+GgufContent content_of(const fs::path& directory, const GgufTypes& types = GgmlType::kF32) {
+  return gguf_content(read_json(directory / "config.json"), read_model_tensors(directory), types);
 }
 
 std::string fault_of(const std::function<void()>& f) {
@@ -161,6 +161,23 @@ TEST(GgufCheckpoint, FrequencyFactorsOfLlama3ComeBackAsTheRule) {
   const GgufCheckpoint back = read_gguf_checkpoint(GgufFile(file));
   EXPECT_EQ(back.config["rope_parameters"]["rope_type"], "llama3");
   EXPECT_EQ(back.config["rope_parameters"]["factor"], 32.0);
+}
+
+TEST(GgufCheckpoint, MatricesThatMlpsReadWithMayHaveFewerBits) {
+  const fs::path directory = golden_family("llama");
+  const nlohmann::json config = read_json(directory / "config.json");
+  const GgufTypes mixed = *gguf_types("q4_1_m");
+  std::map<std::string, GgmlType> types;
+  for (const GgufTensor& tensor : content_of(directory, mixed).tensors)
+    types[tensor.name] = tensor.type;
+  EXPECT_EQ(types.at("blk.1.attn_v.weight"), GgmlType::kQ5_1);
+  EXPECT_EQ(types.at("blk.0.ffn_gate.weight"), GgmlType::kQ4_1);
+  EXPECT_EQ(types.at("token_embd.weight"), GgmlType::kQ8_0);
+  EXPECT_EQ(types.at("blk.0.attn_norm.weight"), GgmlType::kF32);
+  EXPECT_EQ(gguf_matrix_type(config, "model.layers.1.mlp.down_proj.weight", mixed),
+            GgmlType::kQ5_1);
+  EXPECT_EQ(gguf_matrix_type(config, "model.layers.1.mlp.up_proj.weight", mixed), GgmlType::kQ4_1);
+  EXPECT_FALSE(gguf_types("q4_1_x") || gguf_types("q6_k")) << "nobody writes these";
 }
 
 }  // namespace

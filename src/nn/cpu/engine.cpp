@@ -146,11 +146,8 @@ std::vector<HeldWeights> CpuEngine::held_weights() const {
 }
 
 Head CpuEngine::head() const {
-  const at::Tensor& weight = weights_.head.in_memory();
-  const bool exact =
-      is_float32(options_.weights) && weight.defined() && weight.scalar_type() == at::kFloat;
   return {.weight = model_->head_weight(),
-          .product = exact ? ProductWeight(weight) : ProductWeight(head_matrix(), device()),
+          .product = ProductWeight(head_matrix(), device()),
           .softcap = spec().head.softcap};
 }
 

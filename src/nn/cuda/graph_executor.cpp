@@ -85,7 +85,7 @@ PassResult GraphExecutor::run(const Pass& pass) {
   auto& cache = dynamic_cast<SlotCache&>(pass.cache);
   for (const int64_t id : pass.sequences) cache.prepare(id, 1);
   const int64_t rows = pass.input.documents(), padded = recorded_rows(rows);
-  const SlotPlan plan = cache.plan_of_tokens(pass.sequences, padded);
+  const SlotPlan plan = cache.padded_plan(pass.sequences, pass.input.boundaries, padded);
   Recorded* const r = recorded(padded, cache, recorded_longest(longest, spec().context));
   if (!r) return ModuleExecutor::run(pass);
   r->words.narrow(0, 0, rows).copy_(pass.input.tokens);
@@ -125,7 +125,7 @@ void GraphExecutor::record(Recorded& r, SlotCache& cache, int64_t longest) {
   r.words = at::zeros({r.rows}, integers);
   r.positions = at::zeros({r.rows}, integers);
   // Nobody's rows, until a pass says whose.
-  r.plan = cache.plan_of_tokens({}, r.rows);
+  r.plan = cache.padded_plan({}, {0}, r.rows);
   r.plan.longest = longest;
   r.slots = cache.recorded(r.plan);
   std::vector<int64_t> boundaries(static_cast<size_t>(r.rows) + 1), ids(boundaries.size() - 1);

@@ -29,7 +29,12 @@ SlotCache::SlotCache(std::span<const LayerCache> layers, at::Device device) {
 
 const SlotPlan& SlotCache::plan(std::span<const int64_t> ids,
                                 const std::vector<int64_t>& boundaries) {
-  if (plan_) return *plan_;
+  if (!plan_) plan_ = padded_plan(ids, boundaries, std::ssize(ids));
+  return *plan_;
+}
+
+SlotPlan SlotCache::padded_plan(std::span<const int64_t> ids,
+                                const std::vector<int64_t>& boundaries, int64_t documents) {
   std::vector<int64_t> rows, starts, lengths;
   for (size_t d = 0; d < ids.size(); ++d) {
     const int64_t past = length(ids[d]), count = boundaries[d + 1] - boundaries[d];
@@ -37,33 +42,18 @@ const SlotPlan& SlotCache::plan(std::span<const int64_t> ids,
     starts.push_back(start(ids[d]));
     lengths.push_back(past + count);
   }
-  plan_ = on_device(rows, std::move(starts), lengths);
-  return *plan_;
-}
-
-SlotPlan SlotCache::on_device(const std::vector<int64_t>& rows, std::vector<int64_t> starts,
-                              const std::vector<int64_t>& lengths) const {
-  const at::Device device = layers_.front().keys.device();
+  if (documents > std::ssize(ids) && nobodys_.room == 0) nobodys_ = take(kChunk);
+  for (int64_t d = std::ssize(ids); d < documents; ++d) {
+    rows.push_back(nobodys_.start);
+    starts.push_back(nobodys_.start);
+    lengths.push_back(1);
+  }
   starts.push_back(rows_);
+  const at::Device device = layers_.front().keys.device();
   return {.rows = index_tensor(rows, device),
           .starts = offset_tensor(starts, device),
           .lengths = offset_tensor(lengths, device),
           .longest = std::ranges::max(lengths)};
-}
-
-SlotPlan SlotCache::plan_of_tokens(std::span<const int64_t> ids, int64_t count) {
-  if (nobodys_.room == 0) nobodys_ = take(kChunk);
-  std::vector<int64_t> rows, starts, lengths;
-  for (const int64_t id : ids) {
-    rows.push_back(start(id) + length(id));
-    starts.push_back(start(id));
-    lengths.push_back(length(id) + 1);
-  }
-  const auto places = static_cast<size_t>(count);
-  rows.resize(places, nobodys_.start);
-  starts.resize(places, nobodys_.start);
-  lengths.resize(places, 1);
-  return on_device(rows, std::move(starts), lengths);
 }
 
 std::shared_ptr<SlotCache> SlotCache::recorded(const SlotPlan& plan) {

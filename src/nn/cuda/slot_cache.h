@@ -37,9 +37,9 @@ class SlotCache : public KVCache {
   // Of the pass under way, between `prepare` and `commit` of its sequences: made by its first layer
   // and read by the others.
   const SlotPlan& plan(std::span<const int64_t> ids, const std::vector<int64_t>& boundaries);
-  // Of a pass of one token a sequence, which are prepared: as a plan of `count`, those behind them
-  // nobody's sequences of one token.
-  SlotPlan plan_of_tokens(std::span<const int64_t> ids, int64_t count);
+  // The same of `documents`, those behind the sequences nobody's, of one token each.
+  SlotPlan padded_plan(std::span<const int64_t> ids, const std::vector<int64_t>& boundaries,
+                       int64_t documents);
   // The same memory for passes that are recorded with this plan, whose tensors later passes fill:
   // as many sequences as it has, all one token shorter than its longest. Preparing and committing
   // change nothing in the memory. When this cache's tensors grow it loses them.
@@ -63,8 +63,6 @@ class SlotCache : public KVCache {
   void make_room(int64_t sequence, int64_t length) override;
   void grown(int64_t sequence) override;
 
-  SlotPlan on_device(const std::vector<int64_t>& rows, std::vector<int64_t> starts,
-                     const std::vector<int64_t>& lengths) const;
   Run take(int64_t room);  // the lowest free rows; grows the tensors where there are none
   void give_back(Run run);
   void copy_rows(int64_t from, int64_t to, int64_t count);
